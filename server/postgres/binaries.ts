@@ -81,7 +81,10 @@ async function tryBinaries(
     const version = /(\d+)\.\d+/.exec(output);
     if (program === paths.postgres && version?.[1] !== undefined) {
       const { postgres, initdb, pg_ctl: pgCtl } = paths;
-      return { binaries: { postgres, initdb, pgCtl, version: version[0], major: Number(version[1]) }, reason: "" };
+      return {
+        binaries: { postgres, initdb, pgCtl, version: version[0], major: Number(version[1]) },
+        reason: "",
+      };
     }
   }
   return { reason: `${paths.postgres} does not tell its version` };
@@ -107,7 +110,9 @@ export async function restoreLinks(native: string): Promise<boolean> {
 }
 
 async function copyPackage(native: string, copyBase: string): Promise<string> {
-  const { version } = JSON.parse(await readFile(join(native, "..", "package.json"), "utf8")) as { version: string };
+  const { version } = JSON.parse(await readFile(join(native, "..", "package.json"), "utf8")) as {
+    version: string;
+  };
   const target = join(copyBase, `postgresql-${version}-${process.platform}-${process.arch}`);
   if (await exists(target)) return target;
   // Complete or absent: a copy that was interrupted has another name and is never used.

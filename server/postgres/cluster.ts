@@ -126,7 +126,8 @@ async function renameSynced(staging: string, directory: string, home: string): P
   try {
     await rename(staging, directory);
   } catch (error) {
-    if (["ENOTEMPTY", "EEXIST", "EPERM"].includes(codeOf(error) ?? "") && (await isThere(directory))) return false;
+    if (["ENOTEMPTY", "EEXIST", "EPERM"].includes(codeOf(error) ?? "") && (await isThere(directory)))
+      return false;
     throw error;
   }
   if (process.platform !== "win32") {

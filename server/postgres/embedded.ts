@@ -86,7 +86,11 @@ async function bringUp(site: Site, preferredPort: number | undefined, keepPort: 
   const { cluster, binaries, settings, place } = site;
   const deadline = Date.now() + START_TIMEOUT_MS;
   let reason = "it is not ready yet";
-  for (let failures = 0; failures < MAX_FAILURES && Date.now() < deadline; await delay(100 + 200 * failures)) {
+  for (
+    let failures = 0;
+    failures < MAX_FAILURES && Date.now() < deadline;
+    await delay(100 + 200 * failures)
+  ) {
     const found = await findPostmaster(cluster.data);
     let postmaster: Postmaster;
     if (found.state === "running") {
@@ -94,9 +98,19 @@ async function bringUp(site: Site, preferredPort: number | undefined, keepPort: 
     } else {
       const port = keepPort && preferredPort !== undefined ? preferredPort : await choosePort(preferredPort);
       const stalePid = found.state === "stale" ? found.pid : undefined;
-      const spawned = await spawnPostmaster({ binaries, cluster, identity: place.identity, port, settings, stalePid });
+      const spawned = await spawnPostmaster({
+        binaries,
+        cluster,
+        identity: place.identity,
+        port,
+        settings,
+        stalePid,
+      });
       if ("failure" in spawned) {
-        throw new EmbeddedPostgresError("postgres_start_failed", `PostgreSQL did not start: ${spawned.failure}`);
+        throw new EmbeddedPostgresError(
+          "postgres_start_failed",
+          `PostgreSQL did not start: ${spawned.failure}`,
+        );
       }
       postmaster = spawned;
     }

@@ -1,8 +1,9 @@
 // Owns the rule "one server per data directory": an advisory lock, held by a session for as long as the server
 // lives. The operating system ends the session when the process dies, however it dies, so nothing can be left
 // over that blocks the next start. Also prepares the role and the database that the server then uses.
-import { hostname } from "node:os";
+
 import { realpath } from "node:fs/promises";
+import { hostname } from "node:os";
 import pg from "pg";
 import { type Cluster, SUPERUSER } from "./cluster.ts";
 import { codeOf, EmbeddedPostgresError } from "./errors.ts";

@@ -80,7 +80,9 @@ async function runsOn(pid: number, data: string): Promise<boolean> {
   if (process.platform === "linux") return (await readlink(`/proc/${pid}/cwd`).catch(() => "")) === data;
   if (process.platform === "win32") return true;
   const command = await new Promise<string>((resolve) => {
-    execFile("ps", ["-ww", "-o", "command=", "-p", String(pid)], (error, stdout) => resolve(error ? "" : stdout));
+    execFile("ps", ["-ww", "-o", "command=", "-p", String(pid)], (error, stdout) =>
+      resolve(error ? "" : stdout),
+    );
   });
   return command.includes("postgres") && command.includes(data);
 }
@@ -96,10 +98,16 @@ export interface SpawnOptions {
 }
 
 /** Starts PostgreSQL so that it outlives us: Ctrl+C reaches only us, and we stop it after we have drained. */
-export async function spawnPostmaster(options: SpawnOptions): Promise<Postmaster | { readonly failure: string }> {
+export async function spawnPostmaster(
+  options: SpawnOptions,
+): Promise<Postmaster | { readonly failure: string }> {
   const { binaries, cluster, identity, port, settings, stalePid } = options;
   const all = { ...settings, listen_addresses: "127.0.0.1", port: String(port), unix_socket_directories: "" };
-  const args = ["-D", cluster.data, ...Object.entries(all).flatMap(([name, value]) => ["-c", `${name}=${value}`])];
+  const args = [
+    "-D",
+    cluster.data,
+    ...Object.entries(all).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
+  ];
   const { env, ...rest } = programOptions(identity);
   // PostgreSQL refuses to start while the pid in a left-over file is anybody's, and deleting the file would also
   // delete its note of shared memory that a dying backend may still use. This is how pg_ctl names pids to ignore.

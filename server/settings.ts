@@ -1,0 +1,261 @@
+// Owns the table of the server's settings: the variable, default, permitted values and meaning of each. Parsing
+// (config.ts) and docs/settings.md both come from it. Must not read the environment.
+import { z } from "zod";
+
+export interface Setting<T> {
+  readonly env: string;
+  readonly about: string;
+  /** Completes the sentence "NAME must be …". */
+  readonly allowed: string;
+  /** As one would type it; undefined: not set unless given. */
+  readonly fallback: string | undefined;
+  readonly schema: z.ZodType<T, string>;
+  readonly secret?: true;
+}
+
+const MIB = 1_048_576;
+const DAY_MS = 86_400_000;
+
+function integer(env: string, fallback: number, min: number, max: number, about: string): Setting<number> {
+  const schema = z
+    .string()
+    .regex(/^\d{1,15}$/)
+    .transform(Number)
+    .pipe(z.int().min(min).max(max));
+  return { env, about, fallback: String(fallback), schema, allowed: `a whole number from ${min} to ${max}` };
+}
+
+function choice<const T extends string>(
+  env: string,
+  fallback: T,
+  values: readonly T[],
+  about: string,
+): Setting<T> {
+  return { env, about, fallback, schema: z.enum(values), allowed: `one of ${values.join(", ")}` };
+}
+
+function text(env: string, fallback: string | undefined, allowed: string, about: string): Setting<string> {
+  return { env, about, fallback, allowed, schema: z.string().regex(/^[^\0]+$/) };
+}
+
+function url(env: string, schemes: readonly string[], allowed: string, about: string): Setting<string> {
+  const schema = z.string().refine((value) => schemes.includes(parseUrl(value)?.protocol ?? ""));
+  return { env, about, fallback: undefined, allowed, schema };
+}
+
+function parseUrl(value: string): URL | undefined {
+  return URL.canParse(value) ? new URL(value) : undefined;
+}
+
+const network = {
+  host: text(
+    "HOST",
+    "127.0.0.1",
+    "an address or host name",
+    "Address to listen on. Beyond loopback the server requires keys.",
+  ),
+  port: integer("PORT", 7070, 0, 65_535, "Port to listen on; 0 takes a free one."),
+  publicUrl: url(
+    "PERDURE_PUBLIC_URL",
+    ["http:", "https:"],
+    "an http:// or https:// URL",
+    "How others reach the server, for links it hands out.",
+  ),
+  corsOrigins: {
+    env: "PERDURE_CORS_ORIGINS",
+    about: "Origins whose pages may call the API from a browser, separated by commas; `*` allows every one.",
+    allowed: "* or a comma-separated list of origins such as https://example.com",
+    fallback: undefined,
+    schema: z
+      .string()
+      .transform((value) => value.split(",").map((origin) => origin.trim()))
+      .refine((origins) => origins.every((origin) => origin === "*" || parseUrl(origin)?.origin === origin)),
+  } satisfies Setting<string[]>,
+  adminKey: {
+    env: "PERDURE_ADMIN_KEY",
+    about: "The administrator's API key. Needed to listen beyond loopback unless the database holds keys.",
+    allowed: "at least 16 printable characters without spaces",
+    fallback: undefined,
+    schema: z.string().regex(/^[\x21-\x7e]{16,512}$/),
+    secret: true,
+  } satisfies Setting<string>,
+  adminKeyFile: text(
+    "PERDURE_ADMIN_KEY_FILE",
+    undefined,
+    "a readable file",
+    "A file that holds the administrator's key, instead of PERDURE_ADMIN_KEY.",
+  ),
+  logLevel: choice(
+    "PERDURE_LOG_LEVEL",
+    "info",
+    ["trace", "debug", "info", "warn", "error", "fatal", "silent"],
+    "Least important messages to log.",
+  ),
+  logFormat: choice(
+    "PERDURE_LOG_FORMAT",
+    "auto",
+    ["auto", "pretty", "json"],
+    "`auto`: pretty on a terminal, else JSON.",
+  ),
+};
+
+const storage = {
+  databaseUrl: {
+    ...url(
+      "DATABASE_URL",
+      ["postgres:", "postgresql:"],
+      "a postgres:// URL",
+      "PostgreSQL 15 to 18 to use. Without it the server starts its own.",
+    ),
+    secret: true,
+  } satisfies Setting<string>,
+  dataDir: text(
+    "PERDURE_DATA_DIR",
+    undefined,
+    "a directory",
+    "Where the server's own PostgreSQL keeps its data. Default: `.perdure/` in a checkout, else `~/.perdure`.",
+  ),
+  dbPoolMax: integer("PERDURE_DB_POOL_MAX", 10, 2, 1_000, "Most connections to PostgreSQL."),
+  queueMax: integer(
+    "PERDURE_QUEUE_MAX",
+    10_000,
+    1,
+    1_000_000,
+    "Most writes waiting to be committed; further ones are answered 503.",
+  ),
+  notify: choice(
+    "PERDURE_NOTIFY",
+    "on",
+    ["on", "off"],
+    "PostgreSQL notifications between servers; `off` leaves polling.",
+  ),
+  retentionDays: integer(
+    "PERDURE_RETENTION_DAYS",
+    30,
+    0,
+    36_500,
+    "Days to keep finished intents; 0 keeps them for ever.",
+  ),
+};
+
+const delivery = {
+  heartbeatIntervalMs: integer(
+    "PERDURE_HEARTBEAT_INTERVAL_MS",
+    10_000,
+    10,
+    DAY_MS,
+    "How often agents are told to send heartbeats.",
+  ),
+  leaseTtlMs: integer(
+    "PERDURE_LEASE_TTL_MS",
+    30_000,
+    20,
+    DAY_MS,
+    "How long a silent agent keeps its work. At least two heartbeat intervals.",
+  ),
+  reconnectGraceMs: integer(
+    "PERDURE_RECONNECT_GRACE_MS",
+    2_000,
+    0,
+    DAY_MS,
+    "How long an agent whose stream closed may take to come back.",
+  ),
+  restartGraceMs: integer(
+    "PERDURE_RESTART_GRACE_MS",
+    10_000,
+    0,
+    DAY_MS,
+    "How long leases outlive their time after the server was down.",
+  ),
+  pollIntervalMs: integer(
+    "PERDURE_POLL_INTERVAL_MS",
+    1_000,
+    10,
+    DAY_MS,
+    "How often to look for work that no notification told of.",
+  ),
+  windowedLeaseMs: integer(
+    "PERDURE_WINDOWED_LEASE_MS",
+    300_000,
+    1_000,
+    DAY_MS,
+    "Lease of agents that poll in windows and send no heartbeats.",
+  ),
+  streamMaxAgeMs: integer(
+    "PERDURE_STREAM_MAX_AGE_MS",
+    600_000,
+    100,
+    DAY_MS,
+    "Age at which an event stream is ended, for the client to open another.",
+  ),
+  keepAliveMs: integer(
+    "PERDURE_KEEP_ALIVE_MS",
+    15_000,
+    10,
+    DAY_MS,
+    "Pause between comments on a silent event stream.",
+  ),
+  shutdownTimeoutMs: integer(
+    "PERDURE_SHUTDOWN_TIMEOUT_MS",
+    10_000,
+    0,
+    DAY_MS,
+    "Longest a graceful stop may take.",
+  ),
+  maxDeliveryAttempts: integer(
+    "PERDURE_MAX_DELIVERY_ATTEMPTS",
+    3,
+    1,
+    1_000,
+    "Lost deliveries without progress after which an intent fails, unless it says otherwise.",
+  ),
+  maxTotalLosses: integer(
+    "PERDURE_MAX_TOTAL_LOSSES",
+    100,
+    1,
+    100_000,
+    "Lost deliveries after which an intent fails even when it made progress.",
+  ),
+};
+
+const limits = {
+  bodyMaxBytes: integer("PERDURE_BODY_MAX_BYTES", 2 * MIB, 1_024, 1_024 * MIB, "Largest request body."),
+  batchBodyMaxBytes: integer(
+    "PERDURE_BATCH_BODY_MAX_BYTES",
+    16 * MIB,
+    1_024,
+    1_024 * MIB,
+    "Largest body of a batch request.",
+  ),
+  payloadMaxBytes: integer(
+    "PERDURE_PAYLOAD_MAX_BYTES",
+    MIB,
+    1_024,
+    1_024 * MIB,
+    "Largest payload of an intent.",
+  ),
+  resultMaxBytes: integer(
+    "PERDURE_RESULT_MAX_BYTES",
+    MIB,
+    1_024,
+    1_024 * MIB,
+    "Largest result of an intent or a step.",
+  ),
+  frameMaxBytes: integer(
+    "PERDURE_FRAME_MAX_BYTES",
+    32_768,
+    1_024,
+    1_024 * MIB,
+    "Largest delivery sent on a stream; a larger one is announced and fetched.",
+  ),
+  jsonMaxDepth: integer("PERDURE_JSON_MAX_DEPTH", 64, 4, 1_000, "Deepest nesting of JSON."),
+  batchMax: integer("PERDURE_BATCH_MAX", 1_000, 1, 100_000, "Most operations in one batch request."),
+  stepsMax: integer("PERDURE_STEPS_MAX", 10_000, 1, 1_000_000, "Most steps of one intent."),
+};
+
+/** The table, in the order of docs/settings.md. */
+export const SETTINGS_BY_SECTION = { Network: network, Storage: storage, Delivery: delivery, Limits: limits };
+
+/** The same by their names in Config. */
+export const SETTINGS_BY_FIELD = { ...network, ...storage, ...delivery, ...limits };
+export type SettingsTable = typeof SETTINGS_BY_FIELD;
