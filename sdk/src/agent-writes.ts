@@ -1,0 +1,57 @@
+// Owns: every write an agent makes about one delivery, as requests. Must not: decide anything.
+// All of them pass through here and carry the attempt, so that they can be repeated, and coalesced into batches, in one place.
+import type { Started, StepAnswer } from "./deliveries.ts";
+import type { Http } from "./http.ts";
+import type { Wire } from "./intents.ts";
+
+export class AgentWrites {
+  readonly intentId: string;
+  readonly attempt: number;
+  readonly #http: Http;
+
+  constructor(http: Http, intentId: string, attempt: number) {
+    this.#http = http;
+    this.intentId = intentId;
+    this.attempt = attempt;
+  }
+
+  start(body: { steps?: Wire[]; begin_next: boolean }, signal: AbortSignal): Promise<Started> {
+    return this.#post("start", body, signal);
+  }
+
+  step(key: string, body: Wire, signal: AbortSignal): Promise<StepAnswer> {
+    return this.#send("PUT", `steps/${encodeURIComponent(key)}`, body, signal);
+  }
+
+  resolve(body: Wire, signal: AbortSignal): Promise<Wire> {
+    return this.#post("resolve", body, signal);
+  }
+
+  release(body: { not_run?: string[]; reason: string }, signal: AbortSignal): Promise<Wire> {
+    return this.#post("release", body, signal);
+  }
+
+  /** Progress is a courtesy: one try, no retries. */
+  progress(body: Wire, signal: AbortSignal): Promise<Wire> {
+    const path = `/v1/intents/${encodeURIComponent(this.intentId)}/progress`;
+    const full = { ...body, attempt: this.attempt };
+    return this.#http.send({ method: "POST", path, body: full, retry: "never", timeoutMs: 5_000, signal });
+  }
+
+  #post(verb: string, body: Wire, signal: AbortSignal): Promise<any> {
+    return this.#send("POST", verb, body, signal);
+  }
+
+  /** For as long as the server is away: the work is done, and only the server's word ends the attempt. */
+  #send(method: "POST" | "PUT", verb: string, body: Wire, signal: AbortSignal): Promise<any> {
+    const path = `/v1/intents/${encodeURIComponent(this.intentId)}/${verb}`;
+    return this.#http.send({
+      method,
+      path,
+      body: { ...body, attempt: this.attempt },
+      fenced: true,
+      retry: "forever",
+      signal,
+    });
+  }
+}

@@ -1,0 +1,246 @@
+// Owns: one delivery from start to its end in this process: complete, fail, or hand back. Must not: know about streams and heartbeats.
+import { within } from "./abort.ts";
+import { AgentWrites } from "./agent-writes.ts";
+import { Attempt, type HandBackReason, isUnwinding } from "./attempt.ts";
+import { buildContext, type Context, ProgressReporter } from "./context.ts";
+import type { Delivery, Started } from "./deliveries.ts";
+import { toMs } from "./duration.ts";
+import { describeFailure, IntentFailure, PerdureError } from "./errors.ts";
+import type { Http } from "./http.ts";
+import { type Intent, presentIntent } from "./intents.ts";
+import { toJson } from "./json.ts";
+import type { Logger } from "./logger.ts";
+import { mayBeginAhead, type PlannedStep, planToWire, runPlan } from "./plan.ts";
+import { describeHandBack, describeResume } from "./report.ts";
+import { compact } from "./sending.ts";
+import { StepRunner } from "./steps.ts";
+
+/** Answers the intent's result, any JSON value. A throw fails the intent, by its retry policy unless IntentFailure says otherwise. */
+export type Handler<P = any, R = any> = (ctx: Context<P>) => R | Promise<R>;
+
+export type Work = { handler: Handler } | { steps: PlannedStep[] };
+
+export interface HandedBack {
+  id: string;
+  done: number;
+  total?: number;
+}
+
+export interface RunHooks {
+  /** The attempt is over for this process; called once. `known`: the server knows it too. */
+  onOver(run: Run, known: boolean): void;
+  onHandedBack(handedBack: HandedBack): void;
+  onRefusedKey(error: PerdureError): void;
+}
+
+/** How long a hand-back may take once the drain timeout has passed. */
+const FORCED_RELEASE_MS = 3_000;
+
+export class Run {
+  readonly attempt: Attempt;
+  readonly intentType: string;
+  readonly #delivery: Delivery;
+  readonly #intent: Intent;
+  readonly #work: Work;
+  readonly #writes: AgentWrites;
+  readonly #steps: StepRunner;
+  readonly #progress: ProgressReporter;
+  readonly #logger: Logger;
+  readonly #hooks: RunHooks;
+  /** Whether the server has said, or been told, that this attempt is over. */
+  #known = true;
+  #settling = false;
+
+  constructor(delivery: Delivery, work: Work, http: Http, logger: Logger, hooks: RunHooks) {
+    this.#delivery = delivery;
+    this.#work = work;
+    this.#logger = logger;
+    this.#hooks = hooks;
+    this.#intent = presentIntent(delivery.intent);
+    this.intentType = this.#intent.intentType;
+    this.attempt = new Attempt(
+      { id: delivery.intent_id, attempt: delivery.attempt, intentType: this.intentType },
+      logger,
+      { onOver: () => hooks.onOver(this, this.#known), onRefusedKey: hooks.onRefusedKey },
+    );
+    this.#writes = new AgentWrites(http, delivery.intent_id, delivery.attempt);
+    this.#steps = new StepRunner(this.attempt, this.#writes);
+    this.#steps.load(delivery.steps);
+    this.#progress = new ProgressReporter(this.attempt, this.#writes);
+  }
+
+  get currentStep(): string | undefined {
+    return this.#steps.current;
+  }
+
+  /** The last write is on its way: the server may already count the intent as gone. */
+  get settling(): boolean {
+    return this.#settling;
+  }
+
+  /** Does the work. Never rejects. */
+  async execute(): Promise<void> {
+    try {
+      await this.#doWork();
+    } catch (error) {
+      if (this.attempt.over) return;
+      if (isUnwinding(error)) return await this.#release(this.attempt.handBack ?? "draining");
+      this.#logger.error(
+        `${this.intentType} ${this.attempt.id}: cannot record the outcome; handing it back`,
+        error,
+      );
+      await this.#release("draining").catch(() => undefined);
+      this.#known = false;
+      this.attempt.close("the outcome could not be recorded");
+    }
+  }
+
+  /** Ends it now: aborts the handler's signal and hands back what was saved; a step still at work is in doubt from here on. */
+  async handBackNow(): Promise<void> {
+    if (this.attempt.over) return;
+    this.attempt.windDown("draining");
+    this.attempt.close("the drain timeout has passed");
+    const sent = await within(
+      FORCED_RELEASE_MS,
+      this.#sendRelease("draining", new AbortController().signal).catch(() => false),
+    );
+    if (sent) this.#noteHandBack("draining");
+  }
+
+  async #doWork(): Promise<void> {
+    const { attempt } = this;
+    const started = await this.#start();
+    if ("handler" in this.#work) attempt.gate();
+    if (attempt.over) return;
+    const outcome = await this.#call(started).then(
+      (value) => ({ value, error: undefined, failed: false }),
+      (error: unknown) => ({ value: undefined, error, failed: true }),
+    );
+    attempt.finish();
+    // Steps beside the one that failed may still be at work: their results are worth keeping, and running them twice at once is not.
+    await this.#steps.idle();
+    await this.#progress.flush();
+    if (attempt.over) return;
+    if (attempt.unwound || (outcome.failed && isUnwinding(outcome.error)))
+      return await this.#release(attempt.handBack ?? "draining");
+    this.#settling = true;
+    if (outcome.failed) await this.#fail(describeFailure(outcome.error));
+    else if (!outcome.value?.ended) await this.#complete(outcome.value?.result);
+    attempt.close("finished");
+  }
+
+  async #start(): Promise<Started> {
+    const { attempt } = this;
+    const { plan_by, next_step } = this.#delivery;
+    let body: Parameters<AgentWrites["start"]>[0] = { begin_next: false };
+    if ("steps" in this.#work) {
+      const { steps } = this.#work;
+      const nextKey = next_step?.key ?? steps[0]?.key ?? "";
+      const record = this.#steps.record(nextKey);
+      const next = steps.find((step) => step.key === nextKey);
+      body = {
+        begin_next: mayBeginAhead(next, record, plan_by),
+        ...(plan_by === "sender" ? {} : { steps: planToWire(steps) }),
+      };
+    }
+    const started = await attempt.write((signal) => this.#writes.start(body, signal));
+    this.#steps.load(started.steps);
+    if (started.cancel) attempt.end("canceled", "info");
+    if (started.pause) attempt.windDown("paused");
+    const total = this.#total();
+    const line = describeResume(this.intentType, this.#steps.done, total, attempt.number);
+    if (line !== undefined) this.#logger.info(line);
+    return started;
+  }
+
+  async #call(started: Started): Promise<{ ended: boolean; result: unknown }> {
+    const ctx = buildContext(
+      this.#intent,
+      this.#delivery.redelivered,
+      this.attempt,
+      this.#steps,
+      this.#progress,
+    );
+    if ("steps" in this.#work) {
+      return await runPlan({
+        steps: this.#work.steps,
+        runner: this.#steps,
+        attempt: this.attempt,
+        ctx,
+        started,
+      });
+    }
+    const { handler } = this.#work;
+    const { signal } = this.attempt;
+    // A handler that ignores its signal must not keep this delivery alive in our books once it is over.
+    const over = new Promise<never>((_, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    });
+    return { ended: false, result: toJson(await Promise.race([(async () => handler(ctx))(), over])) };
+  }
+
+  async #complete(result: unknown): Promise<void> {
+    try {
+      await this.attempt.write((signal) =>
+        this.#writes.resolve({ status: "COMPLETED", result: result ?? null }, signal),
+      );
+    } catch (error) {
+      if (!PerdureError.is(error) || ![400, 413, 422].includes(error.status ?? 0)) throw error;
+      await this.#fail(new IntentFailure(error.message, { code: error.code, retryable: false }));
+    }
+  }
+
+  async #fail(failure: IntentFailure): Promise<void> {
+    const { code, message, retryable, retryAfter } = failure;
+    const details = failure.details === undefined ? undefined : toJson(failure.details);
+    const retry_after_seconds = retryAfter === undefined ? undefined : toMs(retryAfter) / 1_000;
+    const send = (error: object) => {
+      const body = compact({ status: "FAILED", error, retryable, retry_after_seconds });
+      return this.attempt.write((signal) => this.#writes.resolve(body, signal));
+    };
+    this.#logger.warn(`${this.intentType} ${this.attempt.id} failed: ${message} (${code})`);
+    try {
+      await send(compact({ code, message: message.slice(0, 10_000), details }));
+    } catch (error) {
+      if (!PerdureError.is(error) || ![400, 413, 422].includes(error.status ?? 0)) throw error;
+      await send({ code: "handler_error", message: message.slice(0, 500) });
+    }
+  }
+
+  async #release(reason: HandBackReason): Promise<void> {
+    this.#settling = true;
+    await this.#steps.idle();
+    if (this.attempt.over || !(await this.#sendRelease(reason, this.attempt.signal))) return;
+    this.#noteHandBack(reason);
+    this.attempt.close("handed back");
+  }
+
+  /** Gives the intent back. A refusal means that it is back already. False when the attempt ended meanwhile. */
+  async #sendRelease(reason: HandBackReason, signal: AbortSignal): Promise<boolean> {
+    const { notRun } = this.attempt;
+    try {
+      await this.#writes.release({ reason, ...(notRun.size === 0 ? {} : { not_run: [...notRun] }) }, signal);
+    } catch (error) {
+      if (signal.aborted) return false;
+      if (!PerdureError.is(error) || error.status !== 409) throw error;
+    }
+    return true;
+  }
+
+  #noteHandBack(reason: HandBackReason): void {
+    const done = this.#steps.done;
+    const total = this.#total();
+    this.#hooks.onHandedBack({
+      id: this.attempt.id,
+      done: done.length,
+      ...(total === undefined ? {} : { total }),
+    });
+    this.#logger.info(
+      `${describeHandBack(this.intentType, done, total)}${reason === "draining" ? "" : `: ${reason}`}`,
+    );
+  }
+
+  #total(): number | undefined {
+    return this.#steps.declared.length || undefined;
+  }
+}

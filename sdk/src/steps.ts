@@ -1,0 +1,302 @@
+// Owns: running one step so that its result is recorded once: begin, call, retry, record, replay. Must not: choose which step is next.
+import { linkAbort, pause } from "./abort.ts";
+import type { AgentWrites } from "./agent-writes.ts";
+import { type Attempt, isUnwinding } from "./attempt.ts";
+import { type Retry, retryDelayMs } from "./backoff.ts";
+import { failedForGood, type StepAnswer, type WireStep } from "./deliveries.ts";
+import { type Duration, toMs } from "./duration.ts";
+import { describeFailure, IntentFailure, PerdureError } from "./errors.ts";
+import type { Wire } from "./intents.ts";
+import { toJson } from "./json.ts";
+import { compact, type OnInterrupt, retryFromWire, retryToWire } from "./sending.ts";
+
+/** What a step's function is given. */
+export interface Step {
+  readonly key: string;
+  /** The same on every try and every attempt: pass it to the outside world, so that it can tell a repetition. */
+  readonly idempotencyKey: string;
+  /** 1 on the first try. */
+  readonly tries: number;
+  /** An earlier try began and was never recorded: its effect may have happened. */
+  readonly interrupted: boolean;
+  /** Aborts on the step's timeout and when the attempt is over. */
+  readonly signal: AbortSignal;
+}
+
+export interface StepOptions<T = any> {
+  /** JSON kept with the step, for people who read the log. */
+  input?: unknown;
+  /** Longest time for one try; then the try fails with `step_timeout`. */
+  timeout?: Duration;
+  /** Tries again in this process, with jitter. Default none. */
+  retry?: Retry;
+  /**
+   * What becomes of the step when its agent is lost while it runs: `retry` (default), `fail`, or `ask` an operator. A function looks at the
+   * outside world before the next try and answers one of these, or `{ done: result }` when the effect turns out to have happened.
+   */
+  onInterrupt?: OnInterrupt | ((step: Step) => Promise<{ done: T } | OnInterrupt>);
+}
+
+/** One step to run. */
+export interface StepWork {
+  key: string;
+  run: (step: Step) => unknown;
+  options: StepOptions;
+  /** The server has begun it for us already. */
+  begun?: WireStep | undefined;
+  /** Extra fields for recording it done, asked for at that moment. */
+  recordWith?: () => Wire;
+}
+
+export interface Recorded {
+  result: unknown;
+  /** The answer to recording it; undefined when the result was recorded earlier. */
+  answer?: StepAnswer;
+}
+
+/** The server ends an attempt whose step runs too long, and counts a loss. The SDK's own timer must be the first to speak. */
+export const SERVER_TIMEOUT_MARGIN_MS = 2_000;
+/** Answers that are about the value, not about the moment: the step fails with them. */
+const REFUSED_VALUE = new Set([400, 413, 422]);
+
+export class StepRunner {
+  /** Results of done steps by key. */
+  readonly results: Record<string, unknown> = Object.create(null);
+  readonly #records = new Map<string, WireStep>();
+  readonly #occurrences = new Map<string, number>();
+  readonly #running = new Map<string, Promise<unknown>>();
+  readonly #attempt: Attempt;
+  readonly #writes: AgentWrites;
+
+  constructor(attempt: Attempt, writes: AgentWrites) {
+    this.#attempt = attempt;
+    this.#writes = writes;
+  }
+
+  /** Takes over what the server has recorded so far. */
+  load(steps: readonly WireStep[]): void {
+    for (const step of steps) this.#remember(step);
+  }
+
+  /** The steps of the plan, in order. */
+  get declared(): WireStep[] {
+    return [...this.#records.values()].filter((step) => step.declared && step.status !== "superseded");
+  }
+
+  get done(): WireStep[] {
+    return [...this.#records.values()].filter((step) => step.status === "done");
+  }
+
+  /** The key of a step at work. */
+  get current(): string | undefined {
+    return [...this.#running.keys()].at(-1);
+  }
+
+  record(key: string): WireStep | undefined {
+    return this.#records.get(key);
+  }
+
+  /** Declared steps are run by the plan: a `ctx.step` of the same key inside it is another step. */
+  reserve(keys: readonly string[]): void {
+    for (const key of keys) this.#occurrences.set(key, 1);
+  }
+
+  /** `ctx.step`: its identity is the key, and `key#2`, `key#3` … where the key repeats; never the order of different keys. */
+  wrapped<T>(key: string, run: (step: Step) => T | Promise<T>, options: StepOptions<T> = {}): Promise<T> {
+    const occurrence = (this.#occurrences.get(key) ?? 0) + 1;
+    this.#occurrences.set(key, occurrence);
+    const identity = occurrence === 1 ? key : `${key}#${occurrence}`;
+    const work: StepWork = { key: identity, run, options, recordWith: () => ({ complete_intent: false }) };
+    const promise = this.run(work).then((recorded) => recorded.result as T);
+    // A step nobody awaits must not end the process: its failure is recorded all the same.
+    promise.catch(() => undefined);
+    return promise;
+  }
+
+  /** Runs a step, or replays what is recorded of it. Throws IntentFailure when it failed, and the attempt's errors. */
+  async run(work: StepWork): Promise<Recorded> {
+    if (work.key === "" || work.key === "." || work.key === "..") {
+      throw new PerdureError("validation_failed", `${JSON.stringify(work.key)} cannot be a step key`);
+    }
+    const promise = this.#drive(work);
+    this.#running.set(work.key, promise);
+    try {
+      return await promise;
+    } finally {
+      this.#running.delete(work.key);
+    }
+  }
+
+  /** Settles when no step is at work any more. Never rejects. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.allSettled(this.#running.values());
+  }
+
+  async #drive(work: StepWork): Promise<Recorded> {
+    const known = this.#records.get(work.key);
+    if (known?.status === "done") return { result: known.result ?? null };
+    if (known !== undefined && failedForGood(known)) throw replayedFailure(known);
+    try {
+      this.#attempt.gate();
+    } catch (error) {
+      if (work.begun !== undefined) this.#attempt.notRun.add(work.key);
+      throw error;
+    }
+    const settled =
+      work.begun === undefined && known?.interrupted ? await this.#settleDoubt(work, known) : undefined;
+    if (settled !== undefined) return settled;
+    let begun = work.begun;
+    for (let failures = 1; ; failures++) {
+      begun ??= await this.#begin(work);
+      if (begun.status === "done") return { result: begun.result ?? null };
+      if (failedForGood(begun)) throw replayedFailure(begun);
+      let result: unknown;
+      try {
+        result = toJson(await this.#call(work, begun));
+      } catch (error) {
+        if (this.#attempt.over) throw this.#attempt.signal.reason;
+        if (isUnwinding(error)) throw error;
+        await this.#failed(work, begun, error, failures);
+        this.#attempt.gate();
+        begun = undefined;
+        continue;
+      }
+      return await this.#done(work, result);
+    }
+  }
+
+  async #begin(work: StepWork): Promise<WireStep> {
+    const { input, timeout, retry, onInterrupt } = work.options;
+    const body = compact({
+      status: "running",
+      input,
+      on_interrupt: typeof onInterrupt === "function" ? "retry" : onInterrupt,
+      timeout_seconds: timeout === undefined ? undefined : (toMs(timeout) + SERVER_TIMEOUT_MARGIN_MS) / 1_000,
+      retry: retry === undefined ? undefined : retryToWire(retry),
+    });
+    const answer = await this.#attempt.write((signal) => this.#writes.step(work.key, body, signal));
+    return this.#remember(answer.step);
+  }
+
+  async #call(work: StepWork, begun: WireStep): Promise<unknown> {
+    const ms = timeoutOf(work, this.#records.get(work.key));
+    const late = () =>
+      new IntentFailure(`step "${work.key}" ran longer than ${ms} ms`, { code: "step_timeout" });
+    const scope = linkAbort([this.#attempt.signal], ms === undefined ? undefined : { ms, reason: late });
+    const ended = new Promise<never>((_, reject) => {
+      scope.signal.addEventListener("abort", () => reject(scope.signal.reason), { once: true });
+    });
+    const step = viewOf(begun, scope.signal);
+    try {
+      // Raced, so that a function that ignores its signal cannot hold what comes after it.
+      return await Promise.race([(async () => work.run(step))(), ended]);
+    } finally {
+      scope.release();
+    }
+  }
+
+  async #done(work: StepWork, result: unknown): Promise<Recorded> {
+    const body = { status: "done", result, ...work.recordWith?.() };
+    let answer: StepAnswer;
+    try {
+      answer = await this.#attempt.write((signal) => this.#writes.step(work.key, body, signal));
+    } catch (error) {
+      if (!PerdureError.is(error) || !REFUSED_VALUE.has(error.status ?? 0)) throw error;
+      throw await this.#reportFailure(
+        work.key,
+        new IntentFailure(error.message, { code: error.code, retryable: false, cause: error }),
+      );
+    }
+    // The first recorded result wins, also over ours.
+    const step = { ...answer.step, result: "result" in answer.step ? answer.step.result : result };
+    this.#remember(step);
+    if (answer.begun) this.#remember(answer.begun);
+    return { result: step.result ?? null, answer };
+  }
+
+  /** Records a failed try and waits for the next one; throws when there is none. */
+  async #failed(work: StepWork, begun: WireStep, error: unknown, failures: number): Promise<void> {
+    const failure = describeFailure(error);
+    const policy = work.options.retry ?? retryFromWire(this.#records.get(work.key)?.retry);
+    // `tries` counts over all attempts, as the server does: a step that crashes its agent does not get new retries each time.
+    const again =
+      failure.retryable && policy !== undefined && Math.max(begun.tries, failures) <= policy.maxRetries;
+    const thrown = await this.#reportFailure(work.key, failure);
+    if (!again) throw thrown;
+    const least = failure.retryAfter === undefined ? 0 : toMs(failure.retryAfter);
+    try {
+      await pause(Math.max(least, retryDelayMs(policy, failures)), this.#attempt.winding);
+    } catch {
+      this.#attempt.gate();
+    }
+  }
+
+  async #reportFailure(key: string, failure: IntentFailure): Promise<IntentFailure> {
+    const { code, message, details, retryable } = failure;
+    const error = compact({
+      code,
+      message: message.slice(0, 10_000),
+      details: details === undefined ? undefined : toJson(details),
+    });
+    const body = { status: "failed", error, retryable, complete_intent: false };
+    const answer = await this.#attempt.write((signal) => this.#writes.step(key, body, signal));
+    this.#remember(answer.step);
+    const cause = failure.cause ?? failure;
+    return new IntentFailure(
+      message,
+      compact({ code, retryable, retryAfter: failure.retryAfter, details, cause }),
+    );
+  }
+
+  /** The step may or may not have had its effect, and its owner brought a way to find out. */
+  async #settleDoubt(work: StepWork, known: WireStep): Promise<Recorded | undefined> {
+    const { onInterrupt } = work.options;
+    if (typeof onInterrupt !== "function") return undefined;
+    const verdict = await onInterrupt(viewOf(known, this.#attempt.signal));
+    this.#attempt.gate();
+    if (typeof verdict === "object") return await this.#done(work, toJson(verdict.done));
+    if (verdict === "retry") return undefined;
+    if (verdict === "fail") {
+      const message = `step "${work.key}" was interrupted, and its onInterrupt answered "fail"`;
+      throw await this.#reportFailure(
+        work.key,
+        new IntentFailure(message, { code: "step_interrupted", retryable: false }),
+      );
+    }
+    // Handing it back while it counts as running is what asks the operator.
+    await this.#begin({ ...work, options: { ...work.options, onInterrupt: "ask" } });
+    this.#attempt.windDown("in_doubt");
+    this.#attempt.gate();
+    return undefined;
+  }
+
+  #remember(step: WireStep): WireStep {
+    const merged = { ...this.#records.get(step.key), ...step };
+    this.#records.set(step.key, merged);
+    if (merged.status === "done") this.results[step.key] = merged.result ?? null;
+    return merged;
+  }
+}
+
+function viewOf(step: WireStep, signal: AbortSignal): Step {
+  const { key, idempotency_key: idempotencyKey, tries } = step;
+  return Object.freeze({ key, idempotencyKey, tries, interrupted: step.interrupted ?? false, signal });
+}
+
+function timeoutOf(work: StepWork, record: WireStep | undefined): number | undefined {
+  if (work.options.timeout !== undefined) return toMs(work.options.timeout);
+  if (typeof record?.timeout_seconds !== "number") return undefined;
+  // Declared: the server's own timer runs on the same number, so ours is a little shorter.
+  const declaredMs = record.timeout_seconds * 1_000;
+  return Math.max(declaredMs - SERVER_TIMEOUT_MARGIN_MS / 4, declaredMs * 0.9);
+}
+
+function replayedFailure(step: WireStep): IntentFailure {
+  const {
+    code = "step_failed",
+    message = `step "${step.key}" failed`,
+    retryable = false,
+    details,
+  } = step.error ?? {};
+  return new IntentFailure(message, compact({ code, retryable, details: details ?? undefined }));
+}

@@ -1,0 +1,34 @@
+// Owns `perdure tail`: an intent's events as they happen, over lost connections, until it ends.
+import type { Command } from "commander";
+import { intentPath } from "../api.ts";
+import { type Cli, newCommand, runs } from "../context.ts";
+import { formatEvent, type WireEvent } from "../event-line.ts";
+import { EXIT, UsageError } from "../exit-codes.ts";
+import { resolveId } from "../intent-ids.ts";
+import { connect, untilDetached } from "../waiting.ts";
+
+export function tailCommand(cli: Cli): Command {
+  const command = newCommand("tail [id]", "follow an intent's events until it ends").option("--since <seq>", "only events after this one");
+  return runs(cli, command, async ([given]: [string?], options: { since?: string }) => {
+    if (given === undefined) throw new UsageError("tail needs an intent id: this version cannot follow all intents at once; find one with: perdure list");
+    const since = parseSince(options.since);
+    const id = await resolveId(cli.api, given);
+    // Tells an unknown id or an absent server at once; from there on the SDK reconnects for as long as it takes.
+    await cli.api.get(intentPath(id));
+    const client = await connect(cli);
+    await untilDetached(cli, `perdure tail ${id}`, async (signal) => {
+      for await (const { intentId, type, ...rest } of client.observe(id, { since, signal })) {
+        const event: WireEvent = { intent_id: intentId, event_type: type, ...rest };
+        if (cli.json) cli.printJson(event);
+        else cli.io.out(formatEvent(event, cli.io));
+      }
+    });
+    return EXIT.ok;
+  });
+}
+
+function parseSince(text: string | undefined): number {
+  if (text === undefined) return 0;
+  if (!/^\d{1,15}$/.test(text)) throw new UsageError(`--since: ${JSON.stringify(text)} is not an event's number`);
+  return Number(text);
+}

@@ -1,0 +1,63 @@
+// Owns how anything thrown becomes a message and an exit code. Must not print.
+import { CliError, EXIT } from "./exit-codes.ts";
+
+export interface DescribedFailure {
+  readonly message: string;
+  readonly exit: number;
+  readonly code: string;
+  readonly status?: number;
+  readonly requestId?: string;
+  readonly details?: unknown;
+}
+
+/** What the server's refusals, ours and the SDK's alike, carry. Told by shape: importing the SDK here would slow every command. */
+interface Refusal extends Error {
+  readonly code: string;
+  readonly status?: number;
+  readonly requestId?: string;
+  readonly details?: unknown;
+}
+
+const NO_ANSWER = new Set(["unreachable", "request_timeout", "unavailable", "shutting_down"]);
+const NOT_UNDERSTOOD = new Set([400, 413, 414, 415, 422]);
+
+export function describeFailure(thrown: unknown, baseUrl: string): DescribedFailure {
+  if (thrown instanceof CliError) return { message: thrown.message, exit: thrown.exit, code: thrown.code };
+  if (!(thrown instanceof Error)) return { message: String(thrown), exit: EXIT.failed, code: "error" };
+  if (thrown.name === "ConfigError") return { message: thrown.message, exit: EXIT.usage, code: "config" };
+  if (!isRefusal(thrown)) return { message: thrown.message, exit: EXIT.failed, code: "error" };
+  const { code, status, requestId, details } = thrown;
+  return {
+    message: code === "unreachable" ? unreachable(baseUrl) : messageOf(thrown),
+    exit: exitForRefusal(thrown),
+    code,
+    ...(status === undefined ? {} : { status }),
+    ...(requestId === undefined ? {} : { requestId }),
+    ...(details === undefined ? {} : { details }),
+  };
+}
+
+export function isRefusal(thrown: unknown, code?: string): thrown is Refusal {
+  if (!(thrown instanceof Error) || thrown.name !== "PerdureError") return false;
+  return code === undefined || (thrown as Refusal).code === code;
+}
+
+function exitForRefusal({ code, status }: Refusal): number {
+  if (code === "wait_timeout") return EXIT.waitTimeout;
+  if (NO_ANSWER.has(code) || (status !== undefined && status > 500)) return EXIT.unreachable;
+  if (status === 401 || status === 403) return EXIT.auth;
+  if (code === "validation_failed" || (status !== undefined && NOT_UNDERSTOOD.has(status))) return EXIT.usage;
+  return EXIT.failed;
+}
+
+function messageOf({ message, status }: Refusal): string {
+  if (status === 401) return `${message} (set PERDURE_API_KEY)`;
+  if (status === 403) return `${message} (the key in PERDURE_API_KEY may not do this)`;
+  return message;
+}
+
+function unreachable(baseUrl: string): string {
+  const local = /^https?:\/\/(localhost|127\.|\[::1\])/.test(baseUrl);
+  const hint = local ? "start one with: perdure serve" : "its address is in PERDURE_URL";
+  return `cannot reach ${baseUrl}: is the server running? ${hint}`;
+}

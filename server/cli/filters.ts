@@ -1,0 +1,82 @@
+// Owns the options that choose intents, and reading the pages of those chosen. Must not show anything.
+import type { Command } from "commander";
+import type { Api, Json, Query } from "./api.ts";
+import { collect } from "./context.ts";
+import { parseMoment } from "./duration.ts";
+import { UsageError } from "./exit-codes.ts";
+
+export interface FilterOptions {
+  status?: string;
+  agent?: string;
+  type?: string;
+  session?: string;
+  code?: string;
+  since?: string;
+  meta?: string[];
+}
+
+const STATUSES = ["CREATED", "SUBMITTED", "DELIVERED", "ACKNOWLEDGED", "IN_PROGRESS", "WAITING", "COMPLETED", "FAILED", "CANCELED", "TIMED_OUT"];
+export const UNFINISHED = "CREATED,SUBMITTED,DELIVERED,ACKNOWLEDGED,IN_PROGRESS,WAITING";
+const PAGE = 100;
+
+export function withFilters(command: Command): Command {
+  return command
+    .option("--status <list>", "of these statuses, separated by commas")
+    .option("--agent <address>", "for this agent")
+    .option("--type <type>", "of this intent type")
+    .option("--session <name>", "of this session")
+    .option("--code <code>", "with this error code")
+    .option("--since <time>", "created since: 1h, 2d, or a time")
+    .option("--meta <k=v>", "with this metadata (repeatable)", collect);
+}
+
+export function hasFilter(options: FilterOptions): boolean {
+  const { status, agent, type, session, code, since, meta } = options;
+  return [status, agent, type, session, code, since, meta].some((value) => value !== undefined);
+}
+
+export function filterQuery(options: FilterOptions): Query {
+  const query: Query = {
+    status: options.status === undefined ? undefined : parseStatuses(options.status),
+    to_agent: options.agent,
+    intent_type: options.type,
+    session: options.session,
+    code: options.code,
+    since: options.since === undefined ? undefined : parseMoment(options.since, "--since", "back"),
+  };
+  for (const [key, value] of Object.entries(parseMetadata(options.meta) ?? {})) query[`metadata.${key}`] = value;
+  return query;
+}
+
+export function parseMetadata(pairs: readonly string[] | undefined): Record<string, string> | undefined {
+  if (pairs === undefined) return undefined;
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const at = pair.indexOf("=");
+      if (at < 1) throw new UsageError(`--meta: ${JSON.stringify(pair)} is not KEY=VALUE`);
+      return [pair.slice(0, at), pair.slice(at + 1)];
+    }),
+  );
+}
+
+function parseStatuses(text: string): string {
+  const statuses = text.split(",").map((status) => status.trim().toUpperCase().replaceAll("-", "_"));
+  for (const status of statuses) {
+    if (!STATUSES.includes(status)) throw new UsageError(`--status: ${JSON.stringify(status)} is none of ${STATUSES.join(", ")}`);
+  }
+  return statuses.join(",");
+}
+
+/** Up to `max` intents; `more` when there are others. */
+export async function readIntents(api: Api, query: Query, max: number, onPage: (intents: Json[]) => void): Promise<{ more: boolean }> {
+  let left = max;
+  let cursor: string | undefined;
+  for (;;) {
+    const page = await api.get("/v1/intents", { ...query, limit: Math.min(PAGE, left), cursor });
+    onPage(page.intents);
+    left -= page.intents.length;
+    cursor = page.next_cursor ?? undefined;
+    if (cursor === undefined) return { more: false };
+    if (left <= 0) return { more: true };
+  }
+}

@@ -1,0 +1,223 @@
+// How an attempt begins, is checked and ends. `attempt` is the fence: +1 at every delivery, never less; it is
+// open from delivery until the attempt ends, and every agent write must carry the open one (I4, I6).
+
+import { apply, type Draft, editStep, emit } from "../draft.ts";
+import type { Failure, Step } from "../intent.ts";
+import { isTerminal } from "../lifecycle.ts";
+import { Refusal } from "../refusal.ts";
+import { releaseDelayMs } from "../retry.ts";
+import { isClaimable, isOverdue } from "../schedule.ts";
+import { finish } from "./finish.ts";
+
+export interface LossLimits {
+  /** Absolute cap on lost deliveries since the last operator reset, whatever progress was made between. */
+  readonly maxTotalLosses: number;
+}
+
+/** Refuses a write whose attempt is not the current, open one. */
+export function requireOpenAttempt(draft: Draft, attempt: number): void {
+  const { intent } = draft;
+  if (attempt === intent.attempt && intent.consumerId !== null) return;
+  throw staleAttempt(draft, attempt);
+}
+
+export function staleAttempt(draft: Draft, attempt: number): Refusal {
+  const { intent } = draft;
+  const details = { attempt, current_attempt: intent.attempt, open: intent.consumerId !== null, status: intent.status };
+  const why = isTerminal(intent.status)
+    ? `the intent is ${intent.status}`
+    : attempt === intent.attempt
+      ? "that attempt has ended"
+      : `the current attempt is ${intent.attempt}`;
+  return new Refusal("stale_attempt", `attempt ${attempt} may no longer write: ${why}. Stop working on this intent`, details);
+}
+
+/** Leaves a trace of a refused late write: once per stale attempt, so that a looping zombie cannot fill the log. */
+export function auditStaleWrite(draft: Draft, attempt: number, operation: string): boolean {
+  const { intent } = draft;
+  if (attempt > intent.attempt || attempt <= intent.refusedAttempt) return false;
+  intent.refusedAttempt = attempt;
+  emit(draft, "intent.stale_write_refused", { attempt, operation });
+  return true;
+}
+
+export interface Consumer {
+  readonly id: string;
+  readonly name: string;
+  /** Says `start` itself; for all others the delivery is the acknowledgement. */
+  readonly explicitAck: boolean;
+}
+
+/** Leases the intent to a consumer: a new attempt. */
+export function deliver(draft: Draft, consumer: Consumer): void {
+  const { intent } = draft;
+  if (!isClaimable(intent) || isOverdue(intent, draft.now)) {
+    throw new Refusal("not_claimable", "the intent cannot be delivered now", { status: intent.status });
+  }
+  const redelivered = intent.attempt > 0;
+  apply(draft, "deliver");
+  intent.attempt += 1;
+  intent.consumerId = consumer.id;
+  intent.deliveredAt = draft.now;
+  intent.started = false;
+  emit(draft, "intent.delivered", { consumer: consumer.name, consumer_id: consumer.id, redelivered });
+  if (!consumer.explicitAck) {
+    intent.started = true;
+    const before = intent.status;
+    apply(draft, "start");
+    if (before !== intent.status) emit(draft, "intent.in_progress");
+  }
+}
+
+/** Marks running steps as interrupted (stored, until done or superseded) and closes the attempt. Returns the interrupted ones. */
+function closeAttempt(draft: Draft, notRun: readonly string[] = []): Step[] {
+  const { intent } = draft;
+  const interrupted: Step[] = [];
+  for (const key of intent.openSteps) {
+    const step = editStep(draft, key);
+    if (step.status !== "running") continue;
+    if (notRun.includes(key)) {
+      // Un-begun. What an earlier try left in doubt stays in doubt.
+      step.tries -= 1;
+      step.status = step.tries > 0 ? "interrupted" : "planned";
+      step.startedAt = null;
+      continue;
+    }
+    step.status = "interrupted";
+    interrupted.push(step);
+  }
+  intent.openSteps = [];
+  intent.stepDeadline = null;
+  intent.consumerId = null;
+  intent.started = false;
+  for (const step of interrupted) {
+    emit(draft, "intent.step_interrupted", { key: step.key, tries: step.tries, on_interrupt: policyOf(draft, step) });
+  }
+  return interrupted;
+}
+
+const policyOf = (draft: Draft, step: Step) => step.onInterrupt ?? draft.intent.onInterrupt ?? "retry";
+
+/** Closes an attempt whose intent reached its end; running steps stay in the log as interrupted. */
+export function closeForEnd(draft: Draft): void {
+  if (draft.intent.consumerId !== null) closeAttempt(draft);
+  draft.intent.openSteps = [];
+  draft.intent.stepDeadline = null;
+}
+
+/** What interrupted steps ask for: true when the intent goes on by itself. */
+function settleInterrupted(draft: Draft, interrupted: readonly Step[]): boolean {
+  const failing = interrupted.find((step) => policyOf(draft, step) === "fail");
+  if (failing !== undefined) {
+    finish(draft, { status: "FAILED", result: null, error: interruptedFailure(failing) });
+    return false;
+  }
+  const asking = interrupted.filter((step) => policyOf(draft, step) === "ask").map((step) => step.key);
+  if (asking.length === 0) return true;
+  const { intent } = draft;
+  apply(draft, "wait");
+  intent.waitingReason = "WAITING_FOR_HUMAN";
+  intent.openSteps = asking;
+  emit(draft, "intent.waiting", { reason: "WAITING_FOR_HUMAN", steps: asking, question: "in_doubt" });
+  return false;
+}
+
+function interruptedFailure(step: Step): Failure {
+  return {
+    code: "step_interrupted",
+    message: `step ${JSON.stringify(step.key)} was interrupted and its on_interrupt is "fail"`,
+    retryable: false,
+    details: { step: step.key, tries: step.tries },
+  };
+}
+
+/** An attempt is lost: its agent died, fell silent, was replaced or took too long. The only thing that strikes. */
+export function lose(draft: Draft, reason: string, limits: LossLimits, consumerName?: string): void {
+  const { intent } = draft;
+  if (intent.consumerId === null) return;
+  apply(draft, "end_attempt");
+  intent.strikes += 1;
+  intent.totalLosses += 1;
+  const running = [...intent.openSteps];
+  const consumer = consumerName ?? intent.consumerId;
+  const interruptedBefore = draft.events.length;
+  emit(draft, "intent.lost", {
+    reason,
+    consumer,
+    attempt: intent.attempt,
+    lost_deliveries: intent.strikes,
+    max_delivery_attempts: intent.maxDeliveryAttempts,
+    ...(running.length > 0 ? { steps: running } : {}),
+  });
+  const interrupted = closeAttempt(draft);
+  const capped = intent.strikes >= intent.maxDeliveryAttempts;
+  if (capped || intent.totalLosses >= limits.maxTotalLosses) {
+    exhaust(draft, capped ? "max_delivery_attempts" : "max_total_losses");
+    return;
+  }
+  if (settleInterrupted(draft, interrupted)) {
+    emit(draft, "intent.redelivery_scheduled", { reason, cause_seq: draft.events[interruptedBefore]?.seq });
+  }
+}
+
+function exhaust(draft: Draft, cap: string): void {
+  const { intent } = draft;
+  const details = { lost_deliveries: intent.strikes, max_delivery_attempts: intent.maxDeliveryAttempts, total_losses: intent.totalLosses, cap };
+  emit(draft, "intent.delivery_failed", details);
+  finish(draft, {
+    status: "FAILED",
+    result: null,
+    error: {
+      code: "delivery_attempts_exhausted",
+      message:
+        cap === "max_delivery_attempts"
+          ? `${intent.strikes} deliveries in a row were lost without progress`
+          : `${intent.totalLosses} deliveries were lost in all`,
+      retryable: false,
+      details,
+    },
+  });
+}
+
+/** A graceful hand-back: costs no attempt; repeated ones without progress wait longer (no hot loop). */
+export function release(draft: Draft, notRun: readonly string[], reason: string): void {
+  const { intent } = draft;
+  apply(draft, "end_attempt");
+  intent.releases += 1;
+  const delay = releaseDelayMs(intent.releases);
+  if (delay > 0) intent.availableAt = draft.now + delay;
+  emit(draft, "intent.released", { reason, attempt: intent.attempt, ...(delay > 0 ? { available_in_ms: delay } : {}) });
+  settleInterrupted(draft, closeAttempt(draft, notRun));
+}
+
+/** Ends the attempt because the handler itself failed and may try again at `availableAt`. */
+export function endForRetry(draft: Draft, error: Failure, delayMs: number): void {
+  const { intent } = draft;
+  apply(draft, "end_attempt");
+  intent.retriesUsed += 1;
+  intent.availableAt = draft.now + delayMs;
+  emit(draft, "intent.retry_scheduled", {
+    retry: intent.retriesUsed,
+    max_retries: intent.retry?.maxRetries ?? 0,
+    delay_ms: delayMs,
+    error,
+  });
+  settleInterrupted(draft, closeAttempt(draft));
+}
+
+/** Progress: a step newly done. Clears what counts against the intent. */
+export function recordProgress(draft: Draft): void {
+  draft.intent.strikes = 0;
+  draft.intent.retriesUsed = 0;
+  draft.intent.releases = 0;
+}
+
+/** S5: while paused, an attempt of which no step is running is handed back by the server itself; a step-less handler just finishes. */
+export function handBackIfPaused(draft: Draft): boolean {
+  const { intent } = draft;
+  if (!intent.paused || intent.consumerId === null || intent.stepsCount === 0 || intent.openSteps.length > 0) return false;
+  apply(draft, "end_attempt");
+  emit(draft, "intent.released", { reason: "paused", attempt: intent.attempt });
+  closeAttempt(draft);
+  return true;
+}

@@ -1,0 +1,303 @@
+// An agent's work inside an attempt: start, begin, done, failed, progress; and the answer to a step in doubt.
+
+import { addStep, apply, type Draft, editStep, emit } from "../draft.ts";
+import type { Failure, OnInterrupt, RetryPolicy, Step } from "../intent.ts";
+import { isTerminal } from "../lifecycle.ts";
+import { advanceCursor, earliestStepDeadline, nextDeclared, plannedStep, type StepPlan, stepIdempotencyKey } from "../plan.ts";
+import { RawJson } from "../raw-json.ts";
+import { Refusal } from "../refusal.ts";
+import { NO_RETRY } from "../retry.ts";
+import { handBackIfPaused, recordProgress, requireOpenAttempt } from "./attempt.ts";
+import { finish } from "./finish.ts";
+
+export interface StartInput {
+  readonly attempt: number;
+  readonly ackOnly: boolean;
+  /** Begin the plan's next step in the same commit (S1). */
+  readonly beginNext: boolean;
+  readonly steps: readonly StepPlan[] | null;
+  readonly force: boolean;
+  readonly stepsMax: number;
+}
+
+/** The agent says that it has the intent, and (unless it only acknowledges) that work begins. */
+export function start(draft: Draft, input: StartInput): void {
+  const { intent } = draft;
+  requireOpenAttempt(draft, input.attempt);
+  if (input.steps !== null) declarePlan(draft, input.steps, input);
+  if (input.ackOnly) {
+    if (intent.status === "DELIVERED") {
+      apply(draft, "acknowledge");
+      emit(draft, "intent.acknowledged");
+    }
+    return;
+  }
+  requireUnpaused(draft);
+  const first = !intent.started;
+  if (intent.status !== "IN_PROGRESS") {
+    apply(draft, "start");
+    emit(draft, "intent.in_progress");
+  }
+  intent.started = true;
+  const next = nextDeclared(draft);
+  if (input.beginNext && next !== null && (first || next.status !== "running")) begin(draft, next.key, {});
+}
+
+function requireUnpaused(draft: Draft): void {
+  if (draft.intent.paused) {
+    throw new Refusal("intent_paused", "the intent is paused: record what you have and hand it back", { paused: true });
+  }
+}
+
+/** The agent's plan, taken when the sender gave none; a changed one is refused unless forced. */
+function declarePlan(draft: Draft, plan: readonly StepPlan[], input: StartInput): void {
+  const { intent } = draft;
+  if (plan.length === 0) return;
+  if (intent.planBy !== null) {
+    const declared = [...draft.steps.values()].filter((step) => step.position !== null && step.status !== "superseded");
+    declared.sort((a, b) => (a.position ?? 0) - (b.position ?? 0));
+    const same = declared.length === plan.length && declared.every((step, index) => step.key === plan[index]?.key);
+    if (same) return;
+    if (!input.force) {
+      throw new Refusal("plan_changed", "the declared steps differ from those the intent began with; send force:true to replace what is not done", {
+        declared: declared.map((step) => step.key),
+        sent: plan.map((step) => step.key),
+      });
+    }
+  }
+  requireRoom(draft, plan.length, input.stepsMax);
+  replacePlan(draft, plan);
+}
+
+function replacePlan(draft: Draft, plan: readonly StepPlan[]): void {
+  const { intent } = draft;
+  const keys = new Set(plan.map((step) => step.key));
+  for (const step of draft.steps.values()) {
+    if (step.position === null) continue;
+    const old = editStep(draft, step.key);
+    old.position = null;
+    if (!keys.has(step.key) && step.status !== "done") old.status = "superseded";
+  }
+  let done = 0;
+  plan.forEach((planned, position) => {
+    const existing = draft.steps.get(planned.key);
+    if (existing === undefined) {
+      addStep(draft, plannedStep(planned, position, intent.generation));
+      return;
+    }
+    const step = editStep(draft, planned.key);
+    step.position = position;
+    if (step.status === "superseded") step.status = "planned";
+    if (step.status === "done") done += 1;
+  });
+  intent.planBy = "agent";
+  intent.planCursor = 0;
+  intent.stepsTotal = plan.length;
+  intent.stepsDone = done;
+}
+
+function requireRoom(draft: Draft, more: number, stepsMax: number): void {
+  if (draft.intent.stepsCount + more > stepsMax) {
+    throw new Refusal("too_many_steps", `an intent may have at most ${stepsMax} steps`, { limit: stepsMax });
+  }
+}
+
+export interface BeginInput {
+  readonly input?: RawJson | null;
+  readonly onInterrupt?: OnInterrupt | null;
+  readonly timeoutMs?: number | null;
+  readonly retry?: RetryPolicy | null;
+  readonly stepsMax?: number;
+}
+
+/** Begins a step of the open attempt. A done one is returned as it is, never handed out again (I5). */
+export function begin(draft: Draft, key: string, options: BeginInput): Step {
+  const { intent } = draft;
+  const existing = draft.steps.get(key);
+  if (existing?.status === "done") return existing;
+  requireUnpaused(draft);
+  if (existing === undefined) {
+    requireRoom(draft, 1, options.stepsMax ?? Number.POSITIVE_INFINITY);
+    addStep(draft, plannedStep({ key, title: null, onInterrupt: null, timeoutMs: null, retry: null }, null, intent.generation));
+  }
+  const step = editStep(draft, key);
+  if (step.status === "running" && step.attempt === intent.attempt) return step;
+  const interrupted = step.status === "interrupted";
+  if (step.status === "superseded") step.generation = intent.generation;
+  step.status = "running";
+  step.attempt = intent.attempt;
+  step.tries += 1;
+  step.startedAt = draft.now;
+  step.finishedAt = null;
+  step.error = null;
+  if (options.onInterrupt != null) step.onInterrupt = options.onInterrupt;
+  if (options.timeoutMs != null) step.timeoutMs = options.timeoutMs;
+  if (options.retry != null) step.retry = options.retry;
+  if (options.input != null) step.input = options.input;
+  if (!intent.openSteps.includes(key)) intent.openSteps = [...intent.openSteps, key];
+  intent.stepDeadline = earliestStepDeadline(draft);
+  if (intent.status !== "IN_PROGRESS") {
+    apply(draft, "start");
+    emit(draft, "intent.in_progress");
+  }
+  intent.started = true;
+  emit(draft, "intent.step_running", {
+    key,
+    tries: step.tries,
+    idempotency_key: stepIdempotencyKey(intent.id, key, step.generation),
+    ...(interrupted ? { interrupted: true } : {}),
+    ...(step.position !== null ? { index: step.position, total: intent.stepsTotal } : {}),
+    ...(options.input != null ? { input: options.input } : {}),
+  });
+  return step;
+}
+
+/** A step no longer runs: it leaves the set of open ones. */
+function settleStep(draft: Draft, step: Step): void {
+  const { intent } = draft;
+  step.finishedAt = draft.now;
+  intent.openSteps = intent.openSteps.filter((open) => open !== step.key);
+  intent.stepDeadline = earliestStepDeadline(draft);
+}
+
+/** The step to be recorded; an agent that never says begin gets its row now. */
+function stepToRecord(draft: Draft, key: string, stepsMax: number): Step {
+  const { intent } = draft;
+  if (!draft.steps.has(key)) {
+    requireRoom(draft, 1, stepsMax);
+    addStep(draft, plannedStep({ key, title: null, onInterrupt: null, timeoutMs: null, retry: null }, null, intent.generation));
+  }
+  const step = editStep(draft, key);
+  if (step.status === "planned" || step.status === "interrupted" || step.status === "failed") step.tries += 1;
+  if (step.status === "superseded") step.generation = intent.generation;
+  step.attempt = intent.attempt;
+  return step;
+}
+
+export interface RecordInput {
+  readonly attempt: number;
+  readonly stepsMax: number;
+  /** The last declared step done completes the intent, a final failure fails it. */
+  readonly completeIntent: boolean;
+  /** Identifies the intent's end for replays. */
+  readonly digest: string;
+}
+
+/** Records a result once; whoever repeats it gets the first one (S3). */
+export function recordDone(draft: Draft, key: string, result: RawJson, input: RecordInput): Step {
+  const known = draft.steps.get(key);
+  if (known?.status === "done") return known;
+  requireOpenAttempt(draft, input.attempt);
+  const step = stepToRecord(draft, key, input.stepsMax);
+  markDone(draft, step, result);
+  const { intent } = draft;
+  if (input.completeIntent && step.position !== null && intent.stepsDone >= intent.stepsTotal) {
+    finish(draft, { status: "COMPLETED", result, error: null, digest: input.digest });
+  } else handBackIfPaused(draft);
+  return step;
+}
+
+function markDone(draft: Draft, step: Step, result: RawJson): void {
+  step.status = "done";
+  step.result = result;
+  step.error = null;
+  settleStep(draft, step);
+  advanceCursor(draft, step);
+  recordProgress(draft);
+  const { intent } = draft;
+  emit(draft, "intent.step_done", {
+    key: step.key,
+    tries: step.tries,
+    ...(step.position !== null ? { done: intent.stepsDone, total: intent.stepsTotal } : {}),
+    ...(step.startedAt !== null ? { duration_ms: draft.now - step.startedAt } : {}),
+    result,
+  });
+  step.seq = intent.seq;
+}
+
+export interface FailedInput extends RecordInput {
+  readonly error: Failure;
+  readonly retryable: boolean;
+}
+
+/** Records a failed try. Final (not retryable, or retries used up): a declared step then fails the intent. */
+export function recordFailed(draft: Draft, key: string, input: FailedInput): Step {
+  requireOpenAttempt(draft, input.attempt);
+  const known = draft.steps.get(key);
+  if (known?.status === "done") throw new Refusal("step_done", `step ${JSON.stringify(key)} is already done`, { key });
+  const step = stepToRecord(draft, key, input.stepsMax);
+  const policy = step.retry ?? NO_RETRY;
+  const final = !input.retryable || step.tries > policy.maxRetries;
+  const error: Failure & { final: boolean } = { ...input.error, retryable: input.retryable, final };
+  step.status = "failed";
+  step.error = RawJson.of(error);
+  settleStep(draft, step);
+  emit(draft, "intent.step_failed", { key, tries: step.tries, final, error: input.error });
+  if (final && input.completeIntent && step.position !== null) {
+    finish(draft, {
+      status: "FAILED",
+      result: null,
+      error: { code: input.error.code, message: input.error.message, retryable: false, details: { step: key, ...(input.error.details === undefined ? {} : { details: input.error.details }) } },
+      digest: input.digest,
+    });
+  } else handBackIfPaused(draft);
+  return step;
+}
+
+export type StepAnswer = { readonly kind: "done"; readonly result: RawJson } | { readonly kind: "retry" } | { readonly kind: "fail"; readonly error: Failure };
+
+/** An operator's answer to a step in doubt (`on_interrupt: ask`). The last answer lets the intent go on. */
+export function decideStep(draft: Draft, key: string, answer: StepAnswer): Step {
+  const { intent } = draft;
+  if (isTerminal(intent.status)) {
+    throw new Refusal("intent_terminal", `the intent already ended as ${intent.status}`, { status: intent.status });
+  }
+  const known = draft.steps.get(key);
+  if (known === undefined) throw new Refusal("step_not_found", `there is no step ${JSON.stringify(key)}`, { key });
+  if (known.status === "done" && answer.kind === "done" && known.result?.text === answer.result.text) return known;
+  if (known.status !== "interrupted" || intent.consumerId !== null) {
+    throw new Refusal("step_not_in_doubt", `step ${JSON.stringify(key)} is ${known.status}, not in doubt`, { key, status: known.status });
+  }
+  const step = editStep(draft, key);
+  emit(draft, "intent.step_decided", { key, decision: answer.kind });
+  if (answer.kind === "fail") {
+    step.status = "failed";
+    step.error = RawJson.of({ ...answer.error, final: true });
+    finish(draft, { status: "FAILED", result: null, error: answer.error });
+    return step;
+  }
+  if (answer.kind === "done") markDone(draft, step, answer.result);
+  else step.status = "planned";
+  recordProgress(draft);
+  intent.openSteps = intent.openSteps.filter((open) => open !== key);
+  if (intent.status === "WAITING" && intent.openSteps.length === 0) {
+    apply(draft, "wake");
+    emit(draft, "intent.resumed", { steps: [key] });
+    completeIfPlanDone(draft, step);
+  }
+  return step;
+}
+
+/** A human's answer may have been the plan's last missing result. */
+function completeIfPlanDone(draft: Draft, step: Step): void {
+  const { intent } = draft;
+  if (step.status === "done" && step.position !== null && intent.stepsDone >= intent.stepsTotal) {
+    finish(draft, { status: "COMPLETED", result: step.result, error: null });
+  }
+}
+
+export interface ProgressInput {
+  readonly attempt: number;
+  readonly message: string | null;
+  readonly percent: number | null;
+  readonly data: RawJson | null;
+}
+
+export function reportProgress(draft: Draft, input: ProgressInput): void {
+  requireOpenAttempt(draft, input.attempt);
+  emit(draft, "intent.progress", {
+    ...(input.message === null ? {} : { message: input.message }),
+    ...(input.percent === null ? {} : { percent: input.percent }),
+    ...(input.data === null ? {} : { data: input.data }),
+  });
+}

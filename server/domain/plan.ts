@@ -1,0 +1,95 @@
+// Steps: the declared plan, which step comes next, and each step's stable idempotency key.
+
+import { createHash } from "node:crypto";
+import type { Draft } from "./draft.ts";
+import type { Intent, OnInterrupt, RetryPolicy, Step } from "./intent.ts";
+
+export interface StepPlan {
+  readonly key: string;
+  readonly title: string | null;
+  readonly onInterrupt: OnInterrupt | null;
+  readonly timeoutMs: number | null;
+  readonly retry: RetryPolicy | null;
+}
+
+export function plannedStep(plan: StepPlan, position: number | null, generation: number): Step {
+  return {
+    key: plan.key,
+    position,
+    title: plan.title,
+    status: "planned",
+    generation,
+    attempt: null,
+    tries: 0,
+    onInterrupt: plan.onInterrupt,
+    timeoutMs: plan.timeoutMs,
+    retry: plan.retry,
+    startedAt: null,
+    finishedAt: null,
+    seq: null,
+    input: null,
+    result: null,
+    error: null,
+  };
+}
+
+/** Stable over every attempt of one generation of the step: what a handler passes to the outside world. */
+export function stepIdempotencyKey(intentId: string, key: string, generation: number): string {
+  const hash = createHash("sha256").update(`${intentId}\n${generation}\n${key}`).digest("hex");
+  return `pdr-${hash.slice(0, 32)}`;
+}
+
+export const isUndone = (step: Step): boolean => step.status !== "done" && step.status !== "superseded";
+
+/** The first declared step that is not done, among those loaded from the cursor on. */
+export function nextDeclared(draft: Pick<Draft, "intent" | "steps">): Step | null {
+  let first: Step | null = null;
+  for (const step of draft.steps.values()) {
+    if (step.position === null || step.position < draft.intent.planCursor || !isUndone(step)) continue;
+    if (first === null || step.position < (first.position ?? 0)) first = step;
+  }
+  return first;
+}
+
+export interface NextStep {
+  readonly key: string;
+  readonly index: number;
+  readonly total: number;
+  readonly idempotencyKey: string;
+  readonly interrupted: boolean;
+  readonly tries: number;
+}
+
+export function describeNext(intent: Intent, step: Step | null): NextStep | null {
+  if (step === null || step.position === null) return null;
+  return {
+    key: step.key,
+    index: step.position,
+    total: intent.stepsTotal,
+    idempotencyKey: stepIdempotencyKey(intent.id, step.key, step.generation),
+    interrupted: step.status === "interrupted",
+    tries: step.tries,
+  };
+}
+
+/** Moves the cursor past a declared step that was just done; a step finished out of order leaves it where it is. */
+export function advanceCursor(draft: Draft, done: Step): void {
+  if (done.position === null) return;
+  draft.intent.stepsDone += 1;
+  const next = nextDeclared(draft);
+  // With nothing undone in sight the cursor may only claim what it has seen: the step itself.
+  if (next?.position != null) draft.intent.planCursor = next.position;
+  else if (done.position === draft.intent.planCursor) draft.intent.planCursor = done.position + 1;
+}
+
+/** The earliest instant at which a running step has run too long. */
+export function earliestStepDeadline(draft: Draft): number | null {
+  let earliest: number | null = null;
+  for (const key of draft.intent.openSteps) {
+    const step = draft.steps.get(key);
+    if (step?.status !== "running" || step.timeoutMs === null || step.startedAt === null) continue;
+    const at = step.startedAt + step.timeoutMs;
+    if (earliest === null || at < earliest) earliest = at;
+  }
+  return earliest;
+}

@@ -1,0 +1,84 @@
+// What holds for every request: ids and trace headers, idempotency keys, `wait`. It knows no route and no use case.
+
+import { randomBytes, randomUUID } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOptions } from "fastify";
+import { invalid } from "../errors.ts";
+import type { Limits } from "./limits.ts";
+import { answerClientError, sendProblem } from "./problem.ts";
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Echoed or minted; also in the answer's `x-trace-id`. */
+    traceId: string;
+    /** The W3C header as sent, when it is valid. */
+    traceparent: string | null;
+  }
+}
+
+const PRINTABLE_ID = /^[\x21-\x7e]{1,128}$/;
+const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]{0,200})?$/;
+export const WAIT_SECONDS_MAX = 55;
+
+function header(headers: IncomingMessage["headers"], name: string): string | undefined {
+  const value = headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}
+
+/** What the Fastify constructor needs from here: limits, ids, and problem bodies for what never becomes a route. */
+export function serverOptions(limits: Limits): FastifyServerOptions {
+  return {
+    bodyLimit: limits.bodyMaxBytes,
+    requestIdHeader: false,
+    genReqId: (request) => {
+      const given = header(request.headers, "x-request-id");
+      return given !== undefined && PRINTABLE_ID.test(given) ? given : randomUUID();
+    },
+    routerOptions: { maxParamLength: limits.pathSegmentMax },
+    disableRequestLogging: true,
+    clientErrorHandler: (error, socket) => answerClientError(error, socket),
+    frameworkErrors: (error, request, reply) => {
+      const answer = reply as unknown as FastifyReply;
+      answer.header("x-request-id", request.id);
+      answer.serializer((payload) => JSON.stringify(payload));
+      sendProblem(request as unknown as FastifyRequest, answer, error);
+    },
+  };
+}
+
+export function installConventions(app: FastifyInstance): void {
+  app.decorateRequest("traceId", "");
+  app.decorateRequest("traceparent", null);
+  app.addHook("onRequest", (request, reply, done) => {
+    const parent = header(request.headers, "traceparent");
+    const match = parent === undefined ? null : TRACEPARENT.exec(parent);
+    if (match !== null && parent !== undefined) request.traceparent = parent;
+    const given = header(request.headers, "x-trace-id");
+    request.traceId = given !== undefined && PRINTABLE_ID.test(given) ? given : (match?.[1] ?? randomBytes(16).toString("hex"));
+    for (const [name, value] of Object.entries(answerIds(request))) reply.header(name, value);
+    done();
+  });
+}
+
+/** The id headers of an answer, for replies that Fastify does not write (streams). */
+export function answerIds(request: FastifyRequest): { "x-request-id": string; "x-trace-id": string } {
+  return { "x-request-id": request.id, "x-trace-id": request.traceId };
+}
+
+/** The `Idempotency-Key` of a write; null without one. */
+export function idempotencyKey(request: FastifyRequest, limits: Limits): string | null {
+  const key = header(request.headers, "idempotency-key");
+  if (key === undefined) return null;
+  if (key === "" || key.length > limits.keyMax || !/^[\x20-\x7e]+$/.test(key)) {
+    throw invalid("header idempotency-key", `must be 1 to ${limits.keyMax} printable ASCII characters`);
+  }
+  return key;
+}
+
+/** Seconds to hold the answer: `?wait=N`, else `Prefer: wait=N` (a preference, so it is capped rather than refused). */
+export function waitSeconds(request: FastifyRequest, fromQuery: number | undefined): number {
+  if (fromQuery !== undefined) return fromQuery;
+  const prefer = header(request.headers, "prefer");
+  const match = prefer === undefined ? null : /(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?/i.exec(prefer);
+  return match === null ? 0 : Math.min(Number(match[1]), WAIT_SECONDS_MAX);
+}

@@ -1,0 +1,33 @@
+// Puts the parts that every request passes through onto a Fastify app, in the order they need. No route is here.
+
+import type { FastifyInstance } from "fastify";
+import type { Metrics } from "../observability/metrics.ts";
+import { type AuthOptions, installAuth } from "./auth.ts";
+import { installConventions } from "./conventions.ts";
+import { installEncoder } from "./encode.ts";
+import { installJsonBody } from "./json-body.ts";
+import type { Limits } from "./limits.ts";
+import { installOpenApi } from "./openapi.ts";
+import { installProblems } from "./problem.ts";
+import { installRequestLog } from "./request-log.ts";
+import { installValidation } from "./validation.ts";
+
+export interface FoundationOptions {
+  readonly limits: Limits;
+  readonly auth: AuthOptions;
+  readonly version: string;
+  readonly metrics?: Metrics;
+}
+
+/** `const app = Fastify({ ...serverOptions(limits), loggerInstance })`, then this, then the routes. */
+export async function installFoundation(app: FastifyInstance, options: FoundationOptions): Promise<void> {
+  installEncoder(app);
+  installProblems(app);
+  // Ids before auth: a refused request is answered with them too.
+  installConventions(app);
+  installRequestLog(app, options.metrics);
+  installAuth(app, options.auth);
+  installJsonBody(app, options.limits);
+  installValidation(app);
+  await installOpenApi(app, { version: options.version });
+}

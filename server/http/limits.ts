@@ -1,0 +1,43 @@
+// The bounds on what a request may carry. Values come from the configuration; these are the defaults.
+
+export interface Limits {
+  readonly bodyMaxBytes: number;
+  /** For routes that take many operations at once. */
+  readonly batchBodyMaxBytes: number;
+  readonly payloadMaxBytes: number;
+  readonly resultMaxBytes: number;
+  /** Encoded metadata of one intent. */
+  readonly metadataMaxBytes: number;
+  readonly jsonMaxDepth: number;
+  readonly stepsMax: number;
+  readonly batchMax: number;
+  /** Characters of names: intent types, sessions, consumers. */
+  readonly nameMax: number;
+  /** Characters of keys: steps, idempotency, state. */
+  readonly keyMax: number;
+  readonly textMax: number;
+  /** Characters of one encoded path segment. */
+  readonly pathSegmentMax: number;
+  readonly pageMax: number;
+  readonly capacityMax: number;
+}
+
+const MIB = 1024 * 1024;
+
+export const DEFAULT_LIMITS: Limits = Object.freeze({
+  bodyMaxBytes: 2 * MIB,
+  batchBodyMaxBytes: 16 * MIB,
+  payloadMaxBytes: MIB,
+  resultMaxBytes: MIB,
+  metadataMaxBytes: 16 * 1024,
+  jsonMaxDepth: 64,
+  stepsMax: 10_000,
+  batchMax: 1_000,
+  nameMax: 200,
+  keyMax: 200,
+  textMax: 2_000,
+  // Three segments of 200 characters, each up to nine characters once percent-encoded, and the scheme.
+  pathSegmentMax: 6_000,
+  pageMax: 500,
+  capacityMax: 10_000,
+});

@@ -1,0 +1,95 @@
+// Opens PostgreSQL connections: pools, type parsing, and which errors mean "the database is away".
+// Times come back as epoch milliseconds, JSON as untouched text (RawJson at the mapper), bigint as number.
+
+import { Kysely, PostgresDialect } from "kysely";
+import pg from "pg";
+import type { Database } from "./database.ts";
+
+const JSON_OIDS = new Set([114, 3802]);
+const TIMESTAMPTZ = 1184;
+const INT8 = 20;
+
+function parseTimestamp(text: string): number {
+  // 2026-01-02 03:04:05.678901+00
+  const iso = `${text.replace(" ", "T")}${/[+-]\d\d$/.test(text) ? ":00" : ""}`;
+  return Date.parse(iso);
+}
+
+export const typeParsers: pg.CustomTypesConfig = {
+  getTypeParser: ((oid: number, format?: "text" | "binary") => {
+    if (oid === TIMESTAMPTZ) return parseTimestamp;
+    if (oid === INT8) return Number;
+    if (JSON_OIDS.has(oid)) return (text: string) => text;
+    return pg.types.getTypeParser(oid, format as "text");
+  }) as pg.CustomTypesConfig["getTypeParser"],
+};
+
+export interface StoreOptions {
+  readonly connectionString: string;
+  readonly poolMax: number;
+  readonly applicationName?: string;
+  /** Called when an idle connection breaks; the pool replaces it by itself. */
+  readonly onError?: (error: Error) => void;
+}
+
+export interface Store {
+  readonly db: Kysely<Database>;
+  readonly pool: pg.Pool;
+  /** Pipelined connections of the write path, planned for narrow keyed access. */
+  readonly writers: pg.Pool;
+  end(): Promise<void>;
+}
+
+const CONNECT_TIMEOUT_MS = 5_000;
+const WRITERS = 4;
+
+export function openStore(options: StoreOptions): Store {
+  const base: pg.PoolConfig = {
+    connectionString: options.connectionString,
+    types: typeParsers,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    idleTimeoutMillis: 60_000,
+    keepAlive: true,
+    application_name: options.applicationName ?? "perdure",
+  };
+  const pool = new pg.Pool({ ...base, max: options.poolMax });
+  // Prepared plans made while the tables are empty would keep sequential scans for ever.
+  const writers = new pg.Pool({ ...base, pipeline: true, max: WRITERS, idleTimeoutMillis: 0, onConnect: tuneWriter } as pg.PoolConfig);
+  for (const each of [pool, writers]) each.on("error", (error) => options.onError?.(error));
+  const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
+  let ended: Promise<void> | undefined;
+  return {
+    db,
+    pool,
+    writers,
+    end() {
+      ended ??= Promise.all([db.destroy(), writers.end()]).then(() => undefined);
+      return ended;
+    },
+  };
+}
+
+async function tuneWriter(client: pg.ClientBase): Promise<void> {
+  await client.query(
+    "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off; set synchronous_commit = on",
+  );
+}
+
+const RETRY_CODES = new Set(["23505", "40001", "40P01"]);
+
+/** A conflict that a fresh look resolves: unique violation, serialization failure, deadlock. */
+export function isConflict(error: unknown): boolean {
+  return RETRY_CODES.has(codeOf(error));
+}
+
+/** The connection or the server went away: nothing is known about a commit that was under way. */
+export function isConnectionError(error: unknown): boolean {
+  const code = codeOf(error);
+  if (code === "") return error instanceof Error && /connection|terminat|timeout|ECONN|socket/i.test(error.message);
+  return code.startsWith("08") || code.startsWith("57P0") || code === "53300" || /^E[A-Z]+$/.test(code);
+}
+
+function codeOf(error: unknown): string {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === "string" ? code : "";
+}

@@ -1,0 +1,214 @@
+// Consumers: who listens where, and until when its lease runs. Every check is made under the row's lock.
+
+import type { PoolClient } from "pg";
+import { encodeArray } from "./binary.ts";
+import type { Store } from "./connection.ts";
+import type { ConsumersTable } from "./database.ts";
+import type { Transaction } from "./transaction.ts";
+
+export interface ConsumerRow extends ConsumersTable {
+  /** The database clock, read under the lock. */
+  readonly now: number;
+}
+
+const LOCK_BY_NAME = {
+  name: "consumer_lock_by_name",
+  text: `select c.*, perdure_now() as now from consumers c
+    where namespace = $1 and address = $2 and name = $3 for update`,
+};
+const LOCK_BY_ID = {
+  name: "consumers_lock",
+  text: "select c.*, perdure_now() as now from consumers c where id = any($1::uuid[]) order by id for update",
+};
+const CLOCK = { name: "clock", text: "select perdure_now() as now" };
+
+export async function lockConsumerByName(
+  tx: Transaction,
+  namespace: string,
+  address: string,
+  name: string,
+): Promise<ConsumerRow | undefined> {
+  const [[row], [clock]] = await Promise.all([
+    tx.query<ConsumerRow>(LOCK_BY_NAME, [namespace, address, name]),
+    tx.query<{ now: number }>(CLOCK, []),
+  ]);
+  // now() of the locking statement was read before a lock wait; the later statement's is after it.
+  return row === undefined ? undefined : { ...row, now: clock?.now ?? row.now };
+}
+
+export async function lockConsumers(tx: Transaction, ids: readonly string[]): Promise<ConsumerRow[]> {
+  const [rows, [clock]] = await Promise.all([
+    tx.query<ConsumerRow>(LOCK_BY_ID, [encodeArray("uuid", ids)]),
+    tx.query<{ now: number }>(CLOCK, []),
+  ]);
+  return rows.map((row) => ({ ...row, now: clock?.now ?? row.now }));
+}
+
+const UPSERT = {
+  name: "consumer_upsert",
+  text: `insert into consumers (id, namespace, address, name, incarnation, mode, explicit_ack, capacity, intent_types,
+      lease_ttl_ms, lease_until, stream_no, heartbeats, replica_id, superseded, created_at, seen_at)
+    select $1::uuid, $2, $3, $4, $5, $6, $7, $8, $9::text[], $10, t.now + make_interval(secs => $10::int / 1000.0), $11, false, $12::uuid,
+      $13::text[], t.now, t.now from (select perdure_now() as now) t
+    on conflict (namespace, address, name) do update set incarnation = excluded.incarnation, mode = excluded.mode,
+      explicit_ack = excluded.explicit_ack, capacity = excluded.capacity, intent_types = excluded.intent_types,
+      lease_ttl_ms = excluded.lease_ttl_ms, lease_until = excluded.lease_until, stream_no = excluded.stream_no,
+      heartbeats = case when consumers.incarnation = excluded.incarnation then consumers.heartbeats else false end,
+      replica_id = excluded.replica_id, superseded = excluded.superseded, seen_at = excluded.seen_at
+    returning id, stream_no, lease_until`,
+};
+
+export interface ConsumerWrite {
+  readonly id: string;
+  readonly namespace: string;
+  readonly address: string;
+  readonly name: string;
+  readonly incarnation: string;
+  readonly mode: "stream" | "claim";
+  readonly explicitAck: boolean;
+  readonly capacity: number;
+  readonly intentTypes: readonly string[] | null;
+  readonly leaseTtlMs: number;
+  readonly streamNo: number;
+  readonly replicaId: string;
+  readonly superseded: readonly string[];
+}
+
+export async function saveConsumer(tx: Transaction, c: ConsumerWrite): Promise<{ id: string; stream_no: number; lease_until: number }> {
+  const [row] = await tx.query<{ id: string; stream_no: number; lease_until: number }>(UPSERT, [
+    c.id,
+    c.namespace,
+    c.address,
+    c.name,
+    c.incarnation,
+    c.mode,
+    c.explicitAck,
+    c.capacity,
+    c.intentTypes,
+    c.leaseTtlMs,
+    c.streamNo,
+    c.replicaId,
+    c.superseded,
+  ]);
+  if (row === undefined) throw new Error("saving a consumer returned no row");
+  return row;
+}
+
+const HEARTBEAT = {
+  name: "consumer_heartbeat",
+  text: `update consumers set lease_until = perdure_now() + make_interval(secs => lease_ttl_ms / 1000.0), heartbeats = true,
+      capacity = coalesce($2::int, capacity), seen_at = perdure_now() where id = $1`,
+};
+
+export function renewByHeartbeat(tx: Transaction, id: string, capacity: number | null): void {
+  void tx.query(HEARTBEAT, [id, capacity]);
+}
+
+const REFUSED = { name: "consumer_refused", text: "update consumers set refused_at = perdure_now() where id = $1" };
+
+export function markRefused(tx: Transaction, id: string): void {
+  void tx.query(REFUSED, [id]);
+}
+
+const EXPIRED = { name: "consumer_expired", text: "update consumers set lease_until = null where id = any($1::uuid[])" };
+
+export function endLeases(tx: Transaction, ids: readonly string[]): void {
+  void tx.query(EXPIRED, [encodeArray("uuid", ids)]);
+}
+
+const HELD = {
+  name: "leases_held",
+  text: "select intent_id, attempt, consumer_id from leases where consumer_id = any($1::uuid[]) order by intent_id",
+};
+
+export interface HeldLease {
+  readonly intent_id: string;
+  readonly attempt: number;
+  readonly consumer_id: string;
+}
+
+export function heldBy(tx: Transaction, ids: readonly string[]): Promise<HeldLease[]> {
+  return tx.query<HeldLease>(HELD, [encodeArray("uuid", ids)]);
+}
+
+const COUNTS = {
+  name: "leases_count",
+  text: "select consumer_id, count(*)::int as held from leases where consumer_id = any($1::uuid[]) group by 1",
+};
+
+export async function countHeld(tx: Transaction, ids: readonly string[]): Promise<Map<string, number>> {
+  const rows = await tx.query<{ consumer_id: string; held: number }>(COUNTS, [encodeArray("uuid", ids)]);
+  return new Map(rows.map((row) => [row.consumer_id, row.held]));
+}
+
+/** A close that this server saw and did not start: the same incarnation has `graceMs` to come back. Only the newest stream counts. */
+export async function markStreamClosed(store: Store, id: string, streamNo: number, graceMs: number): Promise<number | null> {
+  const { rows } = await store.pool.query<{ lease_until: number | null }>(
+    `update consumers set closed_stream_no = stream_no,
+        lease_until = least(lease_until, perdure_now() + make_interval(secs => $3::int / 1000.0))
+      where id = $1 and stream_no = $2 returning lease_until`,
+    [id, streamNo, graceMs],
+  );
+  return rows[0]?.lease_until ?? null;
+}
+
+/** Keeps consumers alive that never heartbeat but whose newest stream is open here. */
+export async function renewOpenStreams(store: Store, streams: readonly { id: string; streamNo: number }[]): Promise<void> {
+  if (streams.length === 0) return;
+  await store.pool.query({
+    name: "consumers_renew",
+    text: `update consumers c set lease_until = perdure_now() + make_interval(secs => c.lease_ttl_ms / 1000.0), seen_at = perdure_now()
+      from unnest($1::uuid[], $2::int8[]) as s(id, stream_no)
+      where c.id = s.id and c.stream_no = s.stream_no and c.closed_stream_no < c.stream_no
+        and not c.heartbeats and c.mode = 'stream' and c.lease_until > perdure_now()`,
+    values: [
+      encodeArray("uuid", streams.map((s) => s.id)),
+      encodeArray("int8", streams.map((s) => s.streamNo)),
+    ],
+  });
+}
+
+/** A claim-mode consumer shows life by its fenced writes. */
+export async function renewByWrite(store: Store, ids: readonly string[]): Promise<void> {
+  await store.pool.query(
+    `update consumers set lease_until = perdure_now() + make_interval(secs => lease_ttl_ms / 1000.0), seen_at = perdure_now()
+      where id = any($1::uuid[]) and mode = 'claim' and lease_until > perdure_now()`,
+    [ids],
+  );
+}
+
+/** Consumers whose lease ran out, the oldest first. */
+export async function expiredConsumers(store: Store, limit: number): Promise<string[]> {
+  const { rows } = await store.pool.query<{ id: string }>({
+    name: "consumers_expired",
+    text: "select id from consumers where lease_until <= perdure_now() order by lease_until, id limit $1",
+    values: [limit],
+  });
+  return rows.map((row) => row.id);
+}
+
+/**
+ * After an outage nobody could mark a close or hear a heartbeat: whoever may still live gets `graceMs` to come back.
+ */
+export async function graceAfterOutage(client: Pick<PoolClient, "query">, graceMs: number): Promise<number> {
+  const result = await client.query(
+    `update consumers c set
+        closed_stream_no = case mode when 'stream' then stream_no else closed_stream_no end,
+        lease_until = case mode when 'stream' then g.until else greatest(lease_until, g.until) end
+      from (select perdure_now() + make_interval(secs => $1::int / 1000.0) as until) g
+      where c.lease_until is not null`,
+    [graceMs],
+  );
+  return result.rowCount ?? 0;
+}
+
+/** Forgets names that nobody has used for long and that hold nothing. */
+export async function forgetIdleConsumers(store: Store, idleMs: number, limit: number): Promise<number> {
+  const result = await store.pool.query(
+    `delete from consumers where id in (select c.id from consumers c
+        where c.lease_until is null and c.seen_at < perdure_now() - make_interval(secs => $1::int / 1000.0)
+          and not exists (select 1 from leases l where l.consumer_id = c.id) limit $2)`,
+    [idleMs, limit],
+  );
+  return result.rowCount ?? 0;
+}

@@ -1,0 +1,154 @@
+// Reads for deciding: locks intents in id order, then (in later statements: after a lock wait the same statement
+// would still see the old snapshot) the steps and idempotency keys that the decisions ask for.
+
+import type { PoolClient } from "pg";
+import { encodeArray } from "./binary.ts";
+import { RawJson } from "../domain/raw-json.ts";
+import { toIntent, toStep } from "./rows.ts";
+import type { IdempotencyRef, Workspace } from "./workspace.ts";
+
+export interface StepNeeds {
+  readonly intentId: string;
+  readonly keys: readonly string[];
+  /** How many undone declared steps from the plan's head on; `all` loads every step. */
+  readonly undone: number | "all";
+}
+
+const LOCK = {
+  name: "intents_lock",
+  text: "select * from intents where id = any($1::uuid[]) order by id for update",
+};
+
+const LOCK_FREE = {
+  name: "intents_lock_free",
+  text: "select * from intents where id = any($1::uuid[]) order by id for update skip locked",
+};
+
+const CLOCK = {
+  name: "clock_and_transaction",
+  text: "select perdure_now() as now, pg_current_xact_id()::text as xid",
+};
+
+// The running steps, the steps asked for by name, and the head of the plan; results only of those named.
+const STEPS = {
+  name: "steps_load",
+  text: `select s.intent_id, s.key, s.position, s.title, s.status, s.generation, s.attempt, s.tries, s.on_interrupt,
+      s.timeout_ms, s.retry, s.started_at, s.finished_at, s.seq, s.input, s.result, s.error
+    from unnest($1::uuid[], $2::text[]) as n(intent_id, key)
+    join steps s on s.intent_id = n.intent_id and s.key = n.key
+  union all
+    select s.intent_id, s.key, s.position, s.title, s.status, s.generation, s.attempt, s.tries, s.on_interrupt,
+      s.timeout_ms, s.retry, s.started_at, s.finished_at, s.seq, s.input, null::json, s.error
+    from unnest($3::uuid[], $4::int4[]) as w(id, head)
+    join intents i on i.id = w.id
+    cross join lateral (
+      (select * from steps o where o.intent_id = i.id and o.key = any(i.open_steps))
+      union all
+      (select * from steps h where h.intent_id = i.id and h.position >= i.plan_cursor and w.head > 0
+        and h.status not in ('done', 'superseded') and not h.key = any(i.open_steps)
+        order by h.position limit w.head)) s`,
+};
+
+const ALL_STEPS = {
+  name: "steps_load_all",
+  text: "select * from steps where intent_id = any($1::uuid[])",
+};
+
+const RECORDS = {
+  name: "idempotency_load",
+  text: `select r.namespace, r.sender, r.operation, r.key, r.fingerprint, r.intent_id, r.response
+    from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as w(namespace, sender, operation, key)
+    join idempotency_keys r using (namespace, sender, operation, key)`,
+};
+
+const text = (values: readonly string[]) => encodeArray("text", values);
+const uuids = (values: readonly string[]) => encodeArray("uuid", values);
+
+type Loaded = Promise<{ rows: unknown[] }>;
+
+/** A promise whose failure is looked at later, when the whole pipeline is awaited. */
+function quiet<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
+}
+
+export interface LoadRequest {
+  readonly intents: readonly string[];
+  readonly steps: readonly StepNeeds[];
+  readonly records: readonly IdempotencyRef[];
+  /** Leave out intents that another transaction holds, instead of waiting for them. */
+  readonly skipLocked?: boolean;
+}
+
+export interface LoadAnswer {
+  /** Fills a workspace with what was read. */
+  readonly fill: (work: Workspace) => void;
+  readonly now: number;
+  /** This transaction's id: what an unknown outcome is looked up by. */
+  readonly xid: string;
+}
+
+/** Sends all reads at once behind whatever the caller has already sent (BEGIN). */
+export async function load(client: PoolClient, request: LoadRequest): Promise<LoadAnswer> {
+  const sent: Loaded[] = [];
+  const ask = (query: { name: string; text: string }, values: unknown[]): Loaded => {
+    const promise = quiet(client.query({ ...query, values })) as Loaded;
+    sent.push(promise);
+    return promise;
+  };
+  const intents =
+    request.intents.length > 0 ? ask(request.skipLocked ? LOCK_FREE : LOCK, [uuids(request.intents)]) : undefined;
+  const { partial, whole } = splitNeeds(request.steps);
+  const steps = partial.length > 0 ? ask(STEPS, stepParameters(partial)) : undefined;
+  const allSteps = whole.length > 0 ? ask(ALL_STEPS, [uuids(whole.map((need) => need.intentId))]) : undefined;
+  const records = request.records.length > 0 ? ask(RECORDS, recordParameters(request.records)) : undefined;
+  const clock = ask(CLOCK, []);
+  await Promise.all(sent);
+  const { now, xid } = (await clock).rows[0] as { now: number; xid: string };
+  const intentRows = ((await intents)?.rows ?? []) as Parameters<typeof toIntent>[0][];
+  const stepRows = [...((await steps)?.rows ?? []), ...((await allSteps)?.rows ?? [])] as (Parameters<typeof toStep>[0] & { intent_id: string })[];
+  const recordRows = ((await records)?.rows ?? []) as RecordRow[];
+  return {
+    now,
+    xid,
+    fill(work) {
+      for (const row of intentRows) work.hold(toIntent(row));
+      // Named rows come first and carry results: the first one of a key wins.
+      for (const row of stepRows) if (!work.peek(row.intent_id)?.steps.has(row.key)) work.holdStep(row.intent_id, toStep(row));
+      for (const row of recordRows) work.holdRecord({ ...row, intentId: row.intent_id, response: new RawJson(row.response) });
+    },
+  };
+}
+
+interface RecordRow extends IdempotencyRef {
+  intent_id: string;
+  response: string;
+}
+
+function splitNeeds(needs: readonly StepNeeds[]): { partial: StepNeeds[]; whole: StepNeeds[] } {
+  const whole = needs.filter((need) => need.undone === "all");
+  const wholeIds = new Set(whole.map((need) => need.intentId));
+  return { whole, partial: needs.filter((need) => !wholeIds.has(need.intentId)) };
+}
+
+function stepParameters(needs: readonly StepNeeds[]): Buffer[] {
+  const named = needs.flatMap((need) => need.keys.map((key) => ({ id: need.intentId, key })));
+  const heads = new Map<string, number>();
+  // Every operation of the batch may finish one step of the head, so they add up.
+  for (const need of needs) heads.set(need.intentId, (heads.get(need.intentId) ?? 0) + Number(need.undone));
+  return [
+    uuids(named.map((n) => n.id)),
+    text(named.map((n) => n.key)),
+    uuids([...heads.keys()]),
+    encodeArray("int4", [...heads.values()]),
+  ];
+}
+
+function recordParameters(refs: readonly IdempotencyRef[]): Buffer[] {
+  return [
+    text(refs.map((r) => r.namespace)),
+    text(refs.map((r) => r.sender)),
+    text(refs.map((r) => r.operation)),
+    text(refs.map((r) => r.key)),
+  ];
+}

@@ -1,0 +1,148 @@
+// Reads of intents for views and lists. No locks, no decisions.
+
+import { type Kysely, sql } from "kysely";
+import type { Intent, IntentData, Outcome } from "../../domain/intent.ts";
+import type { Status } from "../../domain/lifecycle.ts";
+import type { Database, IntentsTable } from "../database.ts";
+import { RawJson } from "../../domain/raw-json.ts";
+import { rawOrNull, toIntent } from "../rows.ts";
+
+const rawNull = new RawJson("null");
+
+export interface IntentRecord {
+  readonly intent: Intent;
+  readonly data: IntentData;
+  readonly outcome: Outcome | null;
+}
+
+interface JoinedRow extends Omit<IntentsTable, "first_seq"> {
+  d_from_agent: string;
+  d_to_agent_as_sent: string;
+  d_payload: string;
+  d_metadata: string;
+  d_correlation_id: string | null;
+  d_session: string | null;
+  d_parent_intent_id: string | null;
+  d_detached: boolean;
+  d_reply_to: string | null;
+  d_retention: string | null;
+  d_traceparent: string | null;
+  o_status: Outcome["status"] | null;
+  o_code: string | null;
+  o_result: string | null;
+  o_error: string | null;
+  o_attempt: number | null;
+}
+
+const DATA_COLUMNS = [
+  "d.from_agent as d_from_agent",
+  "d.to_agent_as_sent as d_to_agent_as_sent",
+  "d.payload as d_payload",
+  "d.metadata as d_metadata",
+  "d.correlation_id as d_correlation_id",
+  "d.session as d_session",
+  "d.parent_intent_id as d_parent_intent_id",
+  "d.detached as d_detached",
+  "d.reply_to as d_reply_to",
+  "d.retention as d_retention",
+  "d.traceparent as d_traceparent",
+  "o.status as o_status",
+  "o.code as o_code",
+  "o.result as o_result",
+  "o.error as o_error",
+  "o.attempt as o_attempt",
+] as const;
+
+function toRecord(row: JoinedRow): IntentRecord {
+  const intent = toIntent(row);
+  const data: IntentData = {
+    id: row.id,
+    namespace: row.namespace,
+    fromAgent: row.d_from_agent,
+    toAgent: row.to_agent,
+    toAgentAsSent: row.d_to_agent_as_sent,
+    intentType: row.intent_type,
+    payload: rawOrNull(row.d_payload) ?? rawNull,
+    metadata: JSON.parse(row.d_metadata),
+    correlationId: row.d_correlation_id,
+    session: row.d_session,
+    parentIntentId: row.d_parent_intent_id,
+    detached: row.d_detached,
+    replyTo: row.d_reply_to,
+    retention: rawOrNull(row.d_retention),
+    traceparent: row.d_traceparent,
+  };
+  if (row.o_status === null) return { intent, data, outcome: null };
+  const outcome: Outcome = {
+    status: row.o_status,
+    code: row.o_code,
+    result: rawOrNull(row.o_result),
+    error: row.o_error === null ? null : JSON.parse(row.o_error),
+    attempt: row.o_attempt,
+  };
+  return { intent, data, outcome };
+}
+
+function joined(db: Kysely<Database>) {
+  return db
+    .selectFrom("intents as i")
+    .innerJoin("intent_data as d", "d.id", "i.id")
+    .leftJoin("outcomes as o", "o.intent_id", "i.id")
+    .selectAll("i")
+    .select(DATA_COLUMNS);
+}
+
+export async function findIntents(db: Kysely<Database>, ids: readonly string[]): Promise<Map<string, IntentRecord>> {
+  const rows = await joined(db).where("i.id", "=", sql<string>`any(${ids}::uuid[])`).execute();
+  return new Map(rows.map((row) => [row.id, toRecord(row as unknown as JoinedRow)]));
+}
+
+export async function findIntent(db: Kysely<Database>, id: string): Promise<IntentRecord | undefined> {
+  return (await findIntents(db, [id])).get(id);
+}
+
+export async function findStatus(db: Kysely<Database>, id: string): Promise<{ status: Status; seq: number } | undefined> {
+  return db.selectFrom("intents").select(["status", "seq"]).where("id", "=", id).executeTakeFirst();
+}
+
+export interface ListFilter {
+  /** Null lists every namespace (operators). */
+  readonly namespace: string | null;
+  readonly status?: readonly Status[];
+  readonly toAgent?: string;
+  readonly intentType?: string;
+  readonly session?: string;
+  readonly parentIntentId?: string;
+  readonly code?: string;
+  readonly createdFrom?: number;
+  readonly createdTo?: number;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly idTail?: string;
+  readonly limit: number;
+  /** Keyset: everything older than this pair. */
+  readonly after?: { readonly createdAt: number; readonly id: string };
+}
+
+/** The newest first. One more than `limit` is never read: the caller asks for limit + 1 to know whether more follow. */
+export async function listIntents(db: Kysely<Database>, filter: ListFilter): Promise<IntentRecord[]> {
+  let query = joined(db);
+  if (filter.namespace !== null) query = query.where("d.namespace", "=", filter.namespace);
+  if (filter.status !== undefined) query = query.where("i.status", "in", [...filter.status]);
+  if (filter.toAgent !== undefined) query = query.where("d.to_agent", "=", filter.toAgent);
+  if (filter.intentType !== undefined) query = query.where("d.intent_type", "=", filter.intentType);
+  if (filter.session !== undefined) query = query.where("d.session", "=", filter.session);
+  if (filter.parentIntentId !== undefined) query = query.where("d.parent_intent_id", "=", filter.parentIntentId);
+  if (filter.code !== undefined) query = query.where("o.code", "=", filter.code);
+  if (filter.createdFrom !== undefined) query = query.where("d.created_at", ">=", at(filter.createdFrom));
+  if (filter.createdTo !== undefined) query = query.where("d.created_at", "<", at(filter.createdTo));
+  if (filter.metadata !== undefined) query = query.where(sql<boolean>`d.metadata @> ${JSON.stringify(filter.metadata)}::jsonb`);
+  if (filter.idTail !== undefined) query = query.where(sql<boolean>`replace(d.id::text, '-', '') like ${`%${filter.idTail}`}`);
+  if (filter.after !== undefined) {
+    const { createdAt, id } = filter.after;
+    query = query.where(sql<boolean>`(d.created_at, d.id) < (${at(createdAt)}, ${id}::uuid)`);
+  }
+  const rows = await query.orderBy("d.created_at", "desc").orderBy("d.id", "desc").limit(filter.limit).execute();
+  return rows.map((row) => toRecord(row as unknown as JoinedRow));
+}
+
+const at = (ms: number) => sql<number>`to_timestamp(${ms}::float8 / 1000)`;

@@ -1,0 +1,78 @@
+// Reads of an intent's log and steps.
+
+import { type Kysely, sql } from "kysely";
+import type { IntentEvent } from "../../domain/event.ts";
+import type { Step } from "../../domain/intent.ts";
+import type { Database, EventsTable } from "../database.ts";
+import { rawOrNull, toStep } from "../rows.ts";
+
+function toEvent(row: EventsTable): IntentEvent {
+  return {
+    intentId: row.intent_id,
+    namespace: row.namespace,
+    seq: row.seq,
+    type: row.type,
+    status: row.status,
+    waitingReason: row.waiting_reason,
+    attempt: row.attempt,
+    actor: row.actor,
+    at: row.at,
+    details: rawOrNull(row.details),
+  };
+}
+
+/** Events after `since` (exclusive), oldest first. */
+export async function readEvents(db: Kysely<Database>, intentId: string, since: number, limit: number): Promise<IntentEvent[]> {
+  const rows = await db
+    .selectFrom("events")
+    .selectAll()
+    .where("intent_id", "=", intentId)
+    .where("seq", ">", since)
+    .orderBy("seq")
+    .limit(limit)
+    .execute();
+  return rows.map(toEvent);
+}
+
+/** The first retained seq: a cursor below it has lost events to retention. */
+export async function firstSeq(db: Kysely<Database>, intentId: string): Promise<number | undefined> {
+  return (await db.selectFrom("intents").select("first_seq").where("id", "=", intentId).executeTakeFirst())?.first_seq;
+}
+
+/** All steps of some intents: declared ones in plan order, then the others as they began. */
+export async function readSteps(db: Kysely<Database>, intentIds: readonly string[]): Promise<Map<string, Step[]>> {
+  const steps = new Map<string, Step[]>(intentIds.map((id) => [id, []]));
+  const rows = await db
+    .selectFrom("steps")
+    .selectAll()
+    .where("intent_id", "=", sql<string>`any(${intentIds}::uuid[])`)
+    .orderBy("intent_id")
+    .orderBy(sql`position nulls last, started_at, key`)
+    .execute();
+  for (const row of rows) steps.get(row.intent_id)?.push(toStep(row));
+  return steps;
+}
+
+/** Events that tell the story of the attempts, oldest first. */
+export async function readAttemptEvents(db: Kysely<Database>, intentId: string, limit: number): Promise<IntentEvent[]> {
+  const rows = await db
+    .selectFrom("events")
+    .selectAll()
+    .where("intent_id", "=", intentId)
+    .where("type", "in", [
+      "intent.delivered",
+      "intent.lost",
+      "intent.released",
+      "intent.retry_scheduled",
+      "intent.retried",
+      "intent.waiting",
+      "intent.completed",
+      "intent.failed",
+      "intent.canceled",
+      "intent.timed_out",
+    ])
+    .orderBy("seq", "desc")
+    .limit(limit)
+    .execute();
+  return rows.reverse().map(toEvent);
+}

@@ -1,0 +1,216 @@
+// Converts rows to what the domain decides on, and back: the one place where snake_case becomes camelCase.
+
+import type { IntentEvent } from "../domain/event.ts";
+import type { Intent, IntentData, Outcome, RetryPolicy, Step } from "../domain/intent.ts";
+import { encodeJson, RawJson } from "../domain/raw-json.ts";
+import { type PgType, textArrayLiteral } from "./binary.ts";
+import type { IntentsTable, StepsTable } from "./database.ts";
+
+
+export const rawOrNull = (text: string | null): RawJson | null => (text === null ? null : new RawJson(text));
+const policyOrNull = (text: string | null): RetryPolicy | null => (text === null ? null : JSON.parse(text));
+
+type IntentRow = { [K in keyof IntentsTable]: IntentsTable[K] extends { __select__: infer S } ? S : IntentsTable[K] };
+
+export function toIntent(row: Omit<IntentRow, "first_seq">): Intent {
+  return {
+    id: row.id,
+    namespace: row.namespace,
+    toAgent: row.to_agent,
+    intentType: row.intent_type,
+    status: row.status,
+    waitingReason: row.waiting_reason,
+    seq: row.seq,
+    attempt: row.attempt,
+    generation: row.generation,
+    consumerId: row.consumer_id,
+    started: row.started,
+    deliveredAt: row.delivered_at,
+    strikes: row.strikes,
+    totalLosses: row.total_losses,
+    retriesUsed: row.retries_used,
+    releases: row.releases,
+    priority: row.priority,
+    queueAt: row.queue_at,
+    availableAt: row.available_at,
+    deadlineAt: row.deadline_at,
+    paused: row.paused,
+    planBy: row.plan_by,
+    planCursor: row.plan_cursor,
+    stepsCount: row.steps_count,
+    stepsTotal: row.steps_total,
+    stepsDone: row.steps_done,
+    openSteps: row.open_steps,
+    stepDeadline: row.step_deadline,
+    refusedAttempt: row.refused_attempt,
+    terminalDigest: row.terminal_digest,
+    maxDeliveryAttempts: row.max_delivery_attempts,
+    attemptTimeoutMs: row.attempt_timeout_ms,
+    onInterrupt: row.on_interrupt,
+    retry: policyOrNull(row.retry),
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  };
+}
+
+export function toStep(row: Omit<StepsTable, "intent_id">): Step {
+  return {
+    key: row.key,
+    position: row.position,
+    title: row.title,
+    status: row.status,
+    generation: row.generation,
+    attempt: row.attempt,
+    tries: row.tries,
+    onInterrupt: row.on_interrupt,
+    timeoutMs: row.timeout_ms,
+    retry: policyOrNull(row.retry),
+    startedAt: row.started_at,
+    finishedAt: row.finished_at,
+    seq: row.seq,
+    input: rawOrNull(row.input),
+    result: rawOrNull(row.result),
+    error: rawOrNull(row.error),
+  };
+}
+
+/** A column of a batched statement: its type on the wire and where its value comes from. */
+export interface Column<Row> {
+  readonly name: string;
+  readonly type: PgType;
+  /** Applied to the unnested value, for types that cannot be an array element as they are. */
+  readonly cast?: string;
+  readonly get: (row: Row) => unknown;
+}
+
+const json = (value: unknown): string | null => (value === null || value === undefined ? null : encodeJson(value));
+
+const INTENT_KEY_COLUMNS: readonly Column<Intent>[] = [{ name: "id", type: "uuid", get: (i) => i.id }];
+
+/** Written once, at creation. */
+const INTENT_FIXED_COLUMNS: readonly Column<Intent>[] = [
+  { name: "namespace", type: "text", get: (i) => i.namespace },
+  { name: "to_agent", type: "text", get: (i) => i.toAgent },
+  { name: "intent_type", type: "text", get: (i) => i.intentType },
+  { name: "priority", type: "int4", get: (i) => i.priority },
+  { name: "max_delivery_attempts", type: "int4", get: (i) => i.maxDeliveryAttempts },
+  { name: "attempt_timeout_ms", type: "int8", get: (i) => i.attemptTimeoutMs },
+  { name: "on_interrupt", type: "text", get: (i) => i.onInterrupt },
+  { name: "retry", type: "json", get: (i) => json(i.retry) },
+  { name: "created_at", type: "timestamptz", get: (i) => i.createdAt },
+];
+
+export const INTENT_CHANGING_COLUMNS: readonly Column<Intent>[] = [
+  { name: "status", type: "text", get: (i) => i.status },
+  { name: "waiting_reason", type: "text", get: (i) => i.waitingReason },
+  { name: "seq", type: "int4", get: (i) => i.seq },
+  { name: "attempt", type: "int4", get: (i) => i.attempt },
+  { name: "generation", type: "int4", get: (i) => i.generation },
+  { name: "consumer_id", type: "uuid", get: (i) => i.consumerId },
+  { name: "started", type: "bool", get: (i) => i.started },
+  { name: "delivered_at", type: "timestamptz", get: (i) => i.deliveredAt },
+  { name: "strikes", type: "int4", get: (i) => i.strikes },
+  { name: "total_losses", type: "int4", get: (i) => i.totalLosses },
+  { name: "retries_used", type: "int4", get: (i) => i.retriesUsed },
+  { name: "releases", type: "int4", get: (i) => i.releases },
+  { name: "queue_at", type: "timestamptz", get: (i) => i.queueAt },
+  { name: "available_at", type: "timestamptz", get: (i) => i.availableAt },
+  { name: "deadline_at", type: "timestamptz", get: (i) => i.deadlineAt },
+  { name: "paused", type: "bool", get: (i) => i.paused },
+  { name: "plan_by", type: "text", get: (i) => i.planBy },
+  { name: "plan_cursor", type: "int4", get: (i) => i.planCursor },
+  { name: "steps_count", type: "int4", get: (i) => i.stepsCount },
+  { name: "steps_total", type: "int4", get: (i) => i.stepsTotal },
+  { name: "steps_done", type: "int4", get: (i) => i.stepsDone },
+  { name: "open_steps", type: "text", cast: "text[]", get: (i) => textArrayLiteral(i.openSteps) },
+  { name: "step_deadline", type: "timestamptz", get: (i) => i.stepDeadline },
+  { name: "refused_attempt", type: "int4", get: (i) => i.refusedAttempt },
+  { name: "terminal_digest", type: "text", get: (i) => i.terminalDigest },
+  { name: "updated_at", type: "timestamptz", get: (i) => i.updatedAt },
+];
+
+export const INTENT_COLUMNS: readonly Column<Intent>[] = [
+  ...INTENT_KEY_COLUMNS,
+  ...INTENT_FIXED_COLUMNS,
+  ...INTENT_CHANGING_COLUMNS,
+];
+
+export interface IntentDataRow {
+  readonly data: IntentData;
+  readonly at: number;
+}
+
+export const INTENT_DATA_COLUMNS: readonly Column<IntentDataRow>[] = [
+  { name: "id", type: "uuid", get: ({ data }) => data.id },
+  { name: "namespace", type: "text", get: ({ data }) => data.namespace },
+  { name: "from_agent", type: "text", get: ({ data }) => data.fromAgent },
+  { name: "to_agent", type: "text", get: ({ data }) => data.toAgent },
+  { name: "to_agent_as_sent", type: "text", get: ({ data }) => data.toAgentAsSent },
+  { name: "intent_type", type: "text", get: ({ data }) => data.intentType },
+  { name: "payload", type: "json", get: ({ data }) => data.payload.text },
+  { name: "metadata", type: "jsonb", get: ({ data }) => JSON.stringify(data.metadata) },
+  { name: "correlation_id", type: "text", get: ({ data }) => data.correlationId },
+  { name: "session", type: "text", get: ({ data }) => data.session },
+  { name: "parent_intent_id", type: "uuid", get: ({ data }) => data.parentIntentId },
+  { name: "detached", type: "bool", get: ({ data }) => data.detached },
+  { name: "reply_to", type: "text", get: ({ data }) => data.replyTo },
+  { name: "retention", type: "json", get: ({ data }) => data.retention?.text ?? null },
+  { name: "traceparent", type: "text", get: ({ data }) => data.traceparent },
+  { name: "created_at", type: "timestamptz", get: ({ at }) => at },
+];
+
+export const EVENT_COLUMNS: readonly Column<IntentEvent>[] = [
+  { name: "intent_id", type: "uuid", get: (e) => e.intentId },
+  { name: "seq", type: "int4", get: (e) => e.seq },
+  { name: "namespace", type: "text", get: (e) => e.namespace },
+  { name: "type", type: "text", get: (e) => e.type },
+  { name: "status", type: "text", get: (e) => e.status },
+  { name: "waiting_reason", type: "text", get: (e) => e.waitingReason },
+  { name: "attempt", type: "int4", get: (e) => e.attempt },
+  { name: "actor", type: "text", get: (e) => e.actor },
+  { name: "at", type: "timestamptz", get: (e) => e.at },
+  { name: "details", type: "json", get: (e) => json(e.details) },
+];
+
+export interface StepRow {
+  readonly intentId: string;
+  readonly step: Step;
+}
+
+export const STEP_COLUMNS: readonly Column<StepRow>[] = [
+  { name: "intent_id", type: "uuid", get: (r) => r.intentId },
+  { name: "key", type: "text", get: (r) => r.step.key },
+  { name: "position", type: "int4", get: (r) => r.step.position },
+  { name: "title", type: "text", get: (r) => r.step.title },
+  { name: "status", type: "text", get: (r) => r.step.status },
+  { name: "generation", type: "int4", get: (r) => r.step.generation },
+  { name: "attempt", type: "int4", get: (r) => r.step.attempt },
+  { name: "tries", type: "int4", get: (r) => r.step.tries },
+  { name: "on_interrupt", type: "text", get: (r) => r.step.onInterrupt },
+  { name: "timeout_ms", type: "int8", get: (r) => r.step.timeoutMs },
+  { name: "retry", type: "json", get: (r) => json(r.step.retry) },
+  { name: "started_at", type: "timestamptz", get: (r) => r.step.startedAt },
+  { name: "finished_at", type: "timestamptz", get: (r) => r.step.finishedAt },
+  { name: "seq", type: "int4", get: (r) => r.step.seq },
+  { name: "input", type: "json", get: (r) => r.step.input?.text ?? null },
+  { name: "result", type: "json", get: (r) => r.step.result?.text ?? null },
+  { name: "error", type: "json", get: (r) => r.step.error?.text ?? null },
+];
+
+export interface OutcomeRow {
+  readonly intentId: string;
+  readonly namespace: string;
+  readonly outcome: Outcome;
+  readonly at: number;
+}
+
+export const OUTCOME_COLUMNS: readonly Column<OutcomeRow>[] = [
+  { name: "intent_id", type: "uuid", get: (r) => r.intentId },
+  { name: "namespace", type: "text", get: (r) => r.namespace },
+  { name: "status", type: "text", get: (r) => r.outcome.status },
+  { name: "code", type: "text", get: (r) => r.outcome.code },
+  { name: "result", type: "json", get: (r) => r.outcome.result?.text ?? null },
+  { name: "error", type: "json", get: (r) => json(r.outcome.error) },
+  { name: "attempt", type: "int4", get: (r) => r.outcome.attempt },
+  { name: "finished_at", type: "timestamptz", get: (r) => r.at },
+];

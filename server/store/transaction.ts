@@ -1,0 +1,81 @@
+// One transaction outside the group commit: for what locks consumers first (claim, connect, heartbeat, expiry).
+// Lock order everywhere: consumers, then intents by id.
+
+import type { PoolClient } from "pg";
+import type { Store } from "./connection.ts";
+import { isConflict } from "./connection.ts";
+import { commitPipelined } from "./group-commit.ts";
+import { type LoadRequest, load } from "./load.ts";
+import { sendWrites } from "./persist.ts";
+import { type Change, Workspace } from "./workspace.ts";
+
+const CONFLICT_TRIES = 10;
+
+export class Transaction {
+  readonly client: PoolClient;
+  #xid = "";
+  #writes: Promise<unknown>[] = [];
+  #work: Workspace | undefined;
+
+  constructor(client: PoolClient) {
+    this.client = client;
+  }
+
+  /** Sends a query at once; awaited or not, its failure fails the transaction. */
+  query<Row>(query: { name: string; text: string }, values: unknown[]): Promise<Row[]> {
+    const sent = this.client.query({ ...query, values }).then((result) => result.rows as Row[]);
+    sent.catch(() => undefined);
+    this.#writes.push(sent);
+    return sent;
+  }
+
+  async load(request: LoadRequest): Promise<Workspace> {
+    const answer = await load(this.client, request);
+    this.#xid = answer.xid;
+    const work = new Workspace(answer.now);
+    answer.fill(work);
+    this.#work = work;
+    return work;
+  }
+
+  /** Names this transaction, so that a lost COMMIT can be looked up. */
+  identify(xid: string): void {
+    this.#xid = xid;
+  }
+
+  /** Sends the workspace's writes; queries sent afterwards see them. */
+  write(work: Workspace): void {
+    this.#work = work;
+    this.#writes.push(...sendWrites(this.client, work));
+  }
+
+  async commit(store: Store): Promise<Change[]> {
+    if (this.#xid === "") {
+      await Promise.all([...this.#writes, this.client.query("commit")]);
+    } else await commitPipelined(store, this.client, this.#writes, this.#xid);
+    return this.#work?.changes() ?? [];
+  }
+}
+
+/** Runs `body` in a transaction and commits it; on a conflict the whole body runs again on fresh rows. */
+export async function transact<T>(
+  store: Store,
+  body: (tx: Transaction) => Promise<T>,
+): Promise<{ value: T; changes: Change[] }> {
+  for (let tries = 0; ; tries += 1) {
+    const client = await store.writers.connect();
+    let healthy = false;
+    try {
+      client.query("begin").catch(() => undefined);
+      const tx = new Transaction(client);
+      const value = await body(tx);
+      const changes = await tx.commit(store);
+      healthy = true;
+      return { value, changes };
+    } catch (error) {
+      if (!isConflict(error) || tries >= CONFLICT_TRIES) throw error;
+    } finally {
+      client.release(!healthy);
+    }
+  }
+}

@@ -1,0 +1,143 @@
+// The unit of work of one transaction: the locked rows, the drafts that decisions stage over them, and what has
+// to be written in the end. Pure bookkeeping: no SQL, no decisions.
+
+import { type Draft, openDraft } from "../domain/draft.ts";
+import type { IntentEvent } from "../domain/event.ts";
+import type { Actor, Intent, IntentData, Outcome, Step } from "../domain/intent.ts";
+import type { RawJson } from "../domain/raw-json.ts";
+import { Refusal } from "../domain/refusal.ts";
+
+export interface IdempotencyRef {
+  readonly namespace: string;
+  readonly sender: string;
+  readonly operation: string;
+  readonly key: string;
+  readonly fingerprint: string;
+}
+
+export interface IdempotencyRecord extends IdempotencyRef {
+  readonly intentId: string;
+  readonly response: RawJson;
+}
+
+/** An intent as the decisions before left it. */
+interface Held {
+  readonly before: Intent | null;
+  intent: Intent;
+  steps: Map<string, Step>;
+  readonly changedSteps: Set<string>;
+  outcome: Outcome | null | undefined;
+}
+
+/** What a commit changed about one intent, for whoever has to be woken. */
+export interface Change {
+  readonly before: Intent | null;
+  readonly after: Intent;
+  readonly events: number;
+}
+
+export const idempotencyId = (ref: IdempotencyRef): string =>
+  JSON.stringify([ref.namespace, ref.sender, ref.operation, ref.key]);
+
+interface Staged {
+  readonly drafts: Draft[];
+  readonly data: IntentData[];
+  readonly records: IdempotencyRecord[];
+}
+
+export class Workspace {
+  readonly now: number;
+  readonly #held = new Map<string, Held>();
+  readonly #records = new Map<string, IdempotencyRecord>();
+  readonly newRecords: IdempotencyRecord[] = [];
+  readonly newData: IntentData[] = [];
+  readonly events: IntentEvent[] = [];
+  #staged: Staged = { drafts: [], data: [], records: [] };
+
+  constructor(now: number) {
+    this.now = now;
+  }
+
+  hold(intent: Intent): void {
+    this.#held.set(intent.id, { before: intent, intent, steps: new Map(), changedSteps: new Set(), outcome: undefined });
+  }
+
+  holdStep(intentId: string, step: Step): void {
+    this.#held.get(intentId)?.steps.set(step.key, step);
+  }
+
+  holdRecord(record: IdempotencyRecord): void {
+    this.#records.set(idempotencyId(record), record);
+  }
+
+  has(intentId: string): boolean {
+    return this.#held.has(intentId);
+  }
+
+  /** The intent as it stands now, staged decisions of earlier operations included. */
+  peek(intentId: string): { readonly intent: Intent; readonly steps: ReadonlyMap<string, Step> } | undefined {
+    return this.#held.get(intentId);
+  }
+
+  open(intentId: string, actor: Actor): Draft {
+    const held = this.#held.get(intentId);
+    if (held === undefined) throw new Refusal("not_found", `there is no intent ${intentId}`, { intent_id: intentId });
+    return openDraft(held.intent, held.steps, actor, this.now);
+  }
+
+  record(ref: IdempotencyRef): IdempotencyRecord | undefined {
+    return this.#records.get(idempotencyId(ref));
+  }
+
+  /** Stages a decided draft; nothing counts before `settle`. */
+  stage(draft: Draft, data?: IntentData): void {
+    this.#staged.drafts.push(draft);
+    if (data !== undefined) this.#staged.data.push(data);
+  }
+
+  stageRecord(record: IdempotencyRecord): void {
+    this.#staged.records.push(record);
+  }
+
+  /** Drops what a refused operation staged. */
+  discard(): void {
+    this.#staged = { drafts: [], data: [], records: [] };
+  }
+
+  /** Makes everything staged by one operation part of the transaction. */
+  settle(): void {
+    for (const draft of this.#staged.drafts) this.#take(draft);
+    this.newData.push(...this.#staged.data);
+    for (const record of this.#staged.records) {
+      this.#records.set(idempotencyId(record), record);
+      this.newRecords.push(record);
+    }
+    this.discard();
+  }
+
+  #take(draft: Draft): void {
+    const { intent } = draft;
+    let held = this.#held.get(intent.id);
+    if (held === undefined) {
+      held = { before: null, intent, steps: new Map(), changedSteps: new Set(), outcome: undefined };
+      this.#held.set(intent.id, held);
+    }
+    held.intent = intent;
+    held.steps = draft.steps;
+    for (const key of draft.changedSteps) held.changedSteps.add(key);
+    if (draft.outcome !== undefined) held.outcome = draft.outcome;
+    this.events.push(...draft.events);
+  }
+
+  *touched(): Generator<Held> {
+    for (const held of this.#held.values()) if (held.before !== held.intent) yield held;
+  }
+
+  changes(): Change[] {
+    const counts = new Map<string, number>();
+    for (const event of this.events) counts.set(event.intentId, (counts.get(event.intentId) ?? 0) + 1);
+    return [...this.touched()].map(({ before, intent }) => ({ before, after: intent, events: counts.get(intent.id) ?? 0 }));
+  }
+}
+
+export type { Held };
