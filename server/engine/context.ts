@@ -1,0 +1,55 @@
+// What every use case works with, and the two ways a use case opens an intent.
+
+import { auditStaleWrite } from "../domain/decide/attempt.ts";
+import type { Draft } from "../domain/draft.ts";
+import type { Actor } from "../domain/intent.ts";
+import { Refusal } from "../domain/refusal.ts";
+import type { Store } from "../store/connection.ts";
+import type { GroupCommit } from "../store/group-commit.ts";
+import type { Change, Workspace } from "../store/workspace.ts";
+
+export interface EngineSettings {
+  readonly heartbeatIntervalMs: number;
+  readonly leaseTtlMs: number;
+  readonly reconnectGraceMs: number;
+  readonly restartGraceMs: number;
+  readonly maxTotalLosses: number;
+  readonly stepsMax: number;
+  readonly frameMaxBytes: number;
+}
+
+export interface Engine {
+  readonly store: Store;
+  readonly commits: GroupCommit;
+  readonly settings: EngineSettings;
+  readonly replicaId: string;
+  /** Told of every commit, for waking streams and the dispatcher. */
+  readonly committed: (changes: Change[]) => void;
+}
+
+/** Decides over an intent; nothing is staged when nothing changed. */
+export function change<T>(work: Workspace, intentId: string, actor: Actor, decide: (draft: Draft) => T): T {
+  const draft = work.open(intentId, actor);
+  const value = decide(draft);
+  if (draft.events.length > 0 || draft.changedSteps.size > 0) work.stage(draft);
+  return value;
+}
+
+/** The same for a write that carries an attempt: a stale one changes nothing and leaves a trace in the log (I4). */
+export function fenced<T>(
+  work: Workspace,
+  intentId: string,
+  actor: Actor,
+  write: { readonly attempt: number | null; readonly operation: string },
+  decide: (draft: Draft) => T,
+): T | Refusal {
+  try {
+    return change(work, intentId, actor, decide);
+  } catch (error) {
+    if (!(error instanceof Refusal) || error.code !== "stale_attempt" || write.attempt === null) throw error;
+    const audit = work.open(intentId, actor);
+    if (!auditStaleWrite(audit, write.attempt, write.operation)) throw error;
+    work.stage(audit);
+    return error;
+  }
+}

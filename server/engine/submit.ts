@@ -1,0 +1,58 @@
+// Creating intents: one or many, all or nothing, once per idempotency key (I1, I11).
+
+import { create, type NewIntent } from "../domain/decide/create.ts";
+import type { Actor, IntentData } from "../domain/intent.ts";
+import type { Status } from "../domain/lifecycle.ts";
+import { RawJson } from "../domain/raw-json.ts";
+import { Refusal } from "../domain/refusal.ts";
+import type { IdempotencyRef, Workspace } from "../store/workspace.ts";
+import type { Engine } from "./context.ts";
+
+export interface Submission {
+  readonly intent: NewIntent;
+  readonly data: IntentData;
+}
+
+export interface Submitted {
+  readonly intent_id: string;
+  readonly status: Status;
+  readonly created_at: string;
+}
+
+export interface SubmitAnswer {
+  readonly intents: readonly Submitted[];
+  readonly replayed: boolean;
+}
+
+function replay(work: Workspace, ref: IdempotencyRef): SubmitAnswer | undefined {
+  const known = work.record(ref);
+  if (known === undefined) return undefined;
+  if (known.fingerprint !== ref.fingerprint) {
+    throw new Refusal("idempotency_mismatch", "this Idempotency-Key was used for a different request; use a new key", { intent_id: known.intentId });
+  }
+  return { intents: (known.response.parse() as { intents: Submitted[] }).intents, replayed: true };
+}
+
+export function submitIntents(engine: Engine, actor: Actor, submissions: readonly Submission[], idempotency: IdempotencyRef | null): Promise<SubmitAnswer> {
+  return engine.commits.submit<SubmitAnswer>({
+    name: "submit",
+    intents: [],
+    ...(idempotency === null ? {} : { idempotency }),
+    decide(work) {
+      if (idempotency !== null) {
+        const earlier = replay(work, idempotency);
+        if (earlier !== undefined) return earlier;
+      }
+      const intents = submissions.map(({ intent, data }): Submitted => {
+        const draft = create(intent, actor, work.now);
+        work.stage(draft, data);
+        return { intent_id: intent.id, status: draft.intent.status, created_at: new Date(work.now).toISOString() };
+      });
+      const first = intents[0];
+      if (idempotency !== null && first !== undefined) {
+        work.stageRecord({ ...idempotency, intentId: first.intent_id, response: RawJson.of({ intents }) });
+      }
+      return { intents, replayed: false };
+    },
+  });
+}

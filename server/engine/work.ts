@@ -1,0 +1,159 @@
+// What an agent does with an intent it holds: start, steps, progress, hand-back. Every write carries its attempt.
+
+import { release, requireOpenAttempt } from "../domain/decide/attempt.ts";
+import { resolveDigest } from "../domain/decide/finish.ts";
+import { type BeginInput, begin, type ProgressInput, recordDone, recordFailed, reportProgress, type StartInput, start } from "../domain/decide/steps.ts";
+import type { Draft } from "../domain/draft.ts";
+import type { Actor, Failure, Intent, Step } from "../domain/intent.ts";
+import type { Status } from "../domain/lifecycle.ts";
+import { describeNext, type NextStep, nextDeclared } from "../domain/plan.ts";
+import type { RawJson } from "../domain/raw-json.ts";
+import { type Engine, fenced } from "./context.ts";
+
+/** One step finishes and one begins at most: this much of the plan's head is needed. */
+const HEAD = 3;
+
+export interface StartAnswer {
+  readonly intent: Intent;
+  readonly next: NextStep | null;
+}
+
+export function startIntent(engine: Engine, actor: Actor, intentId: string, input: Omit<StartInput, "stepsMax">): Promise<StartAnswer> {
+  return engine.commits.submit<StartAnswer>({
+    name: "start",
+    intents: [intentId],
+    steps: [{ intentId, keys: [], undone: input.steps === null ? HEAD : "all" }],
+    decide: (work) =>
+      fenced(work, intentId, actor, { attempt: input.attempt, operation: "start" }, (draft) => {
+        start(draft, { ...input, stepsMax: engine.settings.stepsMax });
+        return { intent: draft.intent, next: describeNext(draft.intent, nextDeclared(draft)) };
+      }),
+  });
+}
+
+export type StepWrite =
+  | ({ readonly status: "running" } & BeginInput)
+  | { readonly status: "done"; readonly result: RawJson }
+  | { readonly status: "failed"; readonly error: Failure; readonly retryable: boolean };
+
+export interface RecordStepInput {
+  readonly key: string;
+  readonly attempt: number;
+  readonly write: StepWrite;
+  /** Begin this step in the same commit; `true` is the plan's next one. */
+  readonly beginNext: string | true | null;
+  readonly completeIntent: boolean;
+}
+
+export interface RecordStepAnswer {
+  readonly intent: Intent;
+  readonly step: Step;
+  /** The step was left in doubt by an earlier attempt. */
+  readonly interrupted: boolean;
+  readonly begun: Step | null;
+  readonly begunInterrupted: boolean;
+  readonly next: NextStep | null;
+  readonly status: Status;
+}
+
+export function recordStep(engine: Engine, actor: Actor, intentId: string, input: RecordStepInput): Promise<RecordStepAnswer> {
+  const keys = typeof input.beginNext === "string" ? [input.key, input.beginNext] : [input.key];
+  return engine.commits.submit<RecordStepAnswer>({
+    name: "record_step",
+    intents: [intentId],
+    steps: [{ intentId, keys, undone: HEAD }],
+    decide: (work) =>
+      fenced(work, intentId, actor, { attempt: input.attempt, operation: `step_${input.write.status}` }, (draft) =>
+        decideStepWrite(engine, draft, input),
+      ),
+  });
+}
+
+function decideStepWrite(engine: Engine, draft: Draft, input: RecordStepInput): RecordStepAnswer {
+  const interrupted = draft.steps.get(input.key)?.status === "interrupted";
+  const step = writeStep(engine, draft, input);
+  const following = followingKey(draft, input);
+  const begunInterrupted = following !== null && draft.steps.get(following)?.status === "interrupted";
+  const begun = following === null ? null : begin(draft, following, { stepsMax: engine.settings.stepsMax });
+  return {
+    intent: draft.intent,
+    step,
+    interrupted,
+    begun,
+    begunInterrupted,
+    next: describeNext(draft.intent, nextDeclared(draft)),
+    status: draft.intent.status,
+  };
+}
+
+/** Nothing begins once the attempt is over or the intent is paused: the result alone is recorded then (S5). */
+function followingKey(draft: Draft, input: RecordStepInput): string | null {
+  const { intent } = draft;
+  if (input.beginNext === null || input.write.status !== "done") return null;
+  if (intent.consumerId === null || intent.paused || intent.attempt !== input.attempt) return null;
+  return input.beginNext === true ? (nextDeclared(draft)?.key ?? null) : input.beginNext;
+}
+
+function writeStep(engine: Engine, draft: Draft, input: RecordStepInput): Step {
+  const { write, attempt, key } = input;
+  const { stepsMax } = engine.settings;
+  switch (write.status) {
+    case "running": {
+      // A done step is told to whoever asks, also after its attempt: nothing changes by it.
+      if (draft.steps.get(key)?.status !== "done") requireOpenAttempt(draft, attempt);
+      return begin(draft, key, { ...write, stepsMax });
+    }
+    case "done": {
+      const digest = resolveDigest({ status: "COMPLETED", attempt, result: write.result, error: null });
+      return recordDone(draft, key, write.result, { attempt, stepsMax, completeIntent: input.completeIntent, digest });
+    }
+    case "failed": {
+      const digest = resolveDigest({ status: "FAILED", attempt, result: null, error: write.error });
+      return recordFailed(draft, key, { attempt, stepsMax, completeIntent: input.completeIntent, digest, error: write.error, retryable: write.retryable });
+    }
+  }
+}
+
+export function releaseIntent(
+  engine: Engine,
+  actor: Actor,
+  intentId: string,
+  input: { readonly attempt: number; readonly notRun: readonly string[]; readonly reason: string },
+): Promise<{ status: Status }> {
+  return engine.commits.submit({
+    name: "release",
+    intents: [intentId],
+    steps: [{ intentId, keys: [], undone: HEAD }],
+    decide: (work) =>
+      fenced(work, intentId, actor, { attempt: input.attempt, operation: "release" }, (draft) => {
+        requireOpenAttempt(draft, input.attempt);
+        release(draft, input.notRun, input.reason);
+        return { status: draft.intent.status };
+      }),
+  });
+}
+
+export function reportIntentProgress(engine: Engine, actor: Actor, intentId: string, input: ProgressInput): Promise<{ seq: number }> {
+  return engine.commits.submit({
+    name: "progress",
+    intents: [intentId],
+    decide: (work) =>
+      fenced(work, intentId, actor, { attempt: input.attempt, operation: "progress" }, (draft) => {
+        reportProgress(draft, input);
+        return { seq: draft.intent.seq };
+      }),
+  });
+}
+
+/** A fenced sign of life for one intent; tells what the agent should know. */
+export function touchIntent(engine: Engine, actor: Actor, intentId: string, attempt: number): Promise<{ intent: Intent }> {
+  return engine.commits.submit({
+    name: "touch",
+    intents: [intentId],
+    decide: (work) => fenced(work, intentId, actor, { attempt, operation: "heartbeat" }, (draft) => {
+      requireOpenAttempt(draft, attempt);
+      return { intent: draft.intent };
+    }),
+  });
+}
+

@@ -1,0 +1,136 @@
+// The wire shapes of intents, steps, events and deliveries: the one place where camelCase becomes snake_case.
+
+import { formatAddress } from "../domain/address.ts";
+import type { IntentEvent } from "../domain/event.ts";
+import type { Intent, RetryPolicy, Step } from "../domain/intent.ts";
+import { describeNext, isUndone, type NextStep, stepIdempotencyKey } from "../domain/plan.ts";
+import type { IntentRecord } from "../store/queries/intents.ts";
+
+const iso = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
+
+export interface IntentViewOptions {
+  readonly payload?: boolean;
+}
+
+export function intentView(record: IntentRecord, options: IntentViewOptions = {}) {
+  const { intent, data, outcome } = record;
+  return {
+    intent_id: intent.id,
+    status: intent.status,
+    lifecycle_status: intent.status,
+    lifecycle_waiting_reason: intent.waitingReason,
+    created_at: iso(intent.createdAt),
+    updated_at: iso(intent.updatedAt),
+    intent_type: intent.intentType,
+    correlation_id: data.correlationId,
+    from_agent: data.fromAgent,
+    to_agent: data.toAgentAsSent,
+    address: formatAddress(intent.toAgent),
+    ...(options.payload === false ? {} : { payload: data.payload }),
+    result: outcome?.result ?? null,
+    error: outcome?.error ?? null,
+    seq: intent.seq,
+    attempt: intent.attempt,
+    delivery_attempt: intent.attempt,
+    lost_deliveries: intent.strikes,
+    max_delivery_attempts: intent.maxDeliveryAttempts,
+    priority: intent.priority,
+    deliver_at: intent.availableAt === null ? undefined : iso(intent.availableAt),
+    deadline_at: iso(intent.deadlineAt),
+    policy_generation: intent.generation,
+    paused: intent.paused,
+    session: data.session,
+    parent_intent_id: data.parentIntentId,
+    reply_to: data.replyTo,
+    metadata: data.metadata,
+    plan_by: intent.planBy,
+    progress: progressView(intent),
+  };
+}
+
+export function progressView(intent: Intent) {
+  return {
+    done: intent.stepsDone,
+    ...(intent.planBy === null ? {} : { total: intent.stepsTotal }),
+    ...(intent.openSteps.length === 0 ? {} : { current: intent.openSteps[0] }),
+  };
+}
+
+function retryView(retry: RetryPolicy) {
+  return {
+    max_retries: retry.maxRetries,
+    initial_delay_ms: retry.initialDelayMs,
+    factor: retry.factor,
+    max_delay_ms: retry.maxDelayMs,
+  };
+}
+
+export function stepView(intent: Intent, step: Step, interrupted = step.status === "interrupted") {
+  return {
+    key: step.key,
+    ...(step.title === null ? {} : { title: step.title }),
+    status: step.status,
+    ...(step.result === null ? {} : { result: step.result }),
+    ...(step.error === null ? {} : { error: step.error }),
+    idempotency_key: stepIdempotencyKey(intent.id, step.key, step.generation),
+    tries: step.tries,
+    declared: step.position !== null,
+    interrupted,
+    on_interrupt: step.onInterrupt ?? intent.onInterrupt ?? "retry",
+    ...(step.timeoutMs === null ? {} : { timeout_seconds: step.timeoutMs / 1000 }),
+    ...(step.retry === null ? {} : { retry: retryView(step.retry) }),
+    ...(step.startedAt === null ? {} : { started_at: iso(step.startedAt) }),
+    ...(step.finishedAt === null ? {} : { finished_at: iso(step.finishedAt) }),
+    ...(step.startedAt === null || step.finishedAt === null ? {} : { duration_ms: step.finishedAt - step.startedAt }),
+  };
+}
+
+export function nextStepView(next: NextStep | null) {
+  if (next === null) return null;
+  return {
+    key: next.key,
+    index: next.index,
+    total: next.total,
+    idempotency_key: next.idempotencyKey,
+    interrupted: next.interrupted,
+    tries: next.tries,
+  };
+}
+
+export function nextOf(intent: Intent, steps: readonly Step[]): NextStep | null {
+  return describeNext(intent, steps.find((step) => step.position !== null && isUndone(step)) ?? null);
+}
+
+export function eventView(event: IntentEvent) {
+  return {
+    intent_id: event.intentId,
+    seq: event.seq,
+    event_type: event.type,
+    status: event.status,
+    at: iso(event.at),
+    waiting_reason: event.waitingReason,
+    handler: event.actor,
+    actor: event.actor,
+    attempt: event.attempt,
+    details: event.details,
+  };
+}
+
+/** The whole working set of a delivery: resuming needs no further call. */
+export function deliveryView(record: IntentRecord, steps: readonly Step[]) {
+  const { intent } = record;
+  return {
+    intent_id: intent.id,
+    seq: intent.seq,
+    status: intent.status,
+    attempt: intent.attempt,
+    lost_deliveries: intent.strikes,
+    max_delivery_attempts: intent.maxDeliveryAttempts,
+    redelivered: intent.attempt > 1,
+    plan_by: intent.planBy,
+    intent: intentView(record),
+    steps: steps.filter((step) => step.status !== "superseded").map((step) => stepView(intent, step)),
+    next_step: nextStepView(nextOf(intent, steps)),
+  };
+}
+export type DeliveryView = ReturnType<typeof deliveryView>;
