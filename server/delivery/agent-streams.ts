@@ -1,0 +1,93 @@
+// The open agent streams of this process and what each is told. Streams come and go; leases live in the database.
+
+import type { Change } from "../store/workspace.ts";
+import type { FrameStream } from "./frame-stream.ts";
+
+export interface AgentStream {
+  readonly consumerId: string;
+  readonly streamNo: number;
+  readonly address: string;
+  readonly name: string;
+  /** 0 while its agent drains. */
+  capacity: number;
+  /** Our estimate; the database decides at every claim. */
+  held: number;
+  readonly heartbeats: { seen: boolean };
+  readonly frames: FrameStream;
+}
+
+export class AgentStreams {
+  readonly #byConsumer = new Map<string, AgentStream>();
+  readonly #byAddress = new Map<string, Set<AgentStream>>();
+
+  add(stream: AgentStream): void {
+    const older = this.#byConsumer.get(stream.consumerId);
+    if (older !== undefined) {
+      this.remove(older);
+      older.frames.send({ event: "stream.end", data: { reason: "replaced" } });
+      older.frames.end();
+    }
+    this.#byConsumer.set(stream.consumerId, stream);
+    const set = this.#byAddress.get(stream.address) ?? new Set();
+    set.add(stream);
+    this.#byAddress.set(stream.address, set);
+  }
+
+  remove(stream: AgentStream): void {
+    if (this.#byConsumer.get(stream.consumerId) === stream) this.#byConsumer.delete(stream.consumerId);
+    const set = this.#byAddress.get(stream.address);
+    set?.delete(stream);
+    if (set?.size === 0) this.#byAddress.delete(stream.address);
+  }
+
+  get(consumerId: string): AgentStream | undefined {
+    return this.#byConsumer.get(consumerId);
+  }
+
+  at(address: string): readonly AgentStream[] {
+    return [...(this.#byAddress.get(address) ?? [])];
+  }
+
+  all(): readonly AgentStream[] {
+    return [...this.#byConsumer.values()];
+  }
+
+  addresses(): string[] {
+    return [...this.#byAddress.keys()];
+  }
+
+  /** Keeps the estimates and tells holders what ended under them. */
+  follow(changes: readonly Change[]): void {
+    for (const { before, after } of changes) {
+      const holder = before?.consumerId ?? null;
+      if (holder !== after.consumerId) this.#moveHeld(holder, after.consumerId);
+      const stream = holder === null ? undefined : this.#byConsumer.get(holder);
+      if (stream === undefined || before === null) continue;
+      if (holder !== after.consumerId) stream.frames.send(endFrame(before.attempt, after));
+      else if (!before.paused && after.paused) {
+        stream.frames.send({ event: "intent.paused", data: { intent_id: after.id, attempt: after.attempt } });
+      }
+    }
+  }
+
+  #moveHeld(from: string | null, to: string | null): void {
+    const old = from === null ? undefined : this.#byConsumer.get(from);
+    if (old !== undefined) old.held = Math.max(0, old.held - 1);
+    const next = to === null ? undefined : this.#byConsumer.get(to);
+    if (next !== undefined) next.held += 1;
+  }
+
+  deliver(consumerId: string, streamNo: number, frame: { seq: number; data: unknown }): boolean {
+    const stream = this.#byConsumer.get(consumerId);
+    if (stream === undefined || stream.streamNo !== streamNo) return false;
+    return stream.frames.send({ id: frame.seq, event: "intent.delivered", data: frame.data });
+  }
+}
+
+/** Told also to the agent that ended the attempt itself: it knows the attempt as finished and ignores it. */
+function endFrame(attempt: number, after: Change["after"]) {
+  const terminal = after.status === "CANCELED" || after.status === "TIMED_OUT" || after.status === "COMPLETED";
+  if (terminal) return { event: "intent.canceled", data: { intent_id: after.id, attempt, status: after.status, reason: after.status.toLowerCase() } };
+  return { event: "intent.lost", data: { intent_id: after.id, attempt, reason: after.status === "FAILED" ? "failed" : "attempt_ended" } };
+}
+

@@ -1,0 +1,113 @@
+// Brings the queue's head to the streams open here: one claim at a time for everyone who has room, so that
+// claims never compete with each other in this process. Woken by commits; the poll makes lost hints good.
+
+import { claimIntents } from "../engine/claim.ts";
+import type { Engine } from "../engine/context.ts";
+import { isClaimable } from "../domain/schedule.ts";
+import type { Change } from "../store/workspace.ts";
+import type { AgentStream, AgentStreams } from "./agent-streams.ts";
+import { buildFrames } from "./frames.ts";
+import type { Wakeups } from "./wakeups.ts";
+
+export interface DispatcherOptions {
+  readonly onError: (error: unknown) => void;
+  readonly onDelivered?: (count: number) => void;
+}
+
+const RETRY_MS = 250;
+
+export class Dispatcher {
+  readonly #engine: Engine;
+  readonly #streams: AgentStreams;
+  readonly #wakeups: Wakeups;
+  readonly #options: DispatcherOptions;
+  readonly #dirty = new Set<string>();
+  #running: Promise<void> | null = null;
+  #stopped = false;
+
+  constructor(engine: Engine, streams: AgentStreams, wakeups: Wakeups, options: DispatcherOptions) {
+    this.#engine = engine;
+    this.#streams = streams;
+    this.#wakeups = wakeups;
+    this.#options = options;
+    wakeups.observe((changes) => this.#follow(changes));
+  }
+
+  /** Something may be claimable at this address. */
+  wake(address: string): void {
+    this.#wakeups.addresses.wake(address);
+    if (this.#stopped || this.#streams.at(address).length === 0) return;
+    this.#dirty.add(address);
+    this.#start();
+  }
+
+  wakeAll(): void {
+    for (const address of this.#streams.addresses()) this.wake(address);
+    this.#wakeups.addresses.wakeAll();
+  }
+
+  /** No further claims; resolves when the one under way has ended. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#dirty.clear();
+    await this.#running;
+  }
+
+  #follow(changes: readonly Change[]): void {
+    const addresses = new Set<string>();
+    for (const { before, after } of changes) {
+      const freed = before !== null && before.consumerId !== null && after.consumerId === null;
+      if (freed || (isClaimable(after) && !(before !== null && isClaimable(before)))) addresses.add(after.toAgent);
+    }
+    for (const address of addresses) this.wake(address);
+  }
+
+  #start(): void {
+    if (this.#running !== null) return;
+    this.#running = this.#run()
+      .catch((error) => this.#later(error))
+      .finally(() => {
+        this.#running = null;
+        if (this.#dirty.size > 0 && !this.#stopped) this.#start();
+      });
+  }
+
+  #later(error: unknown): void {
+    this.#options.onError(error);
+    // The poll would do, a little later; this only shortens a hiccup.
+    setTimeout(() => this.wakeAll(), RETRY_MS).unref();
+  }
+
+  async #run(): Promise<void> {
+    while (this.#dirty.size > 0 && !this.#stopped) {
+      const addresses = [...this.#dirty];
+      this.#dirty.clear();
+      const open = addresses.flatMap((address) => this.#streams.at(address)).filter(hasRoom);
+      if (open.length === 0) continue;
+      const answer = await claimIntents(
+        this.#engine,
+        open.map((stream) => ({ consumerId: stream.consumerId, streamNo: stream.streamNo, want: stream.capacity })),
+      );
+      if (answer.delivered.length === 0) {
+        for (const stream of open) stream.held = answer.held.get(stream.consumerId) ?? 0;
+        continue;
+      }
+      await this.#send(open, answer.delivered);
+      // A full haul may have left more behind.
+      for (const address of addresses) this.#dirty.add(address);
+    }
+  }
+
+  async #send(open: readonly AgentStream[], delivered: Awaited<ReturnType<typeof claimIntents>>["delivered"]): Promise<void> {
+    const streamNo = new Map(open.map((stream) => [stream.consumerId, stream.streamNo]));
+    const consumerOf = new Map(delivered.map((one) => [one.intentId, one.consumerId]));
+    // A frame that fails here is not a lost agent: the next connect or heartbeat makes it good.
+    for (const frame of await buildFrames(this.#engine, delivered)) {
+      const consumerId = consumerOf.get(frame.intentId) ?? "";
+      this.#streams.deliver(consumerId, streamNo.get(consumerId) ?? -1, frame);
+    }
+    this.#options.onDelivered?.(delivered.length);
+  }
+}
+
+const hasRoom = (stream: AgentStream): boolean => stream.frames.open && stream.capacity > stream.held;

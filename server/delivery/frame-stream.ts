@@ -1,0 +1,102 @@
+// One open SSE answer: frames, keep-alive, back-pressure, a clean end. It knows nothing of intents.
+// Written plainly on the response: a keep-alive here must be a comment without a blank line and a blocked reader
+// must lose its socket, never an event (docs/decisions/0003-plain-sse.md).
+
+import type { ServerResponse } from "node:http";
+import { encodeJson } from "../domain/raw-json.ts";
+
+export interface Frame {
+  readonly id?: number;
+  readonly event: string;
+  readonly data: unknown;
+}
+
+export interface FrameStreamOptions {
+  readonly keepAliveMs: number;
+  /** Bytes that may wait for a slow reader before its socket is dropped. */
+  readonly bufferMaxBytes?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly onSlow?: () => void;
+}
+
+const BUFFER_MAX = 4 * 1024 * 1024;
+const LINE_BREAKS = /[\r\n\u2028\u2029]/g;
+const escapeBreak = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+
+export function encodeFrame(frame: Frame): string {
+  // JSON text has no raw line ends except between tokens, and those were removed on the way in; a belt for the braces.
+  const data = encodeJson(frame.data).replaceAll(LINE_BREAKS, escapeBreak);
+  return `${frame.id === undefined ? "" : `id: ${frame.id}\n`}event: ${frame.event}\ndata: ${data}\n\n`;
+}
+
+export class FrameStream {
+  readonly #response: ServerResponse;
+  readonly #options: FrameStreamOptions;
+  readonly #keepAlive: NodeJS.Timeout;
+  readonly #closing: ((byServer: boolean) => void)[] = [];
+  #ended = false;
+  #closed = false;
+
+  constructor(response: ServerResponse, options: FrameStreamOptions) {
+    this.#response = response;
+    this.#options = options;
+    response.writeHead(200, {
+      "content-type": "text/event-stream; charset=utf-8",
+      "cache-control": "no-cache, no-transform",
+      "x-accel-buffering": "no",
+      connection: "close",
+      ...options.headers,
+    });
+    response.flushHeaders();
+    this.#keepAlive = setInterval(() => this.#write(":\n"), options.keepAliveMs);
+    this.#keepAlive.unref();
+    response.on("close", () => this.#close());
+    response.on("error", () => this.#close());
+    if (response.destroyed) queueMicrotask(() => this.#close());
+  }
+
+  get open(): boolean {
+    return !this.#ended && !this.#closed;
+  }
+
+  /** False when the frame could not be handed to the socket. */
+  send(frame: Frame): boolean {
+    return this.#write(encodeFrame(frame));
+  }
+
+  retry(ms: number): void {
+    this.#write(`retry: ${ms}\n`);
+  }
+
+  /** Ends the answer normally, after what is buffered. */
+  end(): void {
+    if (!this.open) return;
+    this.#ended = true;
+    clearInterval(this.#keepAlive);
+    this.#response.end();
+  }
+
+  /** Called once, with whether this side ended the stream. */
+  onClose(listener: (byServer: boolean) => void): void {
+    if (this.#closed) listener(this.#ended);
+    else this.#closing.push(listener);
+  }
+
+  #write(text: string): boolean {
+    if (!this.open || this.#response.destroyed) return false;
+    this.#response.write(text);
+    if (this.#response.writableLength > (this.#options.bufferMaxBytes ?? BUFFER_MAX)) {
+      this.#options.onSlow?.();
+      this.#response.destroy();
+      return false;
+    }
+    return true;
+  }
+
+  #close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#keepAlive);
+    for (const listener of this.#closing.splice(0)) listener(this.#ended);
+  }
+}

@@ -1,0 +1,103 @@
+// What must happen without anybody asking: timers that are due, leases that ran out, streams that only this replica
+// can keep alive, the pulse that polls for all of it.
+
+import type { Engine } from "../engine/context.ts";
+import { expireConsumer } from "../engine/consumers.ts";
+import { dueIntents, tickIntent } from "../engine/due.ts";
+import { forgetReplicas, grantGrace, pulse } from "../engine/pulse.ts";
+import { expiredConsumers, forgetIdleConsumers, renewOpenStreams } from "../store/consumers.ts";
+import { createWorker, type Worker } from "./service.ts";
+
+const BATCH = 100;
+const FORGET_CONSUMERS_MS = 3_600_000;
+const HOUSEKEEPING_MS = 300_000;
+/** A pulse older than this many intervals counts as dead. */
+const FRESH_PULSES = 5;
+
+export interface SweeperOptions {
+  readonly engine: Engine;
+  readonly pollMs: number;
+  readonly onError: (error: unknown, worker: string) => void;
+  /** Addresses with somebody waiting here. */
+  readonly addresses: () => string[];
+  readonly wakeAddress: (address: string) => void;
+  readonly openStreams: () => { id: string; streamNo: number }[];
+  readonly onDatabase: (up: boolean) => void;
+  readonly onPeers: (others: number) => void;
+}
+
+export interface Sweepers {
+  readonly timers: Worker;
+  readonly leases: Worker;
+  readonly renewals: Worker;
+  readonly pulse: Worker;
+  readonly housekeeping: Worker;
+}
+
+async function sweepTimers(engine: Engine): Promise<number> {
+  const ids = await dueIntents(engine, BATCH);
+  const happened = await Promise.all(ids.map((id) => tickIntent(engine, id)));
+  return happened.filter(Boolean).length;
+}
+
+async function sweepLeases(engine: Engine): Promise<number> {
+  let ended = 0;
+  for (const id of await expiredConsumers(engine.store, BATCH)) if (await expireConsumer(engine, id)) ended += 1;
+  return ended;
+}
+
+export function createSweepers(options: SweeperOptions): Sweepers {
+  const { engine, pollMs, onError } = options;
+  const timers: Worker = createWorker({ name: "timers", intervalMs: 30_000, onError, pass: async () => more(await sweepTimers(engine), () => timers.wake()) });
+  const leases: Worker = createWorker({ name: "leases", intervalMs: 30_000, onError, pass: async () => more(await sweepLeases(engine), () => leases.wake()) });
+  const renewals = createWorker({
+    name: "renewals",
+    intervalMs: engine.settings.leaseTtlMs / 3,
+    onError,
+    pass: async () => {
+      const open = options.openStreams();
+      await renewOpenStreams(engine.store, open);
+      return open.length;
+    },
+  });
+  const freshMs = Math.max(5_000, pollMs * FRESH_PULSES);
+  let lost = false;
+  const beat = createWorker({
+    name: "pulse",
+    intervalMs: pollMs,
+    onError: (error, worker) => {
+      lost = true;
+      options.onDatabase(false);
+      onError(error, worker);
+    },
+    pass: async () => {
+      const seen = await pulse(engine, options.addresses(), freshMs);
+      options.onPeers(seen.otherReplicas);
+      const slept = seen.sinceMs === null || seen.sinceMs > engine.settings.heartbeatIntervalMs;
+      // Nobody could hear heartbeats or see closes meanwhile: grace first, sweeping after (D6).
+      if ((slept || lost) && seen.otherReplicas === 0) await grantGrace(engine);
+      else if (seen.leasesOver) leases.wake();
+      lost = false;
+      options.onDatabase(true);
+      if (seen.timersDue) timers.wake();
+      for (const address of seen.readyAddresses) options.wakeAddress(address);
+      return seen.readyAddresses.length;
+    },
+  });
+  const housekeeping = createWorker({
+    name: "housekeeping",
+    intervalMs: HOUSEKEEPING_MS,
+    onError,
+    pass: async () => {
+      await forgetReplicas(engine);
+      return forgetIdleConsumers(engine.store, FORGET_CONSUMERS_MS, 1_000);
+    },
+  });
+  return { timers, leases, renewals, pulse: beat, housekeeping };
+}
+
+/** A full batch means that more is due. */
+function more(handled: number, again: () => void): number {
+  if (handled >= BATCH) again();
+  return handled;
+}
