@@ -1,7 +1,7 @@
 // The open agent streams of this process and what each is told. Streams come and go; leases live in the database.
 
 import type { Change } from "../store/workspace.ts";
-import type { FrameStream } from "./frame-stream.ts";
+import type { Frame, FrameStream } from "./frame-stream.ts";
 
 export interface AgentStream {
   readonly consumerId: string;
@@ -58,15 +58,17 @@ export class AgentStreams {
 
   /** Keeps the estimates and tells holders what ended under them. */
   follow(changes: readonly Change[]): void {
-    for (const { before, after } of changes) {
+    for (const change of changes) {
+      const { before, after } = change;
       const holder = before?.consumerId ?? null;
       if (holder !== after.consumerId) this.#moveHeld(holder, after.consumerId);
       const stream = holder === null ? undefined : this.#byConsumer.get(holder);
       if (stream === undefined || before === null) continue;
-      if (holder !== after.consumerId) stream.frames.send(endFrame(before.attempt, after));
-      else if (!before.paused && after.paused) {
-        stream.frames.send({ event: "intent.paused", data: { intent_id: after.id, attempt: after.attempt } });
+      if (!before.paused && after.paused) {
+        stream.frames.send({ event: "intent.paused", data: { intent_id: after.id, attempt: before.attempt } });
       }
+      const frame = endFrame(before.attempt, change);
+      if (frame !== null) stream.frames.send(frame);
     }
   }
 
@@ -84,10 +86,21 @@ export class AgentStreams {
   }
 }
 
-/** Told also to the agent that ended the attempt itself: it knows the attempt as finished and ignores it. */
-function endFrame(attempt: number, after: Change["after"]) {
-  const terminal = after.status === "CANCELED" || after.status === "TIMED_OUT" || after.status === "COMPLETED";
-  if (terminal) return { event: "intent.canceled", data: { intent_id: after.id, attempt, status: after.status, reason: after.status.toLowerCase() } };
-  return { event: "intent.lost", data: { intent_id: after.id, attempt, reason: after.status === "FAILED" ? "failed" : "attempt_ended" } };
+/** What a holder could not know by itself: its own complete, fail, release need no telling. */
+function endFrame(attempt: number, { after, events }: Change): Frame | null {
+  for (const event of events) {
+    if (event.attempt !== attempt) continue;
+    const common = { intent_id: after.id, attempt };
+    if (event.type === "intent.lost") return { event: "intent.lost", data: { ...common, reason: reasonOf(event.details) } };
+    if (event.type === "intent.canceled" || event.type === "intent.timed_out") {
+      return { event: "intent.canceled", data: { ...common, status: after.status, reason: reasonOf(event.details) } };
+    }
+  }
+  return null;
 }
 
+function reasonOf(details: unknown): string {
+  const { reason, error } = (details ?? {}) as { reason?: unknown; error?: { message?: unknown } };
+  const text = reason ?? error?.message;
+  return typeof text === "string" ? text : "ended";
+}

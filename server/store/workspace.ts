@@ -33,7 +33,8 @@ interface Held {
 export interface Change {
   readonly before: Intent | null;
   readonly after: Intent;
-  readonly events: number;
+  /** What the log says of it, in order. */
+  readonly events: readonly IntentEvent[];
 }
 
 export const idempotencyId = (ref: IdempotencyRef): string =>
@@ -134,9 +135,13 @@ export class Workspace {
   }
 
   changes(): Change[] {
-    const counts = new Map<string, number>();
-    for (const event of this.events) counts.set(event.intentId, (counts.get(event.intentId) ?? 0) + 1);
-    return [...this.touched()].map(({ before, intent }) => ({ before, after: intent, events: counts.get(intent.id) ?? 0 }));
+    const events = new Map<string, IntentEvent[]>();
+    for (const event of this.events) {
+      const list = events.get(event.intentId);
+      if (list === undefined) events.set(event.intentId, [event]);
+      else list.push(event);
+    }
+    return [...this.touched()].map(({ before, intent }) => ({ before, after: intent, events: events.get(intent.id) ?? [] }));
   }
 }
 

@@ -1,0 +1,73 @@
+// One agent stream from connect to close: the lease, the frames of what is already held, the goodbye.
+
+import type { Engine } from "../engine/context.ts";
+import { type ConnectInput, type Connection, connectConsumer } from "../engine/consumers.ts";
+import { markStreamClosed } from "../store/consumers.ts";
+import type { AgentStream, AgentStreams } from "./agent-streams.ts";
+import type { Dispatcher } from "./dispatcher.ts";
+import type { FrameStream } from "./frame-stream.ts";
+import { buildFrames } from "./frames.ts";
+
+export interface SessionDeps {
+  readonly engine: Engine;
+  readonly streams: AgentStreams;
+  readonly dispatcher: Dispatcher;
+  /** A lease will end in so many milliseconds: look then, rather than at the next poll. */
+  readonly leaseEndsIn: (ms: number) => void;
+  readonly onError: (error: unknown) => void;
+}
+
+const RECONNECT_HINT_MS = 250;
+
+/** Connects first (it may be refused with an ordinary error), then opens the stream and sends what is held, same attempts. */
+export async function openAgentSession(deps: SessionDeps, input: ConnectInput, openFrames: () => FrameStream): Promise<void> {
+  const connection = await connectConsumer(deps.engine, input);
+  const frames = openFrames();
+  const stream: AgentStream = {
+    consumerId: connection.consumerId,
+    streamNo: connection.streamNo,
+    address: input.address,
+    name: input.name,
+    capacity: input.capacity,
+    held: connection.held.length,
+    heartbeats: { seen: false },
+    frames,
+  };
+  frames.onClose((byServer) => void closeSession(deps, stream, byServer));
+  frames.retry(RECONNECT_HINT_MS);
+  frames.send({ event: "stream.open", data: openData(deps.engine, input, connection) });
+  for (const frame of await heldFrames(deps.engine, connection)) frames.send({ id: frame.seq, event: "intent.delivered", data: frame.data });
+  // Only now may the dispatcher use it: what is held comes before what is new.
+  if (!frames.open) return;
+  deps.streams.add(stream);
+  deps.dispatcher.wake(input.address);
+}
+
+function heldFrames(engine: Engine, connection: Connection) {
+  return buildFrames(engine, connection.held.map((lease) => ({ intentId: lease.intent_id, attempt: lease.attempt })));
+}
+
+function openData(engine: Engine, input: ConnectInput, connection: Connection) {
+  return {
+    consumer_id: connection.consumerId,
+    consumer: input.name,
+    incarnation: input.incarnation,
+    stream_no: connection.streamNo,
+    heartbeat_interval_ms: Math.min(engine.settings.heartbeatIntervalMs, Math.floor(input.leaseTtlMs / 3)),
+    lease_ttl_ms: input.leaseTtlMs,
+    server_time: new Date().toISOString(),
+  };
+}
+
+/** A close that this server did not start begins the grace; one that it started leaves the lease alone (D2). */
+async function closeSession(deps: SessionDeps, stream: AgentStream, byServer: boolean): Promise<void> {
+  deps.streams.remove(stream);
+  if (byServer) return;
+  const graceMs = deps.engine.settings.reconnectGraceMs;
+  try {
+    await markStreamClosed(deps.engine.store, stream.consumerId, stream.streamNo, graceMs);
+    deps.leaseEndsIn(graceMs + 5);
+  } catch (error) {
+    deps.onError(error);
+  }
+}
