@@ -57,8 +57,9 @@ export class Api {
     this.apiKey = env.PERDURE_API_KEY || undefined;
   }
 
-  get(path: string, query: Query = {}): Promise<Json> {
-    return this.#send("GET", path + queryString(query), {}, RETRIES);
+  /** `patient`: for as long as the server is away. */
+  get(path: string, query: Query = {}, options: { patient?: boolean } = {}): Promise<Json> {
+    return this.#send("GET", path + queryString(query), {}, options.patient ? Number.POSITIVE_INFINITY : RETRIES);
   }
 
   post(path: string, write: Write = {}): Promise<Json> {

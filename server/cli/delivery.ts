@@ -1,11 +1,17 @@
 // Owns what a command gets to know of its delivery: the environment and the JSON on stdin. Must not run it.
 import { type Api, intentPath, type Json } from "./api.ts";
+import { isRefusal } from "./failure.ts";
 import { CONTROL_DIR } from "./hand-back.ts";
 
-/** One delivery's working set, as the wire has it. */
+/** One delivery's working set, as the wire has it; waits for a server that is away, as everything inside a delivery does. */
 export async function fetchDelivery(api: Api, id: string, attempt: number): Promise<Json> {
-  const { delivery } = await api.get(intentPath(id, "delivery"), { attempt });
+  const { delivery } = await api.get(intentPath(id, "delivery"), { attempt }, { patient: true });
   return delivery;
+}
+
+/** Whether a refusal says that the attempt is not ours (any more), or that nothing may begin now. */
+export function isAttemptOver(thrown: unknown): boolean {
+  return isRefusal(thrown) && (thrown.status === 409 || thrown.status === 404);
 }
 
 /** Results of the done steps by key: what most commands look for first. */

@@ -10,6 +10,8 @@ export interface Io {
   out(text: string): void;
   /** For people: notes, warnings, logs. */
   err(text: string): void;
+  /** What a command we run wrote to its stderr, as it came. */
+  errBytes(chunk: Uint8Array): void;
   readonly colour: { readonly out: boolean; readonly err: boolean };
   readStdin(): Promise<string>;
   /** Calls back at each of these signals instead of ending the process. Returns the undoing. */
@@ -28,6 +30,7 @@ export function processIo(): Io {
     env,
     out: (text) => void process.stdout.write(`${text}\n`),
     err: (text) => void process.stderr.write(`${text}\n`),
+    errBytes: (chunk) => void process.stderr.write(chunk),
     colour: { out: wantsColour(env, process.stdout), err: wantsColour(env, process.stderr) },
     readStdin,
     onSignal: (signals, listener) => {

@@ -10,7 +10,10 @@ export interface CommandLine {
   readonly stdin: string;
   /** Gives it a process group of its own, so that it can be stopped with its children. */
   readonly group: boolean;
+  /** Ends it: SIGTERM, and SIGKILL to what is left after 5 s. */
   readonly signal?: AbortSignal;
+  /** Ends it with SIGKILL at once. */
+  readonly kill?: AbortSignal;
   onStderr(chunk: Buffer): void;
 }
 
@@ -33,7 +36,7 @@ const STDERR_TAIL_BYTES = 2_000;
 export const KILL_AFTER_MS = 5_000;
 const GONE_CHECK_MS = 50;
 
-/** Runs it to its end. Never rejects. When `signal` aborts: SIGTERM, and SIGKILL to what is left after 5 s. */
+/** Runs it to its end. Never rejects. */
 export async function runCommand(line: CommandLine): Promise<CommandEnd> {
   const child = start(line);
   const stdout: Buffer[] = [];
@@ -61,7 +64,12 @@ export async function runCommand(line: CommandLine): Promise<CommandEnd> {
     child.on("error", (error) => resolve({ code: null, signal: null, notStarted: error }));
     if (line.signal?.aborted) stop();
     else line.signal?.addEventListener("abort", stop, { once: true });
-    child.on("close", () => line.signal?.removeEventListener("abort", stop));
+    const kill = () => void send(targetOf(child, line.group), "SIGKILL");
+    line.kill?.addEventListener("abort", kill, { once: true });
+    child.on("close", () => {
+      line.signal?.removeEventListener("abort", stop);
+      line.kill?.removeEventListener("abort", kill);
+    });
   });
   await stopping;
   return {
@@ -81,8 +89,8 @@ function start(line: CommandLine): ChildProcess {
 
 /** Settles when nothing of it is left. */
 async function stopGroup(child: ChildProcess, group: boolean): Promise<void> {
-  const target = group && child.pid !== undefined ? -child.pid : child.pid;
-  if (target === undefined || !send(target, "SIGTERM")) return;
+  const target = targetOf(child, group);
+  if (!send(target, "SIGTERM")) return;
   const deadline = Date.now() + KILL_AFTER_MS;
   // The shell may be gone while what it started is not: the group is asked, not the child.
   while (send(target, 0)) {
@@ -93,8 +101,14 @@ async function stopGroup(child: ChildProcess, group: boolean): Promise<void> {
   }
 }
 
+/** The process, or its whole group. */
+function targetOf(child: ChildProcess, group: boolean): number | undefined {
+  return group && child.pid !== undefined ? -child.pid : child.pid;
+}
+
 /** False when there is nobody to receive it. */
-function send(target: number, signal: NodeJS.Signals | 0): boolean {
+function send(target: number | undefined, signal: NodeJS.Signals | 0): boolean {
+  if (target === undefined) return false;
   try {
     return process.kill(target, signal);
   } catch {

@@ -42,7 +42,7 @@ export function presentable(thrown: unknown): PerdureError | undefined {
   if (!(thrown instanceof Error)) return undefined;
   const { code, details } = thrown as Error & { code?: unknown; details?: unknown };
   // Domain refusals carry one of our codes and nothing of HTTP.
-  if (isErrorCode(code)) return new PerdureError(code, thrown.message, { details, cause: thrown });
+  if (isErrorCode(code)) return new PerdureError(code, thrown.message, { details, cause: thrown, ...retryAfter(details) });
   if (typeof code !== "string") return undefined;
   const known = FASTIFY[code];
   if (known !== undefined) return new PerdureError(known[0], known[1], { cause: thrown });
@@ -50,6 +50,12 @@ export function presentable(thrown: unknown): PerdureError | undefined {
     return new PerdureError("unavailable", "the database cannot be reached; repeat the request, with its idempotency key if it writes", { cause: thrown });
   }
   return undefined;
+}
+
+/** A refusal that knows when to come back says it in its details. */
+function retryAfter(details: unknown): { retryAfterSeconds?: number } {
+  const seconds = (details as { retry_after_seconds?: unknown } | null | undefined)?.retry_after_seconds;
+  return typeof seconds === "number" ? { retryAfterSeconds: seconds } : {};
 }
 
 export function problemOf(error: PerdureError, requestId: string): Problem {

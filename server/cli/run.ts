@@ -1,0 +1,37 @@
+// Owns one run of the CLI: arguments in, exit code out; every error becomes a message here. Must not touch the process.
+import { CommanderError } from "commander";
+import { separateWait } from "./commands/send.ts";
+import { Cli, type Exit } from "./context.ts";
+import { EXIT } from "./exit-codes.ts";
+import { describeFailure } from "./failure.ts";
+import { type Io, paint } from "./io.ts";
+import { buildProgram } from "./program.ts";
+
+/** The exit code; undefined when the command goes on by itself. */
+export async function runCli(argv: readonly string[], io: Io): Promise<Exit> {
+  const cli = new Cli(io);
+  const program = buildProgram(cli);
+  if (argv.length === 0) {
+    io.err(program.helpInformation().trimEnd());
+    return EXIT.usage;
+  }
+  try {
+    await program.parseAsync(separateWait(argv), { from: "user" });
+    return cli.exit;
+  } catch (error) {
+    // Commander has printed its own message already.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    return report(cli, error);
+  }
+}
+
+function report(cli: Cli, error: unknown): number {
+  const { exit, message, ...more } = describeFailure(error, cli.api.baseUrl);
+  if (cli.json) {
+    cli.io.err(JSON.stringify({ ok: false, message, ...more }));
+    return exit;
+  }
+  const label = exit === EXIT.detached || exit === EXIT.waitTimeout ? "" : `${paint(cli.io.colour.err, "red", "error:")} `;
+  cli.io.err(`${label}${message}`);
+  return exit;
+}

@@ -1,0 +1,149 @@
+// How agents get work: the live stream, its long-poll twin, and consumer heartbeats.
+
+import { randomUUID } from "node:crypto";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { z } from "zod";
+import { openAgentSession } from "../../delivery/agent-session.ts";
+import { buildFrames } from "../../delivery/frames.ts";
+import { nextWake } from "../../delivery/wakeups.ts";
+import { parseAddress } from "../../domain/address.ts";
+import { claimIntents } from "../../engine/claim.ts";
+import { connectConsumer, heartbeatConsumer } from "../../engine/consumers.ts";
+import { PerdureError } from "../../errors.ts";
+import { findIntents } from "../../store/queries/intents.ts";
+import type { RequestSchemas } from "../schemas/requests.ts";
+import { type App, openFrames, type RouteDeps } from "./deps.ts";
+
+/** `:address` encoded as one segment, or up to three raw segments. */
+const ADDRESS_PATHS = ["/v1/agents/:a", "/v1/agents/:a/:b", "/v1/agents/:a/:b/:c"] as const;
+
+function addressOf(request: FastifyRequest) {
+  const { a, b, c } = request.params as { a: string; b?: string; c?: string };
+  return parseAddress([a, b, c].filter((part) => part !== undefined).join("/"), request.principal.namespace);
+}
+
+const randomName = (): string => `anonymous-${randomUUID().slice(0, 8)}`;
+
+type StreamQuery = z.output<RequestSchemas["agentStream"]>;
+
+async function streamAgent(deps: RouteDeps, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  const query = request.query as StreamQuery;
+  if (query.wait_seconds !== undefined) {
+    throw new PerdureError("not_supported", "windowed streams (wait_seconds) are not supported yet; leave wait_seconds out for a live stream");
+  }
+  if (deps.draining.aborted) throw new PerdureError("shutting_down", "the server is shutting down; connect again in a moment", { retryAfterSeconds: 1 });
+  const address = addressOf(request);
+  const leaseTtlMs = query.lease_ttl_seconds === undefined ? deps.engine.settings.leaseTtlMs : Math.round(query.lease_ttl_seconds * 1000);
+  await openAgentSession(
+    {
+      engine: deps.engine,
+      streams: deps.streams,
+      dispatcher: deps.dispatcher,
+      leaseEndsIn: deps.leaseEndsIn,
+      onError: (error) => request.log.warn({ err: error }, "an agent stream could not be marked as closed"),
+    },
+    {
+      namespace: address.namespace,
+      address: address.canonical,
+      name: query.consumer ?? randomName(),
+      incarnation: query.incarnation ?? randomUUID(),
+      mode: "stream",
+      explicitAck: query.ack === "explicit",
+      capacity: query.capacity,
+      intentTypes: query.intent_types ?? null,
+      leaseTtlMs,
+    },
+    () => openFrames(deps, request, reply, "agent"),
+  );
+}
+
+async function claimForAgent(deps: RouteDeps, request: FastifyRequest) {
+  const body = request.body as z.output<RequestSchemas["claim"]>;
+  const address = addressOf(request);
+  const leaseTtlMs = Math.round(body.lease_seconds * 1000);
+  const name = body.consumer ?? randomName();
+  const gone = new AbortController();
+  request.raw.socket.once("close", () => gone.abort());
+  const stopWaiting = AbortSignal.any([gone.signal, deps.draining]);
+  const connection = await connectConsumer(deps.engine, {
+    namespace: address.namespace,
+    address: address.canonical,
+    name,
+    // Without one, every process of that name is the same agent: an anonymous loop in a shell.
+    incarnation: body.incarnation ?? name,
+    mode: "claim",
+    explicitAck: false,
+    capacity: body.max + body.holding.length,
+    intentTypes: body.intent_types ?? null,
+    leaseTtlMs,
+  });
+  deps.leaseEndsIn(leaseTtlMs + 5);
+  const known = new Set(body.holding.map((one) => `${one.intent_id} ${one.attempt}`));
+  // Held but not known to the client: the answer that carried it was lost. It is sent again, same attempt.
+  const again = connection.held.filter((lease) => !known.has(`${lease.intent_id} ${lease.attempt}`));
+  const answer = { ok: true, consumer_id: connection.consumerId, lease_ttl_ms: leaseTtlMs };
+  if (again.length > 0) {
+    const frames = await buildFrames(deps.engine, again.map((lease) => ({ intentId: lease.intent_id, attempt: lease.attempt })));
+    if (frames.length > 0) return { ...answer, deliveries: frames.map((frame) => frame.data) };
+  }
+  const until = performance.now() + Math.min(body.wait_seconds, leaseTtlMs / 2000) * 1000;
+  for (;;) {
+    let woken = false;
+    const unsubscribe = deps.wakeups.addresses.on(address.canonical, () => {
+      woken = true;
+    });
+    try {
+      const { delivered } = await claimIntents(deps.engine, [{ consumerId: connection.consumerId, streamNo: connection.streamNo, want: body.max }]);
+      if (delivered.length > 0) return { ...answer, deliveries: (await buildFrames(deps.engine, delivered)).map((frame) => frame.data) };
+    } finally {
+      unsubscribe();
+    }
+    const left = until - performance.now();
+    if (left <= 0 || stopWaiting.aborted) return { ...answer, deliveries: [] };
+    if (!woken) await nextWake((listener) => deps.wakeups.addresses.on(address.canonical, listener), Math.min(left, deps.pollMs), stopWaiting);
+  }
+}
+
+async function answerHeartbeat(deps: RouteDeps, consumerId: string, body: z.output<RequestSchemas["heartbeat"]>) {
+  const beat = await heartbeatConsumer(deps.engine, { consumerId, incarnation: body.incarnation ?? null, capacity: body.capacity ?? null });
+  const stream = deps.streams.get(consumerId);
+  if (stream !== undefined) {
+    stream.held = beat.held.length;
+    if (body.capacity != null && stream.capacity !== body.capacity) {
+      stream.capacity = body.capacity;
+      deps.dispatcher.wake(stream.address);
+    }
+  }
+  const heldAttempts = new Map(beat.held.map((lease) => [lease.intent_id, lease.attempt]));
+  const gone = body.holding.filter((one) => heldAttempts.get(one.intent_id) !== one.attempt);
+  const ids = [...new Set([...heldAttempts.keys(), ...gone.map((one) => one.intent_id)])];
+  const records = ids.length === 0 ? new Map() : await findIntents(deps.engine.store.db, ids);
+  const lost: object[] = [];
+  const canceled: object[] = [];
+  for (const one of gone) {
+    const status = records.get(one.intent_id)?.intent.status;
+    if (status === "CANCELED" || status === "TIMED_OUT") canceled.push({ ...one, status, reason: status.toLowerCase() });
+    else lost.push({ ...one, reason: status === undefined ? "unknown" : "attempt_ended" });
+  }
+  const held = beat.held.map((lease) => {
+    const paused = records.get(lease.intent_id)?.intent.paused === true;
+    return { intent_id: lease.intent_id, attempt: lease.attempt, cancel: false, pause: paused };
+  });
+  const paused = held.filter((one) => one.pause).map(({ intent_id, attempt }) => ({ intent_id, attempt }));
+  return { ok: true, lease_ttl_ms: beat.leaseTtlMs, held, lost, canceled, paused };
+}
+
+export function agentRoutes(app: App, deps: RouteDeps): void {
+  const { schemas } = deps;
+  const tags = ["agents"];
+  for (const path of ADDRESS_PATHS) {
+    const hide = path !== ADDRESS_PATHS[0];
+    app.get(`${path}/intents/stream`, { schema: { querystring: schemas.agentStream, tags, hide, summary: "Listen for intents (server-sent events)" } }, (request, reply) =>
+      streamAgent(deps, request, reply),
+    );
+    app.post(`${path}/claim`, { schema: { body: schemas.claim, tags, hide, summary: "Take intents by long poll" } }, (request) => claimForAgent(deps, request));
+  }
+  app.post("/v1/consumers/:id/heartbeat", { schema: { params: schemas.params.consumer, body: schemas.heartbeat, tags, summary: "Renew the lease, compare what is held" } }, (request) =>
+    answerHeartbeat(deps, request.params.id, request.body),
+  );
+}

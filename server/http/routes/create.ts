@@ -1,0 +1,110 @@
+// POST /v1/intents and /v1/intents/batch.
+
+import { createHash } from "node:crypto";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { parseAddress } from "../../domain/address.ts";
+import { newId } from "../../domain/ids.ts";
+import { encodeJson, RawJson } from "../../domain/raw-json.ts";
+import { waitUntilTerminal } from "../../delivery/event-stream.ts";
+import { type Submission, submitIntents } from "../../engine/submit.ts";
+import { findIntent } from "../../store/queries/intents.ts";
+import type { IdempotencyRef } from "../../store/workspace.ts";
+import { intentView } from "../../wire/views.ts";
+import { idempotencyKey, waitSeconds } from "../conventions.ts";
+import type { CreateBody } from "../schemas/requests.ts";
+import { type App, actorOf, type RouteDeps } from "./deps.ts";
+
+const EMPTY = new RawJson("{}");
+const toMs = (seconds: number | null | undefined): number | null => (seconds == null ? null : Math.round(seconds * 1000));
+
+function submission(deps: RouteDeps, request: FastifyRequest, body: CreateBody): Submission {
+  const { principal } = request;
+  const address = parseAddress(body.to_agent, principal.namespace);
+  const id = newId();
+  return {
+    intent: {
+      id,
+      namespace: address.namespace,
+      toAgent: address.canonical,
+      intentType: body.intent_type,
+      priority: body.priority,
+      deliverAt: body.deliver_at ?? null,
+      deadlineAt: body.deadline_at ?? null,
+      ttlMs: toMs(body.ttl_seconds),
+      maxDeliveryAttempts: body.max_delivery_attempts ?? deps.maxDeliveryAttempts,
+      attemptTimeoutMs: toMs(body.attempt_timeout_seconds),
+      onInterrupt: body.on_interrupt ?? null,
+      retry: body.retry ?? null,
+      steps: body.steps ?? [],
+    },
+    data: {
+      id,
+      namespace: address.namespace,
+      fromAgent: body.from_agent ?? principal.ownerAgent ?? principal.sender,
+      toAgent: address.canonical,
+      toAgentAsSent: body.to_agent,
+      intentType: body.intent_type,
+      payload: body.payload ?? EMPTY,
+      metadata: body.metadata,
+      correlationId: body.correlation_id ?? null,
+      session: body.session ?? null,
+      parentIntentId: body.parent_intent_id ?? null,
+      detached: body.detached,
+      replyTo: body.reply_to ?? null,
+      retention: body.retention == null ? null : RawJson.of(body.retention),
+      traceparent: request.traceparent,
+    },
+  };
+}
+
+/** The same request has the same fingerprint, whatever correlation id a retrying client makes up. */
+function fingerprint(bodies: readonly CreateBody[]): string {
+  const text = encodeJson(bodies.map(({ correlation_id: _, ...body }) => body));
+  return createHash("sha256").update(text).digest("base64url");
+}
+
+function idempotencyRef(deps: RouteDeps, request: FastifyRequest, operation: string, bodies: readonly CreateBody[]): IdempotencyRef | null {
+  const key = idempotencyKey(request, deps.limits);
+  if (key === null) return null;
+  const { principal } = request;
+  return { namespace: principal.namespace, sender: principal.ownerAgent ?? principal.sender, operation, key, fingerprint: fingerprint(bodies) };
+}
+
+async function submit(deps: RouteDeps, request: FastifyRequest, reply: FastifyReply, operation: string, bodies: readonly CreateBody[]) {
+  const ref = idempotencyRef(deps, request, operation, bodies);
+  const submissions = bodies.map((body) => submission(deps, request, body));
+  const answer = await submitIntents(deps.engine, actorOf(request), submissions, ref);
+  if (answer.replayed) void reply.header("idempotent-replayed", "true");
+  else deps.metrics.intentsCreated(answer.intents.length);
+  return { answer, submissions };
+}
+
+export function createRoutes(app: App, deps: RouteDeps): void {
+  const { schemas } = deps;
+  app.post(
+    "/v1/intents",
+    { schema: { body: schemas.create, querystring: schemas.waitQuery, tags: ["intents"], summary: "Create an intent" } },
+    async (request, reply) => {
+      const { answer, submissions } = await submit(deps, request, reply, "create", [request.body]);
+      const created = answer.intents[0];
+      const address = submissions[0]?.intent.toAgent ?? "";
+      const base = { ok: true, ...created, listeners: deps.streams.at(address).length };
+      const wait = waitSeconds(request, request.query.wait);
+      if (wait === 0 || created === undefined) return base;
+      // The commit is done: from here on the answer is always 200 with the current truth (E4).
+      await waitUntilTerminal(deps.engine, deps.wakeups, created.intent_id, wait * 1000, deps.pollMs, deps.draining);
+      const record = await findIntent(deps.engine.store.db, created.intent_id).catch(() => undefined);
+      if (record === undefined) return base;
+      const intent = intentView(record);
+      return { ...base, status: intent.status, result: intent.result, intent };
+    },
+  );
+  app.post(
+    "/v1/intents/batch",
+    { bodyLimit: deps.limits.batchBodyMaxBytes, schema: { body: schemas.createBatch, tags: ["intents"], summary: "Create up to 1,000 intents, all or nothing" } },
+    async (request, reply) => {
+      const { answer } = await submit(deps, request, reply, "create_batch", request.body.intents);
+      return { ok: true, intents: answer.intents };
+    },
+  );
+}

@@ -1,0 +1,71 @@
+// What the routes are handed. Explicit, so that a reader sees what a route can touch.
+
+import type { FastifyInstance, FastifyRequest, RawServerDefault } from "fastify";
+import type { ZodTypeProvider } from "fastify-type-provider-zod";
+import type { FastifyBaseLogger } from "fastify/types/logger.js";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { AgentStreams } from "../../delivery/agent-streams.ts";
+import type { Dispatcher } from "../../delivery/dispatcher.ts";
+import { FrameStream } from "../../delivery/frame-stream.ts";
+import type { Wakeups } from "../../delivery/wakeups.ts";
+import type { Engine } from "../../engine/context.ts";
+import type { Actor } from "../../domain/intent.ts";
+import type { Metrics } from "../../observability/metrics.ts";
+import { answerIds } from "../conventions.ts";
+import type { Limits } from "../limits.ts";
+import type { RequestSchemas } from "../schemas/requests.ts";
+
+export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, ZodTypeProvider>;
+
+export interface RouteDeps {
+  readonly engine: Engine;
+  readonly wakeups: Wakeups;
+  readonly streams: AgentStreams;
+  readonly dispatcher: Dispatcher;
+  readonly limits: Limits;
+  readonly schemas: RequestSchemas;
+  readonly metrics: Metrics;
+  readonly maxDeliveryAttempts: number;
+  readonly pollMs: number;
+  readonly keepAliveMs: number;
+  readonly streamMaxAgeMs: number;
+  /** Aborts when the server begins to go away: long answers end then. */
+  readonly draining: AbortSignal;
+  readonly leaseEndsIn: (ms: number) => void;
+  readonly isReady: () => boolean;
+}
+
+export function actorOf(request: FastifyRequest): Actor {
+  const { principal } = request;
+  return { name: principal.ownerAgent ?? principal.sender, operator: principal.operator };
+}
+
+/** Takes the response over from Fastify and opens a frame stream that ends with the server's drain. */
+export function openFrames(deps: RouteDeps, request: FastifyRequest, reply: { hijack(): unknown; raw: ServerResponse }, kind: "agent" | "intent"): FrameStream {
+  reply.hijack();
+  const frames = new FrameStream(reply.raw, {
+    keepAliveMs: deps.keepAliveMs,
+    headers: answerIds(request),
+    onSlow: () => deps.metrics.slowReaderDropped(),
+  });
+  const closed = deps.metrics.streamOpened(kind);
+  const goodbye = () => {
+    if (kind === "agent") frames.send({ event: "stream.drain", data: { reason: "shutdown" } });
+    frames.send({ event: "stream.end", data: { reason: "shutdown" } });
+    frames.end();
+  };
+  deps.draining.addEventListener("abort", goodbye);
+  // Jitter keeps a fleet that connected at once from coming back at once.
+  const rotation = setTimeout(() => {
+    frames.send({ event: "stream.end", data: { reason: "rotate" } });
+    frames.end();
+  }, deps.streamMaxAgeMs * (0.8 + 0.4 * Math.random()));
+  rotation.unref();
+  frames.onClose(() => {
+    closed();
+    clearTimeout(rotation);
+    deps.draining.removeEventListener("abort", goodbye);
+  });
+  if (deps.draining.aborted) goodbye();
+  return frames;
+}
