@@ -2,7 +2,7 @@
 // its sender wrote. It refuses what cannot be stored; whether the fields make sense is for the schemas.
 
 import { isUtf8 } from "node:buffer";
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import { RawJson } from "../domain/raw-json.ts";
 import { invalid, PerdureError } from "../errors.ts";
 import { findSyntaxProblem, isEmptyText } from "./json-syntax.ts";
@@ -99,11 +99,11 @@ export function installJsonBody(app: FastifyInstance, options: { readonly jsonMa
   app.decorateRequest("bodyText", "");
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(
-    [/^application\/(?:json|[\w.!#$&^-]+\+json)(?:$|[\s;])/i],
+    /^application\/(?:json|[\w.!#$&^-]+\+json)(?:$|[\s;])/i,
     { parseAs: "buffer" },
-    (request, body, done) => {
+    (request: FastifyRequest, body: Buffer, done) => {
       try {
-        request.bodyText = decodeUtf8(body as Buffer);
+        request.bodyText = decodeUtf8(body);
         done(null, parseJsonText(request.bodyText, options.jsonMaxDepth));
       } catch (error) {
         done(error as Error, undefined);
@@ -111,7 +111,7 @@ export function installJsonBody(app: FastifyInstance, options: { readonly jsonMa
     },
   );
   // Another type is fine as long as there is nothing in it.
-  app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => {
+  app.addContentTypeParser("*", { parseAs: "buffer" }, (_request: FastifyRequest, body: Buffer, done) => {
     if (body.length === 0) done(null, undefined);
     else done(new PerdureError("unsupported_media_type", "send the body with the header content-type: application/json"), undefined);
   });

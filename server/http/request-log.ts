@@ -7,7 +7,7 @@ export function installRequestLog(app: FastifyInstance, metrics?: Metrics): void
   app.addHook("onResponse", (request, reply, done) => {
     const route = request.routeOptions.url ?? "unmatched";
     metrics?.httpFinished(request.method, route, reply.statusCode, reply.elapsedTime / 1_000);
-    if (reply.statusCode >= 500 || request.log.isLevelEnabled("debug")) {
+    if (reply.statusCode >= 500 || request.log.level === "debug" || request.log.level === "trace") {
       const line = {
         method: request.method,
         route,

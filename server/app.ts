@@ -1,0 +1,217 @@
+// Builds the whole server from its dependencies: store, engine, delivery, workers, HTTP. Opens no port and reads no
+// environment; main.ts does.
+
+import { randomUUID } from "node:crypto";
+import Fastify from "fastify";
+import type { Config } from "./config.ts";
+import { AgentStreams } from "./delivery/agent-streams.ts";
+import { Dispatcher } from "./delivery/dispatcher.ts";
+import { Notifications } from "./delivery/notifications.ts";
+import { Wakeups } from "./delivery/wakeups.ts";
+import { nextDueAt } from "./domain/schedule.ts";
+import type { Engine } from "./engine/context.ts";
+import { installFoundation } from "./http/foundation.ts";
+import { serverOptions } from "./http/conventions.ts";
+import { DEFAULT_LIMITS, type Limits } from "./http/limits.ts";
+import { agentRoutes } from "./http/routes/agents.ts";
+import { createRoutes } from "./http/routes/create.ts";
+import type { App, RouteDeps } from "./http/routes/deps.ts";
+import { healthRoutes } from "./http/routes/health.ts";
+import { readRoutes } from "./http/routes/read.ts";
+import { workRoutes } from "./http/routes/work.ts";
+import { requestSchemas } from "./http/schemas/requests.ts";
+import type { Logger } from "./observability/logger.ts";
+import { createMetrics, type Metrics } from "./observability/metrics.ts";
+import { openStore, type Store } from "./store/connection.ts";
+import { GroupCommit } from "./store/group-commit.ts";
+import type { Change } from "./store/workspace.ts";
+import { createSweepers, type Sweepers } from "./workers/sweepers.ts";
+
+export interface ServerOptions {
+  readonly config: Config;
+  readonly databaseUrl: string;
+  readonly logger: Logger;
+  readonly version: string;
+  readonly processMetrics?: boolean;
+}
+
+export interface Server {
+  readonly app: App;
+  readonly engine: Engine;
+  readonly store: Store;
+  readonly sweepers: Sweepers;
+  readonly streams: AgentStreams;
+  /** First pulse (which grants grace after an outage), then the background work. Call before listening. */
+  start(): Promise<void>;
+  /** Drains: no new work, streams end normally, commits under way finish. Bounded by the caller. */
+  stop(): Promise<void>;
+}
+
+function limitsOf(config: Config): Limits {
+  const { bodyMaxBytes, batchBodyMaxBytes, payloadMaxBytes, resultMaxBytes, jsonMaxDepth, stepsMax, batchMax } = config;
+  return { ...DEFAULT_LIMITS, bodyMaxBytes, batchBodyMaxBytes, payloadMaxBytes, resultMaxBytes, jsonMaxDepth, stepsMax, batchMax };
+}
+
+function countChanges(metrics: Metrics, changes: readonly Change[]): void {
+  for (const { events } of changes) {
+    for (const event of events) {
+      switch (event.type) {
+        case "intent.delivered":
+          metrics.delivered();
+          if ((event.attempt ?? 1) > 1) metrics.redelivered();
+          break;
+        case "intent.lost":
+          metrics.lost(String((event.details as { reason?: unknown } | null)?.reason ?? "unknown"));
+          break;
+        case "intent.released":
+          metrics.released();
+          break;
+        case "intent.step_done":
+          metrics.stepsDone();
+          break;
+        case "intent.stale_write_refused":
+          metrics.staleWriteRefused();
+          break;
+        case "intent.completed":
+        case "intent.failed":
+        case "intent.canceled":
+        case "intent.timed_out":
+          metrics.intentFinished(event.status);
+          break;
+        default:
+      }
+    }
+  }
+}
+
+/** Everything behind the routes, wired: commits wake streams, the dispatcher, timers and other replicas. */
+function buildEngine(options: ServerOptions, metrics: Metrics) {
+  const { config, logger } = options;
+  const store = openStore({
+    connectionString: options.databaseUrl,
+    poolMax: config.dbPoolMax,
+    onError: (error) => logger.warn({ err: error }, "an idle database connection broke; it is replaced"),
+  });
+  const wakeups = new Wakeups();
+  const streams = new AgentStreams();
+  const committed = (changes: Change[]) => wakeups.committed(changes);
+  const commits = new GroupCommit(store, {
+    queueMax: config.queueMax,
+    onCommit: committed,
+    onFlush: ({ operations, ms }) => metrics.flushed({ operations, seconds: ms / 1000, outcome: "committed" }),
+    onError: (error, operations) => {
+      metrics.flushed({ operations, seconds: 0, outcome: "retried" });
+      logger.warn({ err: error, operations }, "a commit failed and is tried again on fresh rows");
+    },
+  });
+  const { heartbeatIntervalMs, leaseTtlMs, reconnectGraceMs, restartGraceMs, maxTotalLosses, stepsMax, frameMaxBytes } = config;
+  const engine: Engine = {
+    store,
+    commits,
+    committed,
+    replicaId: randomUUID(),
+    settings: { heartbeatIntervalMs, leaseTtlMs, reconnectGraceMs, restartGraceMs, maxTotalLosses, stepsMax, frameMaxBytes },
+  };
+  const dispatcher = new Dispatcher(engine, streams, wakeups, { onError: (error) => logger.warn({ err: error }, "a claim failed; the next poll repeats it") });
+  wakeups.observe((changes) => streams.follow(changes));
+  wakeups.observe((changes) => countChanges(metrics, changes));
+  return { store, wakeups, streams, engine, dispatcher };
+}
+
+export async function buildServer(options: ServerOptions): Promise<Server> {
+  const { config, logger } = options;
+  const metrics = createMetrics({ processMetrics: options.processMetrics ?? true });
+  const { store, wakeups, streams, engine, dispatcher } = buildEngine(options, metrics);
+  const draining = new AbortController();
+  let databaseUp = true;
+
+  const notifications =
+    config.notify === "on"
+      ? new Notifications({
+          store,
+          connectionString: options.databaseUrl,
+          replicaId: engine.replicaId,
+          onIntent: (id) => wakeups.intents.wake(id),
+          onAddress: (address) => dispatcher.wake(address),
+          onAll: () => {
+            dispatcher.wakeAll();
+            wakeups.intents.wakeAll();
+          },
+          onError: (error) => logger.warn({ err: error }, "notifications are interrupted; polling goes on"),
+        })
+      : null;
+  wakeups.observe((changes) => notifications?.follow(changes));
+
+  const sweepers = createSweepers({
+    engine,
+    pollMs: config.pollIntervalMs,
+    onError: (error, worker) => logger.warn({ err: error, worker }, "a background pass failed; the next one repeats it"),
+    addresses: () => [...new Set([...streams.addresses(), ...wakeups.addresses.keys])],
+    wakeAddress: (address) => dispatcher.wake(address),
+    openStreams: () => streams.all().map((stream) => ({ id: stream.consumerId, streamNo: stream.streamNo })),
+    onDatabase: (up) => {
+      databaseUp = up;
+      metrics.setDatabaseUp(up);
+    },
+    onPeers: (others) => notifications?.setOthers(others),
+  });
+  // A hint, so that a delay of 100 ms does not wait for the next poll; the clock that decides is the database's.
+  wakeups.observe((changes) => {
+    for (const { after } of changes) {
+      const due = nextDueAt(after);
+      if (due !== null && due - after.updatedAt < config.pollIntervalMs) sweepers.timers.wake(Math.max(0, due - after.updatedAt) + 2);
+    }
+  });
+
+  const limits = limitsOf(config);
+  const app = Fastify({ ...serverOptions(limits), loggerInstance: logger }) as unknown as App;
+  await installFoundation(app as never, {
+    limits,
+    auth: { adminKey: config.adminKey ?? null, corsOrigins: config.corsOrigins },
+    version: options.version,
+    metrics,
+  });
+  const deps: RouteDeps = {
+    engine,
+    wakeups,
+    streams,
+    dispatcher,
+    limits,
+    schemas: requestSchemas(limits),
+    metrics,
+    maxDeliveryAttempts: config.maxDeliveryAttempts,
+    pollMs: config.pollIntervalMs,
+    keepAliveMs: config.keepAliveMs,
+    streamMaxAgeMs: config.streamMaxAgeMs,
+    draining: draining.signal,
+    leaseEndsIn: (ms) => sweepers.leases.wake(ms),
+    isReady: () => databaseUp,
+  };
+  healthRoutes(app, deps, options.version);
+  createRoutes(app, deps);
+  readRoutes(app, deps);
+  workRoutes(app, deps);
+  agentRoutes(app, deps);
+
+  const workers = Object.values(sweepers);
+  return {
+    app,
+    engine,
+    store,
+    sweepers,
+    streams,
+    async start() {
+      await sweepers.pulse.tick();
+      for (const worker of workers) worker.start();
+    },
+    async stop() {
+      draining.abort();
+      await dispatcher.stop();
+      await Promise.all(workers.map((worker) => worker.stop()));
+      await app.close();
+      await engine.commits.close();
+      await notifications?.stop();
+      await store.end();
+    },
+  };
+}

@@ -1,0 +1,122 @@
+// The process: settings, database, port, signals. Everything else is built by app.ts.
+
+import { realpathSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { buildServer } from "./app.ts";
+import { type Config, ConfigError, loadConfig, requireSafeExposure } from "./config.ts";
+import { createLogger, type Logger } from "./observability/logger.ts";
+import { EmbeddedPostgresError } from "./postgres/errors.ts";
+import { migrate, SchemaError } from "./store/migrate.ts";
+import { VERSION } from "./version.ts";
+
+interface DatabasePlace {
+  readonly url: string;
+  readonly where: string;
+  stop(): Promise<void>;
+}
+
+async function openDatabase(config: Config, logger: Logger, onLost: (error: Error) => void): Promise<DatabasePlace> {
+  if (config.databaseUrl !== undefined) return { url: config.databaseUrl, where: "DATABASE_URL", stop: async () => undefined };
+  // Loaded only when needed: the image for a database of one's own does not carry it.
+  const { startEmbeddedPostgres } = await import("./postgres/embedded.ts");
+  const postgres = await startEmbeddedPostgres({ dataDir: config.dataDir, log: (line) => logger.info(line), onLost });
+  return { url: postgres.url, where: postgres.dataDir, stop: () => postgres.stop() };
+}
+
+function greet(url: string, where: string, config: Config): void {
+  const key = config.adminKey === undefined ? "" : ` -H "x-api-key: $PERDURE_ADMIN_KEY"`;
+  process.stdout.write(`
+  Perdure ${VERSION} listens on ${url}
+  data        ${where}
+  api         ${url}/openapi.json
+
+  Send an intent:
+    curl -s ${url}/v1/intents${key} -H 'content-type: application/json' -d '{"intent_type":"hello.v1","to_agent":"greeter","payload":{"name":"world"}}'
+
+`);
+}
+
+function publicUrl(config: Config, address: string): string {
+  if (config.publicUrl !== undefined) return config.publicUrl.replace(/\/$/, "");
+  const port = new URL(address).port;
+  const host = config.host === "0.0.0.0" || config.host === "::" ? "127.0.0.1" : config.host.includes(":") ? `[${config.host}]` : config.host;
+  return `http://${host}:${port}`;
+}
+
+/** Runs a server until SIGINT or SIGTERM. Rejects when it cannot start. */
+export async function runServer(env: NodeJS.ProcessEnv): Promise<void> {
+  const config = loadConfig(env);
+  requireSafeExposure(config, { keysInDatabase: false });
+  const logger = createLogger({ level: config.logLevel, ...(config.logFormat === "auto" ? {} : { pretty: config.logFormat === "pretty" }) });
+  for (const warning of config.warnings) logger.warn(warning);
+
+  const signals = new AbortController();
+  const stopped = new Promise<string>((resolve) => {
+    const ask = (signal: string) => {
+      if (signals.signal.aborted) {
+        logger.warn("stopping at once");
+        process.exit(130);
+      }
+      signals.abort();
+      resolve(signal);
+    };
+    process.on("SIGINT", () => ask("SIGINT"));
+    process.on("SIGTERM", () => ask("SIGTERM"));
+  });
+
+  const database = await openDatabase(config, logger, (error) => {
+    logger.fatal({ err: error }, "the database is gone");
+    process.exit(1);
+  });
+  try {
+    const applied = await migrate(database.url);
+    if (applied.length > 0) logger.info({ migrations: applied }, "database schema brought up to date");
+    if (!signals.signal.aborted) await serve(config, logger, database, stopped);
+  } finally {
+    await database.stop();
+  }
+}
+
+async function serve(config: Config, logger: Logger, database: DatabasePlace, stopped: Promise<string>): Promise<void> {
+  const server = await buildServer({ config, databaseUrl: database.url, logger, version: VERSION });
+  try {
+    await server.start();
+    const address = await server.app.listen({ host: config.host, port: config.port, listenTextResolver: () => "" });
+    greet(publicUrl(config, address), database.where, config);
+    const signal = await stopped;
+    logger.info({ signal }, "draining: agents are told, commits under way finish");
+  } finally {
+    const late = setTimeout(() => {
+      logger.error("the drain took too long; ending now. Nothing acknowledged is lost");
+      process.exit(1);
+    }, config.shutdownTimeoutMs);
+    late.unref();
+    await server.stop();
+    clearTimeout(late);
+  }
+}
+
+/** The problem in words, when it is one the person at the terminal can do something about. */
+export function explainStartFailure(error: unknown, env: NodeJS.ProcessEnv): string | null {
+  if (error instanceof ConfigError || error instanceof SchemaError || error instanceof EmbeddedPostgresError) return error.message;
+  const { code, port } = error as { code?: string; port?: number };
+  if (code === "EADDRINUSE") return `port ${port ?? env.PORT ?? 7070} is in use: stop what listens there, or choose another with PORT=…`;
+  if (code === "ECONNREFUSED" && env.DATABASE_URL !== undefined) return "the database at DATABASE_URL refuses connections: is PostgreSQL running there?";
+  return null;
+}
+
+/** For the command line: runs, and turns a failure to start into one clear line and exit code 1. */
+export async function main(env: NodeJS.ProcessEnv): Promise<void> {
+  try {
+    await runServer(env);
+    process.exitCode = 0;
+  } catch (error) {
+    const words = explainStartFailure(error, env);
+    if (words === null) console.error(error);
+    else process.stderr.write(`perdure: ${words}\n`);
+    process.exit(1);
+  }
+}
+
+const entry = process.argv[1];
+if (entry !== undefined && realpathSync(entry) === fileURLToPath(import.meta.url)) await main(process.env);
