@@ -2,7 +2,7 @@
 // environment; main.ts does.
 
 import { randomUUID } from "node:crypto";
-import Fastify from "fastify";
+import Fastify, { type FastifyBaseLogger } from "fastify";
 import type { Config } from "./config.ts";
 import { AgentStreams } from "./delivery/agent-streams.ts";
 import { Dispatcher } from "./delivery/dispatcher.ts";
@@ -164,7 +164,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   });
 
   const limits = limitsOf(config);
-  const app = Fastify({ ...serverOptions(limits), loggerInstance: logger }) as unknown as App;
+  const app = Fastify({ ...serverOptions(limits), loggerInstance: logger as FastifyBaseLogger }) as unknown as App;
   await installFoundation(app as never, {
     limits,
     auth: { adminKey: config.adminKey ?? null, corsOrigins: config.corsOrigins },

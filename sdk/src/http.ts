@@ -48,7 +48,6 @@ export class Http {
   }
 
   /** Sends and returns the parsed JSON body. Throws PerdureError, or the signal's reason. */
-  // biome-ignore lint/suspicious/noExplicitAny: bodies are presented, field by field, where they are used
   async send(request: HttpRequest): Promise<any> {
     const repeatable =
       request.method === "GET" || request.method === "DELETE" || request.fenced || request.idempotencyKey;

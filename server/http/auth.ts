@@ -114,9 +114,10 @@ function requireLocal(request: FastifyRequest, allowedOrigins: ReadonlySet<strin
 export function installAuth(app: FastifyInstance, options: AuthOptions): void {
   const expected = options.adminKey === null ? null : digest(options.adminKey);
   const allowedOrigins = new Set(options.corsOrigins ?? []);
-  app.decorateRequest("principal", NOBODY as never);
+  app.decorateRequest("principal", null as never);
   app.addHook("onRequest", (request, _reply, done) => {
     const route = request.routeOptions.url;
+    request.principal = NOBODY;
     if (route !== undefined && OPEN_ROUTES.has(route)) return done();
     if (expected === null) {
       requireLocal(request, allowedOrigins);

@@ -64,7 +64,12 @@ export function addWarnings(request: FastifyRequest, warnings: readonly string[]
 
 export function installValidation(app: FastifyInstance): void {
   // A shared constant until the first warning: nothing ever pushes into it.
-  app.decorateRequest("warnings", Object.freeze([]) as unknown as string[]);
+  const none = Object.freeze([]) as unknown as string[];
+  app.decorateRequest("warnings", null as never);
+  app.addHook("onRequest", (request, _reply, done) => {
+    request.warnings = none;
+    done();
+  });
   app.setValidatorCompiler<z.ZodType>(({ schema, httpPart }) => (data) => {
     const result = schema.safeParse(data);
     if (result.success) return { value: result.data };

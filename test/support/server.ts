@@ -1,0 +1,76 @@
+// A whole server for a test, in this process: real PostgreSQL, real HTTP, timings short enough to wait for.
+
+import { loadConfig } from "../../server/config.ts";
+import { buildServer, type Server } from "../../server/app.ts";
+import { createLogger } from "../../server/observability/logger.ts";
+import { createTestDatabase } from "./postgres.ts";
+
+export interface TestServer extends Server {
+  readonly url: string;
+  readonly databaseUrl: string;
+  close(): Promise<void>;
+}
+
+/** Short, but each well apart from the next, as in production. */
+export const QUICK_TIMINGS: Readonly<Record<string, string>> = {
+  PERDURE_HEARTBEAT_INTERVAL_MS: "200",
+  PERDURE_LEASE_TTL_MS: "1500",
+  PERDURE_RECONNECT_GRACE_MS: "300",
+  PERDURE_RESTART_GRACE_MS: "1000",
+  PERDURE_POLL_INTERVAL_MS: "100",
+};
+
+export interface TestServerOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  /** Another replica on the same database. */
+  readonly databaseUrl?: string;
+}
+
+export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
+  const database = options.databaseUrl === undefined ? await createTestDatabase() : undefined;
+  const databaseUrl = options.databaseUrl ?? database?.url ?? "";
+  const config = loadConfig({ ...QUICK_TIMINGS, PORT: "0", PERDURE_LOG_LEVEL: "silent", ...options.env });
+  const logger = createLogger({ level: config.logLevel });
+  const server = await buildServer({ config, databaseUrl, logger, version: "0.0.0-test", processMetrics: false });
+  await server.start();
+  const url = await server.app.listen({ host: "127.0.0.1", port: 0 });
+  return {
+    ...server,
+    url,
+    databaseUrl,
+    async close() {
+      await server.stop();
+      await database?.drop();
+    },
+  };
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  // biome-ignore lint/suspicious/noExplicitAny: a test looks into whatever came back
+  readonly body: any;
+}
+
+/** One HTTP call with a JSON body; never throws on an error status. */
+export async function call(server: { readonly url: string }, method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+  const response = await fetch(`${server.url}${path}`, {
+    method,
+    headers: { ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
+    ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+  });
+  return { status: response.status, headers: response.headers, body: await response.json() };
+}
+
+const POLL_MS = 10;
+
+/** Looks again and again until `condition` gives something; fails after `ms` with what it was waiting for. */
+export async function until<T>(what: string, condition: () => Promise<T | undefined | false | null> | T | undefined | false | null, ms = 10_000): Promise<T> {
+  const end = performance.now() + ms;
+  for (;;) {
+    const value = await condition();
+    if (value !== undefined && value !== false && value !== null) return value;
+    if (performance.now() > end) throw new Error(`waited ${ms} ms in vain for: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
