@@ -10,8 +10,8 @@ import { Notifications } from "./delivery/notifications.ts";
 import { Wakeups } from "./delivery/wakeups.ts";
 import { nextDueAt } from "./domain/schedule.ts";
 import type { Engine } from "./engine/context.ts";
-import { installFoundation } from "./http/foundation.ts";
 import { serverOptions } from "./http/conventions.ts";
+import { installFoundation } from "./http/foundation.ts";
 import { DEFAULT_LIMITS, type Limits } from "./http/limits.ts";
 import { agentRoutes } from "./http/routes/agents.ts";
 import { createRoutes } from "./http/routes/create.ts";
@@ -48,8 +48,25 @@ export interface Server {
 }
 
 function limitsOf(config: Config): Limits {
-  const { bodyMaxBytes, batchBodyMaxBytes, payloadMaxBytes, resultMaxBytes, jsonMaxDepth, stepsMax, batchMax } = config;
-  return { ...DEFAULT_LIMITS, bodyMaxBytes, batchBodyMaxBytes, payloadMaxBytes, resultMaxBytes, jsonMaxDepth, stepsMax, batchMax };
+  const {
+    bodyMaxBytes,
+    batchBodyMaxBytes,
+    payloadMaxBytes,
+    resultMaxBytes,
+    jsonMaxDepth,
+    stepsMax,
+    batchMax,
+  } = config;
+  return {
+    ...DEFAULT_LIMITS,
+    bodyMaxBytes,
+    batchBodyMaxBytes,
+    payloadMaxBytes,
+    resultMaxBytes,
+    jsonMaxDepth,
+    stepsMax,
+    batchMax,
+  };
 }
 
 function countChanges(metrics: Metrics, changes: readonly Change[]): void {
@@ -98,21 +115,40 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
   const commits = new GroupCommit(store, {
     queueMax: config.queueMax,
     onCommit: committed,
-    onFlush: ({ operations, ms }) => metrics.flushed({ operations, seconds: ms / 1000, outcome: "committed" }),
+    onFlush: ({ operations, ms }) =>
+      metrics.flushed({ operations, seconds: ms / 1000, outcome: "committed" }),
     onError: (error, operations) => {
       metrics.flushed({ operations, seconds: 0, outcome: "retried" });
       logger.warn({ err: error, operations }, "a commit failed and is tried again on fresh rows");
     },
   });
-  const { heartbeatIntervalMs, leaseTtlMs, reconnectGraceMs, restartGraceMs, maxTotalLosses, stepsMax, frameMaxBytes } = config;
+  const {
+    heartbeatIntervalMs,
+    leaseTtlMs,
+    reconnectGraceMs,
+    restartGraceMs,
+    maxTotalLosses,
+    stepsMax,
+    frameMaxBytes,
+  } = config;
   const engine: Engine = {
     store,
     commits,
     committed,
     replicaId: randomUUID(),
-    settings: { heartbeatIntervalMs, leaseTtlMs, reconnectGraceMs, restartGraceMs, maxTotalLosses, stepsMax, frameMaxBytes },
+    settings: {
+      heartbeatIntervalMs,
+      leaseTtlMs,
+      reconnectGraceMs,
+      restartGraceMs,
+      maxTotalLosses,
+      stepsMax,
+      frameMaxBytes,
+    },
   };
-  const dispatcher = new Dispatcher(engine, streams, wakeups, { onError: (error) => logger.warn({ err: error }, "a claim failed; the next poll repeats it") });
+  const dispatcher = new Dispatcher(engine, streams, wakeups, {
+    onError: (error) => logger.warn({ err: error }, "a claim failed; the next poll repeats it"),
+  });
   wakeups.observe((changes) => streams.follow(changes));
   wakeups.observe((changes) => countChanges(metrics, changes));
   return { store, wakeups, streams, engine, dispatcher };
@@ -145,7 +181,8 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   const sweepers = createSweepers({
     engine,
     pollMs: config.pollIntervalMs,
-    onError: (error, worker) => logger.warn({ err: error, worker }, "a background pass failed; the next one repeats it"),
+    onError: (error, worker) =>
+      logger.warn({ err: error, worker }, "a background pass failed; the next one repeats it"),
     addresses: () => [...new Set([...streams.addresses(), ...wakeups.addresses.keys])],
     wakeAddress: (address) => dispatcher.wake(address),
     openStreams: () => streams.all().map((stream) => ({ id: stream.consumerId, streamNo: stream.streamNo })),
@@ -159,12 +196,16 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   wakeups.observe((changes) => {
     for (const { after } of changes) {
       const due = nextDueAt(after);
-      if (due !== null && due - after.updatedAt < config.pollIntervalMs) sweepers.timers.wake(Math.max(0, due - after.updatedAt) + 2);
+      if (due !== null && due - after.updatedAt < config.pollIntervalMs)
+        sweepers.timers.wake(Math.max(0, due - after.updatedAt) + 2);
     }
   });
 
   const limits = limitsOf(config);
-  const app = Fastify({ ...serverOptions(limits), loggerInstance: logger as FastifyBaseLogger }) as unknown as App;
+  const app = Fastify({
+    ...serverOptions(limits),
+    loggerInstance: logger as FastifyBaseLogger,
+  }) as unknown as App;
   await installFoundation(app as never, {
     limits,
     auth: { adminKey: config.adminKey ?? null, corsOrigins: config.corsOrigins },

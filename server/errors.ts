@@ -8,7 +8,8 @@ export interface ErrorKind {
   readonly title: string;
 }
 
-const kind = (status: number, title: string, retryable = false): ErrorKind => Object.freeze({ status, retryable, title });
+const kind = (status: number, title: string, retryable = false): ErrorKind =>
+  Object.freeze({ status, retryable, title });
 
 export const ERRORS = Object.freeze({
   // Not understood

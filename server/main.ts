@@ -15,11 +15,20 @@ interface DatabasePlace {
   stop(): Promise<void>;
 }
 
-async function openDatabase(config: Config, logger: Logger, onLost: (error: Error) => void): Promise<DatabasePlace> {
-  if (config.databaseUrl !== undefined) return { url: config.databaseUrl, where: "DATABASE_URL", stop: async () => undefined };
+async function openDatabase(
+  config: Config,
+  logger: Logger,
+  onLost: (error: Error) => void,
+): Promise<DatabasePlace> {
+  if (config.databaseUrl !== undefined)
+    return { url: config.databaseUrl, where: "DATABASE_URL", stop: async () => undefined };
   // Loaded only when needed: the image for a database of one's own does not carry it.
   const { startEmbeddedPostgres } = await import("./postgres/embedded.ts");
-  const postgres = await startEmbeddedPostgres({ dataDir: config.dataDir, log: (line) => logger.info(line), onLost });
+  const postgres = await startEmbeddedPostgres({
+    dataDir: config.dataDir,
+    log: (line) => logger.info(line),
+    onLost,
+  });
   return { url: postgres.url, where: postgres.dataDir, stop: () => postgres.stop() };
 }
 
@@ -39,7 +48,12 @@ function greet(url: string, where: string, config: Config): void {
 function publicUrl(config: Config, address: string): string {
   if (config.publicUrl !== undefined) return config.publicUrl.replace(/\/$/, "");
   const port = new URL(address).port;
-  const host = config.host === "0.0.0.0" || config.host === "::" ? "127.0.0.1" : config.host.includes(":") ? `[${config.host}]` : config.host;
+  const host =
+    config.host === "0.0.0.0" || config.host === "::"
+      ? "127.0.0.1"
+      : config.host.includes(":")
+        ? `[${config.host}]`
+        : config.host;
   return `http://${host}:${port}`;
 }
 
@@ -47,7 +61,10 @@ function publicUrl(config: Config, address: string): string {
 export async function runServer(env: NodeJS.ProcessEnv): Promise<void> {
   const config = loadConfig(env);
   requireSafeExposure(config, { keysInDatabase: false });
-  const logger = createLogger({ level: config.logLevel, ...(config.logFormat === "auto" ? {} : { pretty: config.logFormat === "pretty" }) });
+  const logger = createLogger({
+    level: config.logLevel,
+    ...(config.logFormat === "auto" ? {} : { pretty: config.logFormat === "pretty" }),
+  });
   for (const warning of config.warnings) logger.warn(warning);
 
   const signals = new AbortController();
@@ -77,11 +94,20 @@ export async function runServer(env: NodeJS.ProcessEnv): Promise<void> {
   }
 }
 
-async function serve(config: Config, logger: Logger, database: DatabasePlace, stopped: Promise<string>): Promise<void> {
+async function serve(
+  config: Config,
+  logger: Logger,
+  database: DatabasePlace,
+  stopped: Promise<string>,
+): Promise<void> {
   const server = await buildServer({ config, databaseUrl: database.url, logger, version: VERSION });
   try {
     await server.start();
-    const address = await server.app.listen({ host: config.host, port: config.port, listenTextResolver: () => "" });
+    const address = await server.app.listen({
+      host: config.host,
+      port: config.port,
+      listenTextResolver: () => "",
+    });
     greet(publicUrl(config, address), database.where, config);
     const signal = await stopped;
     logger.info({ signal }, "draining: agents are told, commits under way finish");
@@ -98,10 +124,13 @@ async function serve(config: Config, logger: Logger, database: DatabasePlace, st
 
 /** The problem in words, when it is one the person at the terminal can do something about. */
 export function explainStartFailure(error: unknown, env: NodeJS.ProcessEnv): string | null {
-  if (error instanceof ConfigError || error instanceof SchemaError || error instanceof EmbeddedPostgresError) return error.message;
+  if (error instanceof ConfigError || error instanceof SchemaError || error instanceof EmbeddedPostgresError)
+    return error.message;
   const { code, port } = error as { code?: string; port?: number };
-  if (code === "EADDRINUSE") return `port ${port ?? env.PORT ?? 7070} is in use: stop what listens there, or choose another with PORT=…`;
-  if (code === "ECONNREFUSED" && env.DATABASE_URL !== undefined) return "the database at DATABASE_URL refuses connections: is PostgreSQL running there?";
+  if (code === "EADDRINUSE")
+    return `port ${port ?? env.PORT ?? 7070} is in use: stop what listens there, or choose another with PORT=…`;
+  if (code === "ECONNREFUSED" && env.DATABASE_URL !== undefined)
+    return "the database at DATABASE_URL refuses connections: is PostgreSQL running there?";
   return null;
 }
 

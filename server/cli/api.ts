@@ -26,7 +26,17 @@ class RequestError extends Error {
   readonly details: unknown;
   readonly retryAfterMs: number;
 
-  constructor(code: string, message: string, answer: { status?: number; requestId?: string; details?: unknown; retryAfterMs?: number; cause?: unknown } = {}) {
+  constructor(
+    code: string,
+    message: string,
+    answer: {
+      status?: number;
+      requestId?: string;
+      details?: unknown;
+      retryAfterMs?: number;
+      cause?: unknown;
+    } = {},
+  ) {
     super(message, answer.cause === undefined ? undefined : { cause: answer.cause });
     this.name = "PerdureError";
     this.code = code;
@@ -59,7 +69,12 @@ export class Api {
 
   /** `patient`: for as long as the server is away. */
   get(path: string, query: Query = {}, options: { patient?: boolean } = {}): Promise<Json> {
-    return this.#send("GET", path + queryString(query), {}, options.patient ? Number.POSITIVE_INFINITY : RETRIES);
+    return this.#send(
+      "GET",
+      path + queryString(query),
+      {},
+      options.patient ? Number.POSITIVE_INFINITY : RETRIES,
+    );
   }
 
   post(path: string, write: Write = {}): Promise<Json> {
@@ -75,22 +90,37 @@ export class Api {
     if (!write.fenced) headers["idempotency-key"] = write.idempotencyKey ?? randomUUID();
     const { body = {} } = write;
     const text = typeof body === "string" ? body : JSON.stringify(body);
-    return this.#send(method, path, { headers, body: text }, write.fenced ? Number.POSITIVE_INFINITY : RETRIES);
+    return this.#send(
+      method,
+      path,
+      { headers, body: text },
+      write.fenced ? Number.POSITIVE_INFINITY : RETRIES,
+    );
   }
 
-  async #send(method: string, path: string, request: { headers?: Record<string, string>; body?: string }, retries: number): Promise<Json> {
+  async #send(
+    method: string,
+    path: string,
+    request: { headers?: Record<string, string>; body?: string },
+    retries: number,
+  ): Promise<Json> {
     for (let tried = 0; ; tried++) {
       try {
         return await this.#once(method, path, request);
       } catch (error) {
         if (!(error instanceof RequestError) || !error.away || tried >= retries) throw error;
-        const backoffMs = Math.min(FIRST_DELAY_MS * 2 ** Math.min(tried, 10), LONGEST_DELAY_MS) * (0.5 + Math.random() / 2);
+        const backoffMs =
+          Math.min(FIRST_DELAY_MS * 2 ** Math.min(tried, 10), LONGEST_DELAY_MS) * (0.5 + Math.random() / 2);
         await delay(Math.max(backoffMs, Math.min(error.retryAfterMs, LONGEST_DELAY_MS)));
       }
     }
   }
 
-  async #once(method: string, path: string, request: { headers?: Record<string, string>; body?: string }): Promise<Json> {
+  async #once(
+    method: string,
+    path: string,
+    request: { headers?: Record<string, string>; body?: string },
+  ): Promise<Json> {
     const headers: Record<string, string> = { accept: "application/json", ...request.headers };
     if (this.apiKey !== undefined) headers["x-api-key"] = this.apiKey;
     const init: RequestInit = { method, headers, signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) };
@@ -100,23 +130,34 @@ export class Api {
     try {
       return JSON.parse(text);
     } catch (cause) {
-      throw new RequestError("bad_response", `${this.baseUrl} answered with something that is not JSON: is it a Perdure server?`, {
-        status: response.status,
-        cause,
-      });
+      throw new RequestError(
+        "bad_response",
+        `${this.baseUrl} answered with something that is not JSON: is it a Perdure server?`,
+        {
+          status: response.status,
+          cause,
+        },
+      );
     }
   }
 
   async #exchange(path: string, init: RequestInit): Promise<{ response: Response; text: string }> {
     if (!/^https?:\/\/[^/]/.test(this.baseUrl) || !URL.canParse(this.baseUrl)) {
-      throw new UsageError(`PERDURE_URL must be an http:// or https:// URL; it is ${JSON.stringify(this.baseUrl)}`);
+      throw new UsageError(
+        `PERDURE_URL must be an http:// or https:// URL; it is ${JSON.stringify(this.baseUrl)}`,
+      );
     }
     try {
       const response = await fetch(this.baseUrl + path, init);
       return { response, text: await response.text() };
     } catch (cause) {
-      if ((cause as Error).name !== "TimeoutError") throw new RequestError("unreachable", `cannot reach ${this.baseUrl}`, { cause });
-      throw new RequestError("request_timeout", `no answer from ${this.baseUrl} within ${ANSWER_TIMEOUT_MS / 1_000} s`, { cause });
+      if ((cause as Error).name !== "TimeoutError")
+        throw new RequestError("unreachable", `cannot reach ${this.baseUrl}`, { cause });
+      throw new RequestError(
+        "request_timeout",
+        `no answer from ${this.baseUrl} within ${ANSWER_TIMEOUT_MS / 1_000} s`,
+        { cause },
+      );
     }
   }
 }
@@ -127,7 +168,9 @@ export function intentPath(id: string, ...below: readonly string[]): string {
 }
 
 function queryString(query: Query): string {
-  const pairs = Object.entries(query).flatMap(([key, value]): [string, string][] => (value === undefined ? [] : [[key, String(value)]]));
+  const pairs = Object.entries(query).flatMap(([key, value]): [string, string][] =>
+    value === undefined ? [] : [[key, String(value)]],
+  );
   return pairs.length === 0 ? "" : `?${new URLSearchParams(pairs)}`;
 }
 
@@ -141,8 +184,12 @@ function refusalOf(response: Response, text: string): RequestError {
   }
   const { status, headers } = response;
   const fields: { pointer: string; detail: string }[] = Array.isArray(problem.errors) ? problem.errors : [];
-  const detail = String(problem.detail ?? problem.error?.message ?? problem.title ?? `the server answered ${status}`);
-  const more = fields.map((field) => `${field.pointer}: ${field.detail}`).filter((line) => !detail.includes(line));
+  const detail = String(
+    problem.detail ?? problem.error?.message ?? problem.title ?? `the server answered ${status}`,
+  );
+  const more = fields
+    .map((field) => `${field.pointer}: ${field.detail}`)
+    .filter((line) => !detail.includes(line));
   return new RequestError(String(problem.code ?? "bad_response"), [detail, ...more].join("\n"), {
     status,
     requestId: problem.request_id ?? headers.get("x-request-id") ?? undefined,

@@ -1,6 +1,14 @@
 // Owns an agent whose work is commands: one per delivery, or one per step. Delivery, leases, recording and hand-backs are the SDK's.
 // Loaded only by `listen`, because it brings the SDK with it.
-import { type AgentHandle, type Context, IntentFailure, type ListenOptions, PerdureError, type Step, type Steps } from "@perdure/sdk";
+import {
+  type AgentHandle,
+  type Context,
+  IntentFailure,
+  type ListenOptions,
+  PerdureError,
+  type Step,
+  type Steps,
+} from "@perdure/sdk";
 import type { Json } from "./api.ts";
 import type { Cli } from "./context.ts";
 import { commandEnv, commandInput, fetchDelivery, isAttemptOver, resultsOf } from "./delivery.ts";
@@ -15,12 +23,20 @@ export type CommandWork = { readonly exec: string } | { readonly steps: Readonly
 const EXIT_OF_SIGNAL = { SIGINT: 130, SIGTERM: 143 };
 
 /** Listens until stopped by a signal. The first drains, the second ends everything at once. */
-export async function runCommandAgent(cli: Cli, address: string, work: CommandWork, options: ListenOptions): Promise<number> {
+export async function runCommandAgent(
+  cli: Cli,
+  address: string,
+  work: CommandWork,
+  options: ListenOptions,
+): Promise<number> {
   const control = new HandBackControl();
   const commands = new Commands(cli, control);
   const client = await connect(cli, loggerOf(cli));
   const full = { ...options, handleSignals: false };
-  const agent = "exec" in work ? client.listen(address, (ctx) => commands.run(ctx, work.exec), full) : client.listen(address, stepsOf(work.steps, commands), full);
+  const agent =
+    "exec" in work
+      ? client.listen(address, (ctx) => commands.run(ctx, work.exec), full)
+      : client.listen(address, stepsOf(work.steps, commands), full);
   agent.ready.then(
     () => log(cli, "info", `listening at ${agent.address} as ${agent.consumer}`),
     () => undefined, // `closed` says the same
@@ -35,7 +51,9 @@ export async function runCommandAgent(cli: Cli, address: string, work: CommandWo
 }
 
 function stepsOf(lines: ReadonlyMap<string, string>, commands: Commands): Steps {
-  return Object.fromEntries([...lines].map(([key, line]) => [key, (ctx: Context, step: Step) => commands.run(ctx, line, step)]));
+  return Object.fromEntries(
+    [...lines].map(([key, line]) => [key, (ctx: Context, step: Step) => commands.run(ctx, line, step)]),
+  );
 }
 
 /** The commands at work. */
@@ -112,7 +130,12 @@ class Commands {
   }
 }
 
-async function untilStopped(cli: Cli, agent: AgentHandle, control: HandBackControl, commands: Commands): Promise<number> {
+async function untilStopped(
+  cli: Cli,
+  agent: AgentHandle,
+  control: HandBackControl,
+  commands: Commands,
+): Promise<number> {
   let stopping: Promise<unknown> | undefined;
   let undo = () => {};
   const stopped = new Promise<number>((resolve, reject) => {
@@ -122,7 +145,11 @@ async function untilStopped(cli: Cli, agent: AgentHandle, control: HandBackContr
         resolve(EXIT_OF_SIGNAL[signal]);
         return;
       }
-      log(cli, "info", `${signal}: finishing the current step, then handing back; once more to end it at once`);
+      log(
+        cli,
+        "info",
+        `${signal}: finishing the current step, then handing back; once more to end it at once`,
+      );
       control.drain();
       stopping = agent.stop().then(() => resolve(EXIT.ok), reject);
     });

@@ -38,7 +38,11 @@ export function newCommand(spec: string, description: string): Command {
 }
 
 /** Ties the command to what it does; its exit code becomes the process's. */
-export function runs<A extends unknown[], O extends object>(cli: Cli, command: Command, action: (args: A, options: O) => Promise<Exit> | Exit): Command {
+export function runs<A extends unknown[], O extends object>(
+  cli: Cli,
+  command: Command,
+  action: (args: A, options: O) => Promise<Exit> | Exit,
+): Command {
   return command.action(async (...given: unknown[]) => {
     const options = command.opts<O & { json?: boolean }>();
     cli.json = options.json === true;

@@ -28,8 +28,17 @@ export interface StepView {
 }
 
 /** The delivery, the results so far, and the step if there is one, on one line. */
-export function commandInput(delivery: Json, results: Readonly<Record<string, unknown>>, step?: StepView): string {
-  const view = step && { key: step.key, idempotency_key: step.idempotencyKey, tries: step.tries, interrupted: step.interrupted };
+export function commandInput(
+  delivery: Json,
+  results: Readonly<Record<string, unknown>>,
+  step?: StepView,
+): string {
+  const view = step && {
+    key: step.key,
+    idempotency_key: step.idempotencyKey,
+    tries: step.tries,
+    interrupted: step.interrupted,
+  };
   return `${JSON.stringify({ ...delivery, results, ...(view === undefined ? {} : { step: view }) })}\n`;
 }
 
@@ -37,7 +46,13 @@ export function commandInput(delivery: Json, results: Readonly<Record<string, un
 export function commandEnv(
   base: Readonly<Record<string, string | undefined>>,
   api: Api,
-  work: { id: string; attempt: number; step?: string | undefined; idempotencyKey: string; controlDir?: string | undefined },
+  work: {
+    id: string;
+    attempt: number;
+    step?: string | undefined;
+    idempotencyKey: string;
+    controlDir?: string | undefined;
+  },
 ): Record<string, string | undefined> {
   return {
     ...base,

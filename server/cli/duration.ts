@@ -13,20 +13,29 @@ export function parseDuration(text: string, what: string): number {
   const match = PATTERN.exec(text.trim());
   const unit = UNIT_MS[match?.[2] ?? ""];
   if (match === null || unit === undefined) {
-    throw new UsageError(`${what}: ${JSON.stringify(text)} is not a duration; write a number and a unit, such as 250ms, 30s, 5m, 2h or 7d`);
+    throw new UsageError(
+      `${what}: ${JSON.stringify(text)} is not a duration; write a number and a unit, such as 250ms, 30s, 5m, 2h or 7d`,
+    );
   }
   return Number(match[1]) * unit;
 }
 
 /** An ISO 8601 time, or a duration counted from `now` in the given direction. */
-export function parseMoment(text: string, what: string, direction: "ahead" | "back", now: number = Date.now()): string {
+export function parseMoment(
+  text: string,
+  what: string,
+  direction: "ahead" | "back",
+  now: number = Date.now(),
+): string {
   if (looksLikeDuration(text)) {
     const ms = parseDuration(text, what);
     return new Date(direction === "ahead" ? now + ms : now - ms).toISOString();
   }
   const at = /^\d{4}-/.test(text) ? Date.parse(text) : Number.NaN;
   if (Number.isNaN(at)) {
-    throw new UsageError(`${what}: ${JSON.stringify(text)} is neither a duration (10m) nor a time (2030-01-31T08:00:00Z)`);
+    throw new UsageError(
+      `${what}: ${JSON.stringify(text)} is neither a duration (10m) nor a time (2030-01-31T08:00:00Z)`,
+    );
   }
   return new Date(at).toISOString();
 }

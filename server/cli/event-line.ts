@@ -38,7 +38,19 @@ function colourOf(name: string): ReturnType<typeof statusColour> {
 }
 
 function describeDetails({ attempt, actor, details = {} }: WireEvent): string {
-  const { key, done, total, duration_ms, error, reason, message, percent, code, result: _result, ...rest } = details ?? {};
+  const {
+    key,
+    done,
+    total,
+    duration_ms,
+    error,
+    reason,
+    message,
+    percent,
+    code,
+    result: _result,
+    ...rest
+  } = details ?? {};
   const parts: string[] = [];
   if (key !== undefined) parts.push(String(key));
   if (total !== undefined) parts.push(`${done ?? Number(rest.index ?? 0) + 1}/${total}`);

@@ -15,7 +15,18 @@ export interface FilterOptions {
   meta?: string[];
 }
 
-const STATUSES = ["CREATED", "SUBMITTED", "DELIVERED", "ACKNOWLEDGED", "IN_PROGRESS", "WAITING", "COMPLETED", "FAILED", "CANCELED", "TIMED_OUT"];
+const STATUSES = [
+  "CREATED",
+  "SUBMITTED",
+  "DELIVERED",
+  "ACKNOWLEDGED",
+  "IN_PROGRESS",
+  "WAITING",
+  "COMPLETED",
+  "FAILED",
+  "CANCELED",
+  "TIMED_OUT",
+];
 export const UNFINISHED = "CREATED,SUBMITTED,DELIVERED,ACKNOWLEDGED,IN_PROGRESS,WAITING";
 const PAGE = 100;
 
@@ -44,7 +55,8 @@ export function filterQuery(options: FilterOptions): Query {
     code: options.code,
     since: options.since === undefined ? undefined : parseMoment(options.since, "--since", "back"),
   };
-  for (const [key, value] of Object.entries(parseMetadata(options.meta) ?? {})) query[`metadata.${key}`] = value;
+  for (const [key, value] of Object.entries(parseMetadata(options.meta) ?? {}))
+    query[`metadata.${key}`] = value;
   return query;
 }
 
@@ -62,13 +74,19 @@ export function parseMetadata(pairs: readonly string[] | undefined): Record<stri
 function parseStatuses(text: string): string {
   const statuses = text.split(",").map((status) => status.trim().toUpperCase().replaceAll("-", "_"));
   for (const status of statuses) {
-    if (!STATUSES.includes(status)) throw new UsageError(`--status: ${JSON.stringify(status)} is none of ${STATUSES.join(", ")}`);
+    if (!STATUSES.includes(status))
+      throw new UsageError(`--status: ${JSON.stringify(status)} is none of ${STATUSES.join(", ")}`);
   }
   return statuses.join(",");
 }
 
 /** Up to `max` intents; `more` when there are others. */
-export async function readIntents(api: Api, query: Query, max: number, onPage: (intents: Json[]) => void): Promise<{ more: boolean }> {
+export async function readIntents(
+  api: Api,
+  query: Query,
+  max: number,
+  onPage: (intents: Json[]) => void,
+): Promise<{ more: boolean }> {
   let left = max;
   let cursor: string | undefined;
   for (;;) {

@@ -11,13 +11,17 @@ export async function resolveId(api: Api, given: string): Promise<string> {
   const text = given.trim().toLowerCase();
   if (FULL.test(text)) return text;
   if (!TAIL.test(text)) {
-    throw new UsageError(`${JSON.stringify(given)} is not an intent id; give the whole id or its last 6 or more characters`);
+    throw new UsageError(
+      `${JSON.stringify(given)} is not an intent id; give the whole id or its last 6 or more characters`,
+    );
   }
   const { intents } = (await api.get("/v1/intents", { id_tail: text, limit: 2 })) as { intents: Json[] };
   const [only, another] = intents;
   if (only === undefined) throw new CliError(`no intent's id ends in ${text}`, EXIT.failed, "not_found");
   if (another !== undefined) {
-    const listed = intents.map((intent) => `  ${intent.intent_id} ${intent.status} ${intent.intent_type}`).join("\n");
+    const listed = intents
+      .map((intent) => `  ${intent.intent_id} ${intent.status} ${intent.intent_type}`)
+      .join("\n");
     throw new UsageError(`several ids end in ${text}; give more characters. Among them:\n${listed}`);
   }
   return only.intent_id;

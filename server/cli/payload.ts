@@ -13,7 +13,8 @@ export async function readPayload(given: string | undefined, io: Io): Promise<st
   } catch (error) {
     throw new UsageError(`${where} is not JSON: ${(error as Error).message}`);
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new UsageError(`${where} must be a JSON object, such as {"n": 1}`);
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new UsageError(`${where} must be a JSON object, such as {"n": 1}`);
   return text;
 }
 

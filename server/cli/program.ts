@@ -22,7 +22,10 @@ PERDURE_API_KEY. Exit codes: 0 ok, 1 FAILED or refused, 2 usage, 3 not allowed, 
 
 /** Throws commander's errors instead of ending the process. */
 export function buildProgram(cli: Cli): Command {
-  const program = new Command("perdure").description("durable intents for agents").helpCommand(true).addHelpText("after", HELP);
+  const program = new Command("perdure")
+    .description("durable intents for agents")
+    .helpCommand(true)
+    .addHelpText("after", HELP);
   const commands = [
     serveCommand(cli),
     migrateCommand(cli),

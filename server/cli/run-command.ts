@@ -57,7 +57,9 @@ export async function runCommand(line: CommandLine): Promise<CommandEnd> {
   let stopping: Promise<void> | undefined;
   const ended = await new Promise<Pick<CommandEnd, "code" | "signal" | "notStarted">>((resolve) => {
     const stop = () => {
-      stopping = stopGroup(child, line.group).then(() => resolve({ code: child.exitCode, signal: child.signalCode }));
+      stopping = stopGroup(child, line.group).then(() =>
+        resolve({ code: child.exitCode, signal: child.signalCode }),
+      );
     };
     // "close", not "exit": what it started in the background may still be writing its output, as in $(…) of a shell.
     child.on("close", (code, signal) => resolve({ code, signal }));
@@ -140,15 +142,30 @@ const EX_TEMPFAIL = 75;
 export function failureOf(end: CommandEnd): CommandFailure | undefined {
   if (end.notStarted !== undefined) {
     const message = `the command cannot be started: ${end.notStarted.message}`;
-    return { code: "command_not_started", message, retryable: false, details: { errno: end.notStarted.code } };
+    return {
+      code: "command_not_started",
+      message,
+      retryable: false,
+      details: { errno: end.notStarted.code },
+    };
   }
   const said = end.stderrTail === "" ? "" : `: ${end.stderrTail}`;
   if (end.signal !== null) {
-    return { code: "command_killed", message: `the command was ended by ${end.signal}${said}`, retryable: true, details: { signal: end.signal } };
+    return {
+      code: "command_killed",
+      message: `the command was ended by ${end.signal}${said}`,
+      retryable: true,
+      details: { signal: end.signal },
+    };
   }
   if (end.code !== 0) {
     const message = `the command exited with ${end.code}${said}`;
-    return { code: "command_failed", message, retryable: end.code === EX_TEMPFAIL, details: { exit_code: end.code } };
+    return {
+      code: "command_failed",
+      message,
+      retryable: end.code === EX_TEMPFAIL,
+      details: { exit_code: end.code },
+    };
   }
   if (end.overflow) {
     const message = `the command printed more than ${OUTPUT_MAX_BYTES} bytes; print a reference to the result instead`;

@@ -31,7 +31,10 @@ function report(cli: Cli, error: unknown): number {
     cli.io.err(JSON.stringify({ ok: false, message, ...more }));
     return exit;
   }
-  const label = exit === EXIT.detached || exit === EXIT.waitTimeout ? "" : `${paint(cli.io.colour.err, "red", "error:")} `;
+  const label =
+    exit === EXIT.detached || exit === EXIT.waitTimeout
+      ? ""
+      : `${paint(cli.io.colour.err, "red", "error:")} `;
   cli.io.err(`${label}${message}`);
   return exit;
 }

@@ -7,10 +7,17 @@ export interface Column<Row> {
   colour?(row: Row): Colour | undefined;
 }
 
-export function formatTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[], colours: boolean): string {
+export function formatTable<Row>(
+  columns: readonly Column<Row>[],
+  rows: readonly Row[],
+  colours: boolean,
+): string {
   const cells = rows.map((row) => columns.map((column) => oneLine(column.text(row))));
-  const widths = columns.map((column, index) => Math.max(column.title.length, ...cells.map((line) => line[index]?.length ?? 0)));
-  const pad = (text: string, index: number) => (index === columns.length - 1 ? text : text.padEnd(widths[index] ?? 0));
+  const widths = columns.map((column, index) =>
+    Math.max(column.title.length, ...cells.map((line) => line[index]?.length ?? 0)),
+  );
+  const pad = (text: string, index: number) =>
+    index === columns.length - 1 ? text : text.padEnd(widths[index] ?? 0);
   const head = columns.map((column, index) => paint(colours, "dim", pad(column.title, index))).join("  ");
   const body = rows.map((row, line) =>
     columns
@@ -28,7 +35,9 @@ export function formatTable<Row>(columns: readonly Column<Row>[], rows: readonly
 export function formatFields(fields: readonly (readonly [string, unknown])[], io: Io): string {
   const shown = fields.filter(([, value]) => value !== undefined && value !== null && value !== "");
   const width = Math.max(...shown.map(([name]) => name.length));
-  return shown.map(([name, value]) => `${paint(io.colour.out, "dim", name.padEnd(width))}  ${String(value)}`).join("\n");
+  return shown
+    .map(([name, value]) => `${paint(io.colour.out, "dim", name.padEnd(width))}  ${String(value)}`)
+    .join("\n");
 }
 
 export function statusColour(status: string): Colour | undefined {

@@ -9,9 +9,17 @@ import { paint } from "./io.ts";
 import { statusColour } from "./table.ts";
 
 /** Runs `work` until it ends or Ctrl+C. What happens on the server is not touched either way. */
-export async function untilDetached<T>(cli: Cli, again: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function untilDetached<T>(
+  cli: Cli,
+  again: string,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   const detaching = new AbortController();
-  const detached = new CliError(`detached; the work goes on. To come back: ${again}`, EXIT.detached, "detached");
+  const detached = new CliError(
+    `detached; the work goes on. To come back: ${again}`,
+    EXIT.detached,
+    "detached",
+  );
   const undo = cli.io.onSignal(["SIGINT", "SIGTERM"], () => detaching.abort(detached));
   try {
     const result = await work(detaching.signal);
@@ -25,7 +33,11 @@ export async function untilDetached<T>(cli: Cli, again: string, work: (signal: A
 }
 
 /** Waits for each, prints each as it ends, and answers the exit code of the first that did not complete. */
-export async function waitAndReport(cli: Cli, ids: readonly string[], timeoutMs: number | undefined): Promise<number> {
+export async function waitAndReport(
+  cli: Cli,
+  ids: readonly string[],
+  timeoutMs: number | undefined,
+): Promise<number> {
   // The first look tells an unknown id or an absent server at once; from there on the SDK waits over restarts.
   await Promise.all(ids.map((id) => cli.api.get(intentPath(id))));
   const client = await connect(cli);
@@ -53,7 +65,8 @@ export function printOutcome(cli: Cli, intent: Json, several: boolean): void {
   const { intent_id: id, status, result, error } = intent;
   if (cli.json) return cli.printJson(intent);
   const why = error === null || error === undefined ? "" : `  ${describeError(error)}`;
-  if (several) cli.io.out(`${id}  ${status}${status === "COMPLETED" ? `  ${JSON.stringify(result ?? null)}` : why}`);
+  if (several)
+    cli.io.out(`${id}  ${status}${status === "COMPLETED" ? `  ${JSON.stringify(result ?? null)}` : why}`);
   else if (status === "COMPLETED") cli.io.out(formatResult(result));
   else cli.io.err(`${id}  ${paint(cli.io.colour.err, statusColour(status) ?? "bold", status)}${why}`);
 }

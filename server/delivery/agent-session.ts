@@ -1,7 +1,7 @@
 // One agent stream from connect to close: the lease, the frames of what is already held, the goodbye.
 
-import type { Engine } from "../engine/context.ts";
 import { type ConnectInput, type Connection, connectConsumer } from "../engine/consumers.ts";
+import type { Engine } from "../engine/context.ts";
 import { markStreamClosed } from "../store/consumers.ts";
 import type { AgentStream, AgentStreams } from "./agent-streams.ts";
 import type { Dispatcher } from "./dispatcher.ts";
@@ -20,7 +20,11 @@ export interface SessionDeps {
 const RECONNECT_HINT_MS = 250;
 
 /** Connects first (it may be refused with an ordinary error), then opens the stream and sends what is held, same attempts. */
-export async function openAgentSession(deps: SessionDeps, input: ConnectInput, openFrames: () => FrameStream): Promise<void> {
+export async function openAgentSession(
+  deps: SessionDeps,
+  input: ConnectInput,
+  openFrames: () => FrameStream,
+): Promise<void> {
   const connection = await connectConsumer(deps.engine, input);
   const frames = openFrames();
   const stream: AgentStream = {
@@ -36,7 +40,8 @@ export async function openAgentSession(deps: SessionDeps, input: ConnectInput, o
   frames.onClose((byServer) => void closeSession(deps, stream, byServer));
   frames.retry(RECONNECT_HINT_MS);
   frames.send({ event: "stream.open", data: openData(deps.engine, input, connection) });
-  for (const frame of await heldFrames(deps.engine, connection)) frames.send({ id: frame.seq, event: "intent.delivered", data: frame.data });
+  for (const frame of await heldFrames(deps.engine, connection))
+    frames.send({ id: frame.seq, event: "intent.delivered", data: frame.data });
   // Only now may the dispatcher use it: what is held comes before what is new.
   if (!frames.open) return;
   deps.streams.add(stream);
@@ -44,7 +49,10 @@ export async function openAgentSession(deps: SessionDeps, input: ConnectInput, o
 }
 
 function heldFrames(engine: Engine, connection: Connection) {
-  return buildFrames(engine, connection.held.map((lease) => ({ intentId: lease.intent_id, attempt: lease.attempt })));
+  return buildFrames(
+    engine,
+    connection.held.map((lease) => ({ intentId: lease.intent_id, attempt: lease.attempt })),
+  );
 }
 
 function openData(engine: Engine, input: ConnectInput, connection: Connection) {

@@ -65,7 +65,10 @@ export class AgentStreams {
       const stream = holder === null ? undefined : this.#byConsumer.get(holder);
       if (stream === undefined || before === null) continue;
       if (!before.paused && after.paused) {
-        stream.frames.send({ event: "intent.paused", data: { intent_id: after.id, attempt: before.attempt } });
+        stream.frames.send({
+          event: "intent.paused",
+          data: { intent_id: after.id, attempt: before.attempt },
+        });
       }
       const frame = endFrame(before.attempt, change);
       if (frame !== null) stream.frames.send(frame);
@@ -91,9 +94,13 @@ function endFrame(attempt: number, { after, events }: Change): Frame | null {
   for (const event of events) {
     if (event.attempt !== attempt) continue;
     const common = { intent_id: after.id, attempt };
-    if (event.type === "intent.lost") return { event: "intent.lost", data: { ...common, reason: reasonOf(event.details) } };
+    if (event.type === "intent.lost")
+      return { event: "intent.lost", data: { ...common, reason: reasonOf(event.details) } };
     if (event.type === "intent.canceled" || event.type === "intent.timed_out") {
-      return { event: "intent.canceled", data: { ...common, status: after.status, reason: reasonOf(event.details) } };
+      return {
+        event: "intent.canceled",
+        data: { ...common, status: after.status, reason: reasonOf(event.details) },
+      };
     }
   }
   return null;

@@ -1,9 +1,9 @@
 // Brings the queue's head to the streams open here: one claim at a time for everyone who has room, so that
 // claims never compete with each other in this process. Woken by commits; the poll makes lost hints good.
 
+import { isClaimable } from "../domain/schedule.ts";
 import { claimIntents } from "../engine/claim.ts";
 import type { Engine } from "../engine/context.ts";
-import { isClaimable } from "../domain/schedule.ts";
 import type { Change } from "../store/workspace.ts";
 import type { AgentStream, AgentStreams } from "./agent-streams.ts";
 import { buildFrames } from "./frames.ts";
@@ -57,7 +57,8 @@ export class Dispatcher {
     const addresses = new Set<string>();
     for (const { before, after } of changes) {
       const freed = before !== null && before.consumerId !== null && after.consumerId === null;
-      if (freed || (isClaimable(after) && !(before !== null && isClaimable(before)))) addresses.add(after.toAgent);
+      if (freed || (isClaimable(after) && !(before !== null && isClaimable(before))))
+        addresses.add(after.toAgent);
     }
     for (const address of addresses) this.wake(address);
   }
@@ -86,7 +87,11 @@ export class Dispatcher {
       if (open.length === 0) continue;
       const answer = await claimIntents(
         this.#engine,
-        open.map((stream) => ({ consumerId: stream.consumerId, streamNo: stream.streamNo, want: stream.capacity })),
+        open.map((stream) => ({
+          consumerId: stream.consumerId,
+          streamNo: stream.streamNo,
+          want: stream.capacity,
+        })),
       );
       if (answer.delivered.length === 0) {
         for (const stream of open) stream.held = answer.held.get(stream.consumerId) ?? 0;
@@ -98,7 +103,10 @@ export class Dispatcher {
     }
   }
 
-  async #send(open: readonly AgentStream[], delivered: Awaited<ReturnType<typeof claimIntents>>["delivered"]): Promise<void> {
+  async #send(
+    open: readonly AgentStream[],
+    delivered: Awaited<ReturnType<typeof claimIntents>>["delivered"],
+  ): Promise<void> {
     const streamNo = new Map(open.map((stream) => [stream.consumerId, stream.streamNo]));
     const consumerOf = new Map(delivered.map((one) => [one.intentId, one.consumerId]));
     // A frame that fails here is not a lost agent: the next connect or heartbeat makes it good.

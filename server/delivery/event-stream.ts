@@ -17,7 +17,13 @@ export interface FollowOptions {
 }
 
 /** Sends events after `since` until the intent has ended and its last event is sent. */
-export async function followIntent(engine: Engine, wakeups: Wakeups, intentId: string, frames: FrameStream, options: FollowOptions): Promise<void> {
+export async function followIntent(
+  engine: Engine,
+  wakeups: Wakeups,
+  intentId: string,
+  frames: FrameStream,
+  options: FollowOptions,
+): Promise<void> {
   let cursor = options.since;
   const first = await firstSeq(engine.store.db, intentId);
   if (first !== undefined && cursor + 1 < first) {
@@ -45,12 +51,20 @@ export async function followIntent(engine: Engine, wakeups: Wakeups, intentId: s
     } finally {
       unsubscribe();
     }
-    if (!woken) await nextWake((listener) => wakeups.intents.on(intentId, listener), options.pollMs, options.signal);
+    if (!woken)
+      await nextWake((listener) => wakeups.intents.on(intentId, listener), options.pollMs, options.signal);
   }
 }
 
 /** Waits until the intent has ended, or the time is up, or the signal aborts; the caller reads the truth afterwards. */
-export async function waitUntilTerminal(engine: Engine, wakeups: Wakeups, intentId: string, ms: number, pollMs: number, signal: AbortSignal): Promise<void> {
+export async function waitUntilTerminal(
+  engine: Engine,
+  wakeups: Wakeups,
+  intentId: string,
+  ms: number,
+  pollMs: number,
+  signal: AbortSignal,
+): Promise<void> {
   const until = performance.now() + ms;
   while (!signal.aborted) {
     let woken = false;
@@ -65,6 +79,7 @@ export async function waitUntilTerminal(engine: Engine, wakeups: Wakeups, intent
     }
     const left = until - performance.now();
     if (left <= 0) return;
-    if (!woken) await nextWake((listener) => wakeups.intents.on(intentId, listener), Math.min(left, pollMs), signal);
+    if (!woken)
+      await nextWake((listener) => wakeups.intents.on(intentId, listener), Math.min(left, pollMs), signal);
   }
 }

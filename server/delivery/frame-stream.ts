@@ -21,7 +21,8 @@ export interface FrameStreamOptions {
 
 const BUFFER_MAX = 4 * 1024 * 1024;
 const LINE_BREAKS = /[\r\n\u2028\u2029]/g;
-const escapeBreak = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+const escapeBreak = (character: string): string =>
+  `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 
 export function encodeFrame(frame: Frame): string {
   // JSON text has no raw line ends except between tokens, and those were removed on the way in; a belt for the braces.

@@ -12,40 +12,58 @@ export interface Assignment {
   readonly attempt: number;
 }
 
-async function readDeliveries(engine: Engine, assignments: readonly Assignment[]): Promise<Map<string, DeliveryView>> {
+async function readDeliveries(
+  engine: Engine,
+  assignments: readonly Assignment[],
+): Promise<Map<string, DeliveryView>> {
   const ids = assignments.map((assignment) => assignment.intentId);
   const records = await findIntents(engine.store.db, ids);
-  const withSteps = [...records.values()].filter((record) => record.intent.stepsCount > 0).map((record) => record.intent.id);
+  const withSteps = [...records.values()]
+    .filter((record) => record.intent.stepsCount > 0)
+    .map((record) => record.intent.id);
   const steps = withSteps.length === 0 ? new Map() : await readSteps(engine.store.db, withSteps);
   const views = new Map<string, DeliveryView>();
   for (const { intentId, attempt } of assignments) {
     const record = records.get(intentId);
     // Ended while we looked: there is nothing to deliver any more.
-    if (record === undefined || record.intent.attempt !== attempt || record.intent.consumerId === null) continue;
+    if (record === undefined || record.intent.attempt !== attempt || record.intent.consumerId === null)
+      continue;
     views.set(intentId, deliveryView(record, steps.get(intentId) ?? []));
   }
   return views;
 }
 
 /** One frame's data per assignment that is still open; one too large only says where to fetch it. */
-export async function buildFrames(engine: Engine, assignments: readonly Assignment[]): Promise<{ intentId: string; seq: number; data: RawJson }[]> {
+export async function buildFrames(
+  engine: Engine,
+  assignments: readonly Assignment[],
+): Promise<{ intentId: string; seq: number; data: RawJson }[]> {
   if (assignments.length === 0) return [];
   const views = await readDeliveries(engine, assignments);
   return [...views.values()].map((view) => {
     const text = encodeJson(view);
     const fits = Buffer.byteLength(text) <= engine.settings.frameMaxBytes;
-    const data = fits ? new RawJson(text) : RawJson.of({ intent_id: view.intent_id, attempt: view.attempt, fetch: true });
+    const data = fits
+      ? new RawJson(text)
+      : RawJson.of({ intent_id: view.intent_id, attempt: view.attempt, fetch: true });
     return { intentId: view.intent_id, seq: view.seq, data };
   });
 }
 
 /** The whole working set, for its holder, whatever its size. */
-export async function fetchDelivery(engine: Engine, intentId: string, attempt: number | null): Promise<DeliveryView> {
+export async function fetchDelivery(
+  engine: Engine,
+  intentId: string,
+  attempt: number | null,
+): Promise<DeliveryView> {
   const record = (await findIntents(engine.store.db, [intentId])).get(intentId);
   if (record === undefined) throw new Refusal("not_found", `there is no intent ${intentId}`);
   const { intent } = record;
   if (intent.consumerId === null || (attempt !== null && attempt !== intent.attempt)) {
-    throw new Refusal("stale_attempt", "that delivery is not open any more; stop working on this intent", { current_attempt: intent.attempt, open: intent.consumerId !== null });
+    throw new Refusal("stale_attempt", "that delivery is not open any more; stop working on this intent", {
+      current_attempt: intent.attempt,
+      open: intent.consumerId !== null,
+    });
   }
   const steps = await readSteps(engine.store.db, [intentId]);
   return deliveryView(record, steps.get(intentId) ?? []);

@@ -69,11 +69,16 @@ export class Notifications {
     this.#sending = true;
     try {
       while (this.#intents.size > 0) {
-        const hint: Hint = { from: this.#options.replicaId, intents: [...this.#intents], addresses: [...this.#addresses] };
+        const hint: Hint = {
+          from: this.#options.replicaId,
+          intents: [...this.#intents],
+          addresses: [...this.#addresses],
+        };
         this.#intents.clear();
         this.#addresses.clear();
         let text = JSON.stringify(hint);
-        if (Buffer.byteLength(text) > PAYLOAD_MAX) text = JSON.stringify({ from: hint.from, intents: [], addresses: [], all: true });
+        if (Buffer.byteLength(text) > PAYLOAD_MAX)
+          text = JSON.stringify({ from: hint.from, intents: [], addresses: [], all: true });
         await this.#options.store.pool.query("select pg_notify($1, $2)", [CHANNEL, text]);
       }
     } catch (error) {
@@ -87,7 +92,11 @@ export class Notifications {
   async #listen(): Promise<void> {
     if (this.#listener !== null || this.#connecting || this.#stopped) return;
     this.#connecting = true;
-    const client = new pg.Client({ connectionString: this.#options.connectionString, keepAlive: true, application_name: "perdure-listen" });
+    const client = new pg.Client({
+      connectionString: this.#options.connectionString,
+      keepAlive: true,
+      application_name: "perdure-listen",
+    });
     const lost = (error?: unknown) => {
       if (error !== undefined) this.#options.onError(error);
       if (this.#listener === client) this.#listener = null;

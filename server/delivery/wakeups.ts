@@ -49,7 +49,11 @@ export class Wakeups {
 }
 
 /** Resolves at the next wake, after `ms`, or when the signal aborts; never rejects. */
-export function nextWake(subscribe: (listener: Listener) => () => void, ms: number, signal?: AbortSignal): Promise<void> {
+export function nextWake(
+  subscribe: (listener: Listener) => () => void,
+  ms: number,
+  signal?: AbortSignal,
+): Promise<void> {
   return new Promise((resolve) => {
     if (signal?.aborted) return resolve();
     const done = () => {

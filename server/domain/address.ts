@@ -32,7 +32,10 @@ function decodeSegment(segment: string, text: string): string {
 }
 
 function invalid(text: string, why: string): Refusal {
-  return new Refusal("invalid_address", `${JSON.stringify(text.slice(0, 80))} is not an agent address: ${why}. Write agent://org/workspace/name`);
+  return new Refusal(
+    "invalid_address",
+    `${JSON.stringify(text.slice(0, 80))} is not an agent address: ${why}. Write agent://org/workspace/name`,
+  );
 }
 
 /** Parses an address in any accepted form; `namespace` completes a one-part address. */

@@ -18,8 +18,21 @@ export interface Draft {
   outcome: Outcome | null | undefined;
 }
 
-export function openDraft(intent: Intent, steps: ReadonlyMap<string, Step>, actor: Actor, now: number): Draft {
-  return { now, actor, intent: { ...intent }, steps: new Map(steps), changedSteps: new Set(), events: [], outcome: undefined };
+export function openDraft(
+  intent: Intent,
+  steps: ReadonlyMap<string, Step>,
+  actor: Actor,
+  now: number,
+): Draft {
+  return {
+    now,
+    actor,
+    intent: { ...intent },
+    steps: new Map(steps),
+    changedSteps: new Set(),
+    events: [],
+    outcome: undefined,
+  };
 }
 
 export function emit(draft: Draft, type: EventType, details: unknown = null): void {
@@ -50,7 +63,8 @@ export function apply(draft: Draft, action: Action): void {
 /** A private copy of a step, marked as changed. */
 export function editStep(draft: Draft, key: string): Step {
   const step = draft.steps.get(key);
-  if (step === undefined) throw new Refusal("step_not_found", `there is no step ${JSON.stringify(key)}`, { key });
+  if (step === undefined)
+    throw new Refusal("step_not_found", `there is no step ${JSON.stringify(key)}`, { key });
   if (draft.changedSteps.has(key)) return step;
   const copy = { ...step };
   draft.steps.set(key, copy);

@@ -4,7 +4,15 @@
 import type { Status, TerminalStatus, WaitingReason } from "./lifecycle.ts";
 import type { RawJson } from "./raw-json.ts";
 
-export const STEP_STATUSES = ["planned", "running", "done", "failed", "interrupted", "waiting", "superseded"] as const;
+export const STEP_STATUSES = [
+  "planned",
+  "running",
+  "done",
+  "failed",
+  "interrupted",
+  "waiting",
+  "superseded",
+] as const;
 export type StepStatus = (typeof STEP_STATUSES)[number];
 
 export const ON_INTERRUPT = ["retry", "fail", "ask"] as const;

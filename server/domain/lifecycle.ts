@@ -46,7 +46,14 @@ export const ACTIONS = [
 ] as const;
 export type Action = (typeof ACTIONS)[number];
 
-type LifecycleRefusal = "intent_terminal" | "not_delivered" | "not_waiting" | "already_submitted" | "not_retryable" | "not_submitted" | "intent_waiting";
+type LifecycleRefusal =
+  | "intent_terminal"
+  | "not_delivered"
+  | "not_waiting"
+  | "already_submitted"
+  | "not_retryable"
+  | "not_submitted"
+  | "intent_waiting";
 export type Cell = Status | `!${LifecycleRefusal}`;
 
 const ends = { complete: "COMPLETED", fail: "FAILED", cancel: "CANCELED", time_out: "TIMED_OUT" } as const;

@@ -45,7 +45,8 @@ export function encodeJson(value: unknown): string {
       const pieces = encoded.split(JSON.stringify(token));
       if (pieces.length !== collected.length + 1) continue;
       let whole = pieces[0] as string;
-      for (let i = 0; i < collected.length; i++) whole += (collected[i] as string) + (pieces[i + 1] as string);
+      for (let i = 0; i < collected.length; i++)
+        whole += (collected[i] as string) + (pieces[i + 1] as string);
       return whole;
     }
   } finally {

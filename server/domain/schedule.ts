@@ -21,7 +21,8 @@ export function isOverdue(intent: Intent, now: number): boolean {
 }
 
 export function attemptDeadline(intent: Intent): number | null {
-  if (intent.consumerId === null || intent.attemptTimeoutMs === null || intent.deliveredAt === null) return null;
+  if (intent.consumerId === null || intent.attemptTimeoutMs === null || intent.deliveredAt === null)
+    return null;
   return intent.deliveredAt + intent.attemptTimeoutMs;
 }
 

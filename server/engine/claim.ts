@@ -43,7 +43,10 @@ export async function claimIntents(engine: Engine, requests: readonly ClaimReque
     const held = await countHeld(tx, ids);
     const groups = groupCandidates(rows, held, requests);
     if (groups.length === 0) return { delivered: [], held };
-    const { work, heads } = await lockHeads(tx, groups.map((group) => group.claim));
+    const { work, heads } = await lockHeads(
+      tx,
+      groups.map((group) => group.claim),
+    );
     const delivered = groups.flatMap((group, index) => assign(work, group.candidates, heads[index] ?? []));
     work.settle();
     tx.write(work);
@@ -65,7 +68,11 @@ interface Group {
 }
 
 /** Consumers that may take the same intents share one look at the queue. */
-function groupCandidates(rows: readonly ConsumerRow[], held: ReadonlyMap<string, number>, requests: readonly ClaimRequest[]): Group[] {
+function groupCandidates(
+  rows: readonly ConsumerRow[],
+  held: ReadonlyMap<string, number>,
+  requests: readonly ClaimRequest[],
+): Group[] {
   const wanted = new Map(requests.map((request) => [request.consumerId, request]));
   const groups = new Map<string, Candidate[]>();
   for (const row of rows) {
@@ -108,7 +115,10 @@ function assign(work: Workspace, candidates: readonly Candidate[], heads: readon
   return delivered;
 }
 
-function nextFree(candidates: readonly Candidate[], turn: number): { candidate: Candidate; index: number } | null {
+function nextFree(
+  candidates: readonly Candidate[],
+  turn: number,
+): { candidate: Candidate; index: number } | null {
   for (let i = 0; i < candidates.length; i += 1) {
     const index = (turn + i) % candidates.length;
     const candidate = candidates[index] as Candidate;

@@ -59,21 +59,36 @@ export async function connectConsumer(engine: Engine, input: ConnectInput): Prom
     const row = await lockConsumerByName(tx, input.namespace, input.address, input.name);
     const admission = admit(row, input.incarnation);
     if (admission === "superseded") {
-      return new Refusal("consumer_superseded", `another process has taken the consumer name ${JSON.stringify(input.name)}; stop this one`);
+      return new Refusal(
+        "consumer_superseded",
+        `another process has taken the consumer name ${JSON.stringify(input.name)}; stop this one`,
+      );
     }
     if (admission === "in_use" && row !== undefined) {
       markRefused(tx, row.id);
       const waitMs = Math.max(1, (row.lease_until ?? row.now) - row.now);
-      return new Refusal("consumer_in_use", `the consumer name ${JSON.stringify(input.name)} is in use; wait or choose another name`, {
-        retry_after_seconds: Math.ceil(waitMs / 1000),
-      });
+      return new Refusal(
+        "consumer_in_use",
+        `the consumer name ${JSON.stringify(input.name)} is in use; wait or choose another name`,
+        {
+          retry_after_seconds: Math.ceil(waitMs / 1000),
+        },
+      );
     }
     const leaseOver = row !== undefined && (row.lease_until === null || row.lease_until <= row.now);
     // The same incarnation after its lease ended has lost what it held, exactly as if the sweeper had come first.
     if (row !== undefined && (admission === "takeover" || leaseOver)) {
-      await loseHeld(engine, tx, [row], admission === "takeover" && !leaseOver ? "takeover" : "lease_expired");
+      await loseHeld(
+        engine,
+        tx,
+        [row],
+        admission === "takeover" && !leaseOver ? "takeover" : "lease_expired",
+      );
     }
-    const superseded = row === undefined || admission !== "takeover" ? (row?.superseded ?? []) : [...row.superseded, row.incarnation].slice(-SUPERSEDED_KEPT);
+    const superseded =
+      row === undefined || admission !== "takeover"
+        ? (row?.superseded ?? [])
+        : [...row.superseded, row.incarnation].slice(-SUPERSEDED_KEPT);
     const saved = await saveConsumer(tx, {
       ...input,
       id: row?.id ?? newId(),
@@ -90,12 +105,21 @@ export async function connectConsumer(engine: Engine, input: ConnectInput): Prom
 }
 
 /** Ends every attempt that these (locked) consumers hold: +1 strike each, FAILED at the cap, in this transaction. */
-async function loseHeld(engine: Engine, tx: Transaction, consumers: readonly ConsumerRow[], reason: string): Promise<Workspace | null> {
+async function loseHeld(
+  engine: Engine,
+  tx: Transaction,
+  consumers: readonly ConsumerRow[],
+  reason: string,
+): Promise<Workspace | null> {
   const names = new Map(consumers.map((row) => [row.id, row.name]));
   const held = await heldBy(tx, [...names.keys()]);
   if (held.length === 0) return null;
   const ids = held.map((lease) => lease.intent_id);
-  const work = await tx.load({ intents: ids, steps: ids.map((intentId) => ({ intentId, keys: [], undone: 50 })), records: [] });
+  const work = await tx.load({
+    intents: ids,
+    steps: ids.map((intentId) => ({ intentId, keys: [], undone: 50 })),
+    records: [],
+  });
   for (const lease of held) {
     // Finished or handed back while we waited for its lock: nothing was lost.
     if (work.peek(lease.intent_id)?.intent.consumerId !== lease.consumer_id) continue;
@@ -137,9 +161,13 @@ export interface HeartbeatAnswer {
 export async function heartbeatConsumer(engine: Engine, input: HeartbeatInput): Promise<HeartbeatAnswer> {
   const { value } = await transact(engine.store, async (tx): Promise<HeartbeatAnswer | Refusal> => {
     const [row] = await lockConsumers(tx, [input.consumerId]);
-    if (row === undefined) return new Refusal("consumer_lost", "this consumer is unknown; open its stream again");
+    if (row === undefined)
+      return new Refusal("consumer_lost", "this consumer is unknown; open its stream again");
     if (input.incarnation !== null && input.incarnation !== row.incarnation) {
-      return new Refusal("consumer_superseded", "another process has taken this consumer name; stop this one");
+      return new Refusal(
+        "consumer_superseded",
+        "another process has taken this consumer name; stop this one",
+      );
     }
     if (row.lease_until === null || row.lease_until <= row.now) {
       return new Refusal("consumer_lost", "this consumer's lease ran out; open its stream again");
@@ -147,7 +175,12 @@ export async function heartbeatConsumer(engine: Engine, input: HeartbeatInput): 
     // A closed stream keeps its grace: a heartbeat of a process that cannot be delivered to must not extend it.
     const closed = row.mode === "stream" && row.closed_stream_no >= row.stream_no;
     if (!closed) renewByHeartbeat(tx, row.id, input.capacity);
-    return { leaseTtlMs: row.lease_ttl_ms, address: row.address, capacity: input.capacity ?? row.capacity, held: await heldBy(tx, [row.id]) };
+    return {
+      leaseTtlMs: row.lease_ttl_ms,
+      address: row.address,
+      capacity: input.capacity ?? row.capacity,
+      held: await heldBy(tx, [row.id]),
+    };
   });
   if (value instanceof Refusal) throw value;
   return value;

@@ -1,6 +1,6 @@
 // What every use case works with, and the two ways a use case opens an intent.
 
-import { auditStaleWrite } from "../domain/decide/attempt.ts";
+import { auditStaleWrite } from "../domain/decide/fence.ts";
 import type { Draft } from "../domain/draft.ts";
 import type { Actor } from "../domain/intent.ts";
 import { Refusal } from "../domain/refusal.ts";

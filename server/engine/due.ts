@@ -29,4 +29,3 @@ export function tickIntent(engine: Engine, intentId: string): Promise<boolean> {
     },
   });
 }
-

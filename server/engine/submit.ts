@@ -28,12 +28,21 @@ function replay(work: Workspace, ref: IdempotencyRef): SubmitAnswer | undefined 
   const known = work.record(ref);
   if (known === undefined) return undefined;
   if (known.fingerprint !== ref.fingerprint) {
-    throw new Refusal("idempotency_mismatch", "this Idempotency-Key was used for a different request; use a new key", { intent_id: known.intentId });
+    throw new Refusal(
+      "idempotency_mismatch",
+      "this Idempotency-Key was used for a different request; use a new key",
+      { intent_id: known.intentId },
+    );
   }
   return { intents: (known.response.parse() as { intents: Submitted[] }).intents, replayed: true };
 }
 
-export function submitIntents(engine: Engine, actor: Actor, submissions: readonly Submission[], idempotency: IdempotencyRef | null): Promise<SubmitAnswer> {
+export function submitIntents(
+  engine: Engine,
+  actor: Actor,
+  submissions: readonly Submission[],
+  idempotency: IdempotencyRef | null,
+): Promise<SubmitAnswer> {
   return engine.commits.submit<SubmitAnswer>({
     name: "submit",
     intents: [],
@@ -46,7 +55,11 @@ export function submitIntents(engine: Engine, actor: Actor, submissions: readonl
       const intents = submissions.map(({ intent, data }): Submitted => {
         const draft = create(intent, actor, work.now);
         work.stage(draft, data);
-        return { intent_id: intent.id, status: draft.intent.status, created_at: new Date(work.now).toISOString() };
+        return {
+          intent_id: intent.id,
+          status: draft.intent.status,
+          created_at: new Date(work.now).toISOString(),
+        };
       });
       const first = intents[0];
       if (idempotency !== null && first !== undefined) {

@@ -1,8 +1,18 @@
 // What an agent does with an intent it holds: start, steps, progress, hand-back. Every write carries its attempt.
 
-import { release, requireOpenAttempt } from "../domain/decide/attempt.ts";
-import { resolveDigest } from "../domain/decide/finish.ts";
-import { type BeginInput, begin, type ProgressInput, recordDone, recordFailed, reportProgress, type StartInput, start } from "../domain/decide/steps.ts";
+import { release } from "../domain/decide/attempt.ts";
+import { requireOpenAttempt } from "../domain/decide/fence.ts";
+import { resolveDigest } from "../domain/decide/resolve.ts";
+import {
+  type BeginInput,
+  begin,
+  type ProgressInput,
+  recordDone,
+  recordFailed,
+  reportProgress,
+  type StartInput,
+  start,
+} from "../domain/decide/steps.ts";
 import type { Draft } from "../domain/draft.ts";
 import type { Actor, Failure, Intent, Step } from "../domain/intent.ts";
 import type { Status } from "../domain/lifecycle.ts";
@@ -18,7 +28,12 @@ export interface StartAnswer {
   readonly next: NextStep | null;
 }
 
-export function startIntent(engine: Engine, actor: Actor, intentId: string, input: Omit<StartInput, "stepsMax">): Promise<StartAnswer> {
+export function startIntent(
+  engine: Engine,
+  actor: Actor,
+  intentId: string,
+  input: Omit<StartInput, "stepsMax">,
+): Promise<StartAnswer> {
   return engine.commits.submit<StartAnswer>({
     name: "start",
     intents: [intentId],
@@ -56,15 +71,24 @@ export interface RecordStepAnswer {
   readonly status: Status;
 }
 
-export function recordStep(engine: Engine, actor: Actor, intentId: string, input: RecordStepInput): Promise<RecordStepAnswer> {
+export function recordStep(
+  engine: Engine,
+  actor: Actor,
+  intentId: string,
+  input: RecordStepInput,
+): Promise<RecordStepAnswer> {
   const keys = typeof input.beginNext === "string" ? [input.key, input.beginNext] : [input.key];
   return engine.commits.submit<RecordStepAnswer>({
     name: "record_step",
     intents: [intentId],
     steps: [{ intentId, keys, undone: HEAD }],
     decide: (work) =>
-      fenced(work, intentId, actor, { attempt: input.attempt, operation: `step_${input.write.status}` }, (draft) =>
-        decideStepWrite(engine, draft, input),
+      fenced(
+        work,
+        intentId,
+        actor,
+        { attempt: input.attempt, operation: `step_${input.write.status}` },
+        (draft) => decideStepWrite(engine, draft, input),
       ),
   });
 }
@@ -105,11 +129,23 @@ function writeStep(engine: Engine, draft: Draft, input: RecordStepInput): Step {
     }
     case "done": {
       const digest = resolveDigest({ status: "COMPLETED", attempt, result: write.result, error: null });
-      return recordDone(draft, key, write.result, { attempt, stepsMax, completeIntent: input.completeIntent, digest });
+      return recordDone(draft, key, write.result, {
+        attempt,
+        stepsMax,
+        completeIntent: input.completeIntent,
+        digest,
+      });
     }
     case "failed": {
       const digest = resolveDigest({ status: "FAILED", attempt, result: null, error: write.error });
-      return recordFailed(draft, key, { attempt, stepsMax, completeIntent: input.completeIntent, digest, error: write.error, retryable: write.retryable });
+      return recordFailed(draft, key, {
+        attempt,
+        stepsMax,
+        completeIntent: input.completeIntent,
+        digest,
+        error: write.error,
+        retryable: write.retryable,
+      });
     }
   }
 }
@@ -133,7 +169,12 @@ export function releaseIntent(
   });
 }
 
-export function reportIntentProgress(engine: Engine, actor: Actor, intentId: string, input: ProgressInput): Promise<{ seq: number }> {
+export function reportIntentProgress(
+  engine: Engine,
+  actor: Actor,
+  intentId: string,
+  input: ProgressInput,
+): Promise<{ seq: number }> {
   return engine.commits.submit({
     name: "progress",
     intents: [intentId],
@@ -146,14 +187,19 @@ export function reportIntentProgress(engine: Engine, actor: Actor, intentId: str
 }
 
 /** A fenced sign of life for one intent; tells what the agent should know. */
-export function touchIntent(engine: Engine, actor: Actor, intentId: string, attempt: number): Promise<{ intent: Intent }> {
+export function touchIntent(
+  engine: Engine,
+  actor: Actor,
+  intentId: string,
+  attempt: number,
+): Promise<{ intent: Intent }> {
   return engine.commits.submit({
     name: "touch",
     intents: [intentId],
-    decide: (work) => fenced(work, intentId, actor, { attempt, operation: "heartbeat" }, (draft) => {
-      requireOpenAttempt(draft, attempt);
-      return { intent: draft.intent };
-    }),
+    decide: (work) =>
+      fenced(work, intentId, actor, { attempt, operation: "heartbeat" }, (draft) => {
+        requireOpenAttempt(draft, attempt);
+        return { intent: draft.intent };
+      }),
   });
 }
-

@@ -60,11 +60,7 @@ export function presentedKey(request: FastifyRequest): string | null {
 
 /** The host of `Host` or of an origin, without port: `localhost`, its subdomains, 127.0.0.0/8 and ::1 are loopback. */
 export function isLoopbackHost(host: string): boolean {
-  const name = host
-    .trim()
-    .toLowerCase()
-    .replace(/:\d*$/, "")
-    .replace(/\.$/, "");
+  const name = host.trim().toLowerCase().replace(/:\d*$/, "").replace(/\.$/, "");
   if (name === "localhost" || name.endsWith(".localhost") || name === "[::1]") return true;
   return /^127\.(?:\d{1,3})\.(?:\d{1,3})\.(?:\d{1,3})$/.test(name);
 }
@@ -84,7 +80,8 @@ function ownerAgent(request: FastifyRequest): string | null {
   const fromQuery = (request.query as { owner_agent?: unknown } | undefined)?.owner_agent;
   const owner = typeof fromQuery === "string" ? fromQuery : request.headers["x-owner-agent"];
   if (typeof owner !== "string" || owner === "") return null;
-  if (owner.length > OWNER_MAX) throw new PerdureError("validation_failed", "owner_agent is too long; send one agent address");
+  if (owner.length > OWNER_MAX)
+    throw new PerdureError("validation_failed", "owner_agent is too long; send one agent address");
   return owner;
 }
 
@@ -101,13 +98,22 @@ function requireLocal(request: FastifyRequest, allowedOrigins: ReadonlySet<strin
   if (origin !== undefined) {
     const from = originHost(origin);
     if ((from === null || !isLoopbackHost(from)) && !allowedOrigins.has(origin)) {
-      throw new PerdureError("forbidden", "this web page may not call a server that has no key; set PERDURE_ADMIN_KEY and PERDURE_CORS_ORIGINS");
+      throw new PerdureError(
+        "forbidden",
+        "this web page may not call a server that has no key; set PERDURE_ADMIN_KEY and PERDURE_CORS_ORIGINS",
+      );
     }
     return;
   }
   // An <img> or a form of another site sends no Origin on GET, but current browsers say where it comes from.
-  if (request.headers["sec-fetch-site"] === "cross-site" && request.headers["sec-fetch-mode"] !== "navigate") {
-    throw new PerdureError("forbidden", "requests started by another site are refused while the server has no key; set PERDURE_ADMIN_KEY");
+  if (
+    request.headers["sec-fetch-site"] === "cross-site" &&
+    request.headers["sec-fetch-mode"] !== "navigate"
+  ) {
+    throw new PerdureError(
+      "forbidden",
+      "requests started by another site are refused while the server has no key; set PERDURE_ADMIN_KEY",
+    );
   }
 }
 
@@ -126,11 +132,17 @@ export function installAuth(app: FastifyInstance, options: AuthOptions): void {
     }
     const key = presentedKey(request);
     if (key === null) {
-      throw new PerdureError("unauthorized", "send the API key as x-api-key, or as Authorization: Bearer KEY");
+      throw new PerdureError(
+        "unauthorized",
+        "send the API key as x-api-key, or as Authorization: Bearer KEY",
+      );
     }
     // Digests have one length, so the comparison tells nothing about the key's.
     if (!timingSafeEqual(digest(key), expected)) {
-      throw new PerdureError("unauthorized", "the API key is not known to this server; check the value of x-api-key");
+      throw new PerdureError(
+        "unauthorized",
+        "the API key is not known to this server; check the value of x-api-key",
+      );
     }
     request.principal = { ...ADMIN, ownerAgent: ownerAgent(request) };
     done();

@@ -17,7 +17,8 @@ declare module "fastify" {
 }
 
 const PRINTABLE_ID = /^[\x21-\x7e]{1,128}$/;
-const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]{0,200})?$/;
+const TRACEPARENT =
+  /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]{0,200})?$/;
 export const WAIT_SECONDS_MAX = 55;
 
 function header(headers: IncomingMessage["headers"], name: string): string | undefined {
@@ -54,7 +55,10 @@ export function installConventions(app: FastifyInstance): void {
     const match = parent === undefined ? null : TRACEPARENT.exec(parent);
     if (match !== null && parent !== undefined) request.traceparent = parent;
     const given = header(request.headers, "x-trace-id");
-    request.traceId = given !== undefined && PRINTABLE_ID.test(given) ? given : (match?.[1] ?? randomBytes(16).toString("hex"));
+    request.traceId =
+      given !== undefined && PRINTABLE_ID.test(given)
+        ? given
+        : (match?.[1] ?? randomBytes(16).toString("hex"));
     for (const [name, value] of Object.entries(answerIds(request))) reply.header(name, value);
     done();
   });

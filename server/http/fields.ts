@@ -30,7 +30,8 @@ function guideOf(schema: z.core.$ZodType): Guide | null {
 function buildGuide(schema: z.core.$ZodType): Guide | null {
   if (schema instanceof z.ZodObject) {
     const fields = new Map<string, Guide | null>();
-    for (const [name, field] of Object.entries(schema.shape)) fields.set(name, guideOf(field as z.core.$ZodType));
+    for (const [name, field] of Object.entries(schema.shape))
+      fields.set(name, guideOf(field as z.core.$ZodType));
     return { fields, prefix: prefixes.get(schema)?.fieldPrefix };
   }
   if (schema instanceof z.ZodArray) return guideOf(schema.element as z.core.$ZodType);
@@ -43,7 +44,9 @@ function buildGuide(schema: z.core.$ZodType): Guide | null {
     return guideOf(schema.unwrap() as z.core.$ZodType);
   }
   if (schema instanceof z.ZodUnion) {
-    const found = schema.options.map((option) => guideOf(option as z.core.$ZodType)).filter((guide) => guide !== null);
+    const found = schema.options
+      .map((option) => guideOf(option as z.core.$ZodType))
+      .filter((guide) => guide !== null);
     if (found.length === 0) return null;
     // A field of any alternative is known; zod says which alternative it belongs to.
     return { fields: new Map(found.flatMap((guide) => [...guide.fields])), prefix: undefined };
@@ -86,7 +89,9 @@ function walk(guide: Guide, value: unknown, path: string, warn: (text: string) =
       const shown = JSON.stringify(path === "" ? name : `${path}.${name}`);
       if (known === undefined) {
         const near = nearest(name, guide.fields.keys());
-        warn(`unknown field ${shown} was ignored${near === undefined ? "" : `; did you mean ${JSON.stringify(near)}?`}`);
+        warn(
+          `unknown field ${shown} was ignored${near === undefined ? "" : `; did you mean ${JSON.stringify(near)}?`}`,
+        );
         continue;
       }
       if (Object.hasOwn(members, final)) {

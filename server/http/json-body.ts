@@ -16,13 +16,22 @@ declare module "fastify" {
 }
 
 /** Members whose value is the caller's own data. */
-const OPAQUE: ReadonlySet<string> = new Set(["payload", "result", "input", "data", "done", "value", "details"]);
+const OPAQUE: ReadonlySet<string> = new Set([
+  "payload",
+  "result",
+  "input",
+  "data",
+  "done",
+  "value",
+  "details",
+]);
 /** Members that hold objects of this API, or arrays of them, in which the same names are opaque. */
 const CONTAINERS: ReadonlySet<string> = new Set(["intents", "ops", "state", "error"]);
 
 type Json = { [key: string]: unknown };
 
-const isObject = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value);
+const isObject = (value: unknown): value is Json =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** `ops[] → state[]` is the deepest our API nests; a bound keeps hostile nesting from being scanned once per level. */
 const CONTAINER_DEPTH = 3;
@@ -46,7 +55,8 @@ function rawSlice(text: string, from: number, end: number): RawJson {
 
 /** Replaces the opaque members of `value` by their source text; answers the index behind it. */
 function keepOpaque(text: string, start: number, value: unknown, level: number): number {
-  if (Array.isArray(value)) return eachElement(text, start, (index, from) => keepOpaque(text, from, value[index], level));
+  if (Array.isArray(value))
+    return eachElement(text, start, (index, from) => keepOpaque(text, from, value[index], level));
   if (!isObject(value)) return skipValue(text, start);
   const containers = new Map<string, number>();
   const behind = eachMember(text, start, (key, from) => {
@@ -63,7 +73,8 @@ function keepOpaque(text: string, start: number, value: unknown, level: number):
 /** Parses body text. An empty text is `undefined`: the routes decide whether a body was needed. */
 export function parseJsonText(text: string, maxDepth: number): unknown {
   if (isEmptyText(text)) return undefined;
-  if (isDeeperThan(text, maxDepth)) throw invalid("", `the JSON nests deeper than ${maxDepth} levels; send a flatter value`);
+  if (isDeeperThan(text, maxDepth))
+    throw invalid("", `the JSON nests deeper than ${maxDepth} levels; send a flatter value`);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -72,7 +83,10 @@ export function parseJsonText(text: string, maxDepth: number): unknown {
   }
   const pointer = findUnstorable(text);
   if (pointer !== null) {
-    throw invalid(pointer, "contains \\u0000 or half of a surrogate pair, which cannot be stored; remove or encode it");
+    throw invalid(
+      pointer,
+      "contains \\u0000 or half of a surrogate pair, which cannot be stored; remove or encode it",
+    );
   }
   if (hasOpaque(value, 0)) keepOpaque(text, skipBlank(text, 0), value, 0);
   return value;
@@ -82,14 +96,19 @@ function malformed(text: string, cause: unknown): PerdureError {
   const problem = findSyntaxProblem(text);
   if (problem === null) return new PerdureError("malformed_json", "the body is not valid JSON", { cause });
   const { offset, line, column, reason } = problem;
-  return new PerdureError("malformed_json", `the body is not valid JSON at line ${line}, column ${column}: ${reason}`, {
-    details: { offset, line, column },
-    cause,
-  });
+  return new PerdureError(
+    "malformed_json",
+    `the body is not valid JSON at line ${line}, column ${column}: ${reason}`,
+    {
+      details: { offset, line, column },
+      cause,
+    },
+  );
 }
 
 export function decodeUtf8(bytes: Buffer): string {
-  if (!isUtf8(bytes)) throw new PerdureError("invalid_utf8", "the body is not valid UTF-8; encode the JSON as UTF-8");
+  if (!isUtf8(bytes))
+    throw new PerdureError("invalid_utf8", "the body is not valid UTF-8; encode the JSON as UTF-8");
   const text = bytes.toString("utf8");
   return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
 }
@@ -113,6 +132,13 @@ export function installJsonBody(app: FastifyInstance, options: { readonly jsonMa
   // Another type is fine as long as there is nothing in it.
   app.addContentTypeParser("*", { parseAs: "buffer" }, (_request: FastifyRequest, body: Buffer, done) => {
     if (body.length === 0) done(null, undefined);
-    else done(new PerdureError("unsupported_media_type", "send the body with the header content-type: application/json"), undefined);
+    else
+      done(
+        new PerdureError(
+          "unsupported_media_type",
+          "send the body with the header content-type: application/json",
+        ),
+        undefined,
+      );
   });
 }

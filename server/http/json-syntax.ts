@@ -50,7 +50,10 @@ function scalarEnd(text: string, start: number): number {
   if (char === '"') return stringEnd(text, start);
   const end = Math.max(matchEnd(NUMBER, text, start), matchEnd(LITERAL, text, start));
   if (end === -1) {
-    throw new Stop(start, char === "'" ? "strings need double quotes" : `${JSON.stringify(char)} cannot begin a value`);
+    throw new Stop(
+      start,
+      char === "'" ? "strings need double quotes" : `${JSON.stringify(char)} cannot begin a value`,
+    );
   }
   return end;
 }
@@ -114,7 +117,12 @@ export function findSyntaxProblem(text: string): SyntaxProblem | null {
     if (!(error instanceof Stop)) throw error;
     const before = text.slice(0, error.offset);
     const line = before.split("\n").length;
-    return { offset: error.offset, line, column: error.offset - before.lastIndexOf("\n"), reason: error.message };
+    return {
+      offset: error.offset,
+      line,
+      column: error.offset - before.lastIndexOf("\n"),
+      reason: error.message,
+    };
   }
 }
 

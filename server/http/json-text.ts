@@ -34,7 +34,8 @@ export function isDeeperThan(text: string, max: number): boolean {
   return false;
 }
 
-export const isBlank = (char: number): boolean => char === 0x20 || char === 0x0a || char === 0x0d || char === 0x09;
+export const isBlank = (char: number): boolean =>
+  char === 0x20 || char === 0x0a || char === 0x0d || char === 0x09;
 
 export function skipBlank(text: string, start: number): number {
   let i = start;
@@ -69,7 +70,11 @@ export function skipValue(text: string, start: number): number {
 }
 
 /** Calls `member` for every member of the object at `start`, in valid JSON; answers the index behind the object. */
-export function eachMember(text: string, start: number, member: (key: string, from: number) => number): number {
+export function eachMember(
+  text: string,
+  start: number,
+  member: (key: string, from: number) => number,
+): number {
   let i = skipBlank(text, start + 1);
   while (text.charCodeAt(i) !== 0x7d) {
     const keyEnd = skipString(text, i);
@@ -84,7 +89,11 @@ export function eachMember(text: string, start: number, member: (key: string, fr
 }
 
 /** Calls `element` for every element of the array at `start`, in valid JSON; answers the index behind the array. */
-export function eachElement(text: string, start: number, element: (index: number, from: number) => number): number {
+export function eachElement(
+  text: string,
+  start: number,
+  element: (index: number, from: number) => number,
+): number {
   let i = skipBlank(text, start + 1);
   for (let index = 0; text.charCodeAt(i) !== 0x5d; index++) {
     i = skipBlank(text, element(index, i));
@@ -114,7 +123,8 @@ export function findUnstorable(text: string): string | null {
   }
   const levels: Level[] = [];
   let expectKey = false;
-  const pointer = (): string => levels.map((level) => `/${level.array ? level.index : escapePointer(level.key)}`).join("");
+  const pointer = (): string =>
+    levels.map((level) => `/${level.array ? level.index : escapePointer(level.key)}`).join("");
   for (let i = 0; i < text.length; ) {
     const char = text.charCodeAt(i);
     const level = levels.at(-1);

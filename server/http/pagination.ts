@@ -24,7 +24,8 @@ export function cursorCodec<T>(name: string, position: z.ZodType<T>): CursorCode
         decoded = undefined;
       }
       const result = envelope.safeParse(decoded);
-      if (!result.success) throw invalid("?cursor", "this cursor was not issued for this list; start again without it");
+      if (!result.success)
+        throw invalid("?cursor", "this cursor was not issued for this list; start again without it");
       return result.data[2] as T;
     },
   };
@@ -36,7 +37,12 @@ export interface Page<Row> {
 }
 
 /** Cuts `limit + 1` fetched rows into a page: the surplus row only proves that there is more. */
-export function pageOf<Row, T>(fetched: readonly Row[], limit: number, codec: CursorCodec<T>, position: (row: Row) => T): Page<Row> {
+export function pageOf<Row, T>(
+  fetched: readonly Row[],
+  limit: number,
+  codec: CursorCodec<T>,
+  position: (row: Row) => T,
+): Page<Row> {
   if (fetched.length <= limit) return { rows: fetched, next_cursor: null };
   const rows = fetched.slice(0, limit);
   return { rows, next_cursor: codec.encode(position(rows[limit - 1] as Row)) };

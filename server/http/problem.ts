@@ -25,16 +25,26 @@ const DEFAULT_RETRY_SECONDS = 1;
 
 /** Fastify's own refusals, as ours. */
 const FASTIFY: { readonly [code: string]: readonly [ErrorCode, string] } = {
-  FST_ERR_CTP_BODY_TOO_LARGE: ["payload_too_large", "the body is larger than this server accepts; send less, or in parts"],
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: ["unsupported_media_type", "send the body with the header content-type: application/json"],
-  FST_ERR_CTP_INVALID_CONTENT_LENGTH: ["malformed_request", "the body is not as long as its Content-Length says; send it again"],
+  FST_ERR_CTP_BODY_TOO_LARGE: [
+    "payload_too_large",
+    "the body is larger than this server accepts; send less, or in parts",
+  ],
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: [
+    "unsupported_media_type",
+    "send the body with the header content-type: application/json",
+  ],
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: [
+    "malformed_request",
+    "the body is not as long as its Content-Length says; send it again",
+  ],
   FST_ERR_BAD_URL: ["malformed_request", "the URL has a broken percent-encoding; encode each path segment"],
   FST_ERR_MAX_PARAM_LENGTH: ["uri_too_long", "a path segment is too long; shorten it"],
   FST_ERR_VALIDATION: ["validation_failed", "the request is not valid"],
 };
 
 /** PostgreSQL or the way to it is away; told by code, never by message text. */
-const DATABASE_AWAY = /^(?:ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|08...|57P0[123]|53300)$/;
+const DATABASE_AWAY =
+  /^(?:ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|08...|57P0[123]|53300)$/;
 
 /** The error a client may see for whatever was thrown; undefined for a bug. */
 export function presentable(thrown: unknown): PerdureError | undefined {
@@ -42,12 +52,17 @@ export function presentable(thrown: unknown): PerdureError | undefined {
   if (!(thrown instanceof Error)) return undefined;
   const { code, details } = thrown as Error & { code?: unknown; details?: unknown };
   // Domain refusals carry one of our codes and nothing of HTTP.
-  if (isErrorCode(code)) return new PerdureError(code, thrown.message, { details, cause: thrown, ...retryAfter(details) });
+  if (isErrorCode(code))
+    return new PerdureError(code, thrown.message, { details, cause: thrown, ...retryAfter(details) });
   if (typeof code !== "string") return undefined;
   const known = FASTIFY[code];
   if (known !== undefined) return new PerdureError(known[0], known[1], { cause: thrown });
   if (DATABASE_AWAY.test(code)) {
-    return new PerdureError("unavailable", "the database cannot be reached; repeat the request, with its idempotency key if it writes", { cause: thrown });
+    return new PerdureError(
+      "unavailable",
+      "the database cannot be reached; repeat the request, with its idempotency key if it writes",
+      { cause: thrown },
+    );
   }
   return undefined;
 }
@@ -75,7 +90,11 @@ export function problemOf(error: PerdureError, requestId: string): Problem {
 }
 
 function internal(cause: unknown): PerdureError {
-  return new PerdureError("internal_error", "something failed inside the server; its log has the cause under this request_id", { cause });
+  return new PerdureError(
+    "internal_error",
+    "something failed inside the server; its log has the cause under this request_id",
+    { cause },
+  );
 }
 
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, thrown: unknown): FastifyReply {
@@ -85,7 +104,11 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, thrown
   else if (error.code === "unavailable") request.log.warn({ err: thrown }, "the database cannot be reached");
   const { status, retryable } = ERRORS[error.code];
   // What `Retry-After` means is "the same request again": a client that obeys it must not repeat a hopeless one.
-  if (retryable) reply.header("retry-after", String(Math.max(1, Math.ceil(error.retryAfterSeconds ?? DEFAULT_RETRY_SECONDS))));
+  if (retryable)
+    reply.header(
+      "retry-after",
+      String(Math.max(1, Math.ceil(error.retryAfterSeconds ?? DEFAULT_RETRY_SECONDS))),
+    );
   if (status === 401) reply.header("www-authenticate", "Bearer");
   return reply.code(status).type(PROBLEM_TYPE).send(problemOf(error, request.id));
 }
@@ -95,7 +118,11 @@ export function installProblems(app: FastifyInstance): void {
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split("?", 1)[0] as string;
     const shown = `${request.method} ${path.slice(0, 200)}`;
-    return sendProblem(request, reply, new PerdureError("not_found", `no route answers ${shown}; /openapi.json lists all of them`));
+    return sendProblem(
+      request,
+      reply,
+      new PerdureError("not_found", `no route answers ${shown}; /openapi.json lists all of them`),
+    );
   });
 }
 
@@ -110,7 +137,10 @@ export function answerClientError(error: Error & { code?: string }, socket: Sock
     error.code === "ERR_HTTP_REQUEST_TIMEOUT"
       ? new PerdureError("request_timeout", "the request did not arrive in time; send it again")
       : error.code === "HPE_HEADER_OVERFLOW"
-        ? new PerdureError("headers_too_large", "the request headers are too large; send fewer or shorter ones")
+        ? new PerdureError(
+            "headers_too_large",
+            "the request headers are too large; send fewer or shorter ones",
+          )
         : new PerdureError("malformed_request", "this is not valid HTTP/1.1");
   const body = encodeJson(problemOf(refusal, requestId));
   const head = [

@@ -27,9 +27,11 @@ function pointerOf(part: Part, path: readonly PropertyKey[]): string {
 function flatten(issue: z.core.$ZodIssue): { path: PropertyKey[]; message: string }[] {
   if (issue.code === "invalid_union" && issue.errors.length > 0) {
     const inner = issue.errors.map((issues) => issues.flatMap(flatten));
-    const deepest = (issues: { path: PropertyKey[] }[]): number => Math.max(0, ...issues.map((one) => one.path.length));
+    const deepest = (issues: { path: PropertyKey[] }[]): number =>
+      Math.max(0, ...issues.map((one) => one.path.length));
     const best = inner.reduce((a, b) => (deepest(b) > deepest(a) ? b : a));
-    if (deepest(best) > 0) return best.map((one) => ({ path: [...issue.path, ...one.path], message: one.message }));
+    if (deepest(best) > 0)
+      return best.map((one) => ({ path: [...issue.path, ...one.path], message: one.message }));
   }
   return [{ path: issue.path, message: issue.message }];
 }
@@ -42,7 +44,11 @@ export function validationError(part: Part, issues: readonly z.core.$ZodIssue[])
     .map(({ path, message }) => ({ pointer: pointerOf(part, path), detail: message }));
   const first = errors[0] as FieldError;
   const more = errors.length > 1 ? ` (and ${errors.length - 1} more, see errors)` : "";
-  return new PerdureError("validation_failed", `${first.pointer === "" ? "" : `${first.pointer}: `}${first.detail}${more}`, { errors });
+  return new PerdureError(
+    "validation_failed",
+    `${first.pointer === "" ? "" : `${first.pointer}: `}${first.detail}${more}`,
+    { errors },
+  );
 }
 
 function reconcile(request: FastifyRequest): void {
@@ -80,7 +86,8 @@ export function installValidation(app: FastifyInstance): void {
     done();
   });
   app.addHook("preSerialization", (request, _reply, payload, done) => {
-    if (request.warnings.length === 0 || typeof payload !== "object" || payload === null) return done(null, payload);
+    if (request.warnings.length === 0 || typeof payload !== "object" || payload === null)
+      return done(null, payload);
     const answer = payload as { ok?: unknown; warnings?: unknown };
     if (answer.ok !== true) return done(null, payload);
     const own = Array.isArray(answer.warnings) ? (answer.warnings as string[]) : [];

@@ -16,19 +16,37 @@ export interface LoggerOptions {
   readonly destination?: DestinationStream;
 }
 
-const SECRETS = ["authorization", "cookie", "x-api-key", "api_key", "apiKey", "adminKey", "admin_key", "password", "token", "connectionString", "databaseUrl"];
+const SECRETS = [
+  "authorization",
+  "cookie",
+  "x-api-key",
+  "api_key",
+  "apiKey",
+  "adminKey",
+  "admin_key",
+  "password",
+  "token",
+  "connectionString",
+  "databaseUrl",
+];
 const DATA = ["payload", "result", "input", "data", "body", "parameters"];
 
 const member = (name: string): string => (/^[a-z_]+$/i.test(name) ? name : `["${name}"]`);
-const under = (parent: string, name: string): string => (name.startsWith("[") ? `${parent}${name}` : `${parent}.${name}`);
+const under = (parent: string, name: string): string =>
+  name.startsWith("[") ? `${parent}${name}` : `${parent}.${name}`;
 
 /** Paths one level down, below any object, and in request headers. */
-const REDACTED = [...SECRETS, ...DATA].map(member).flatMap((name) => [name, under("*", name), under("*.headers", name)]);
+const REDACTED = [...SECRETS, ...DATA]
+  .map(member)
+  .flatMap((name) => [name, under("*", name), under("*.headers", name)]);
 
 /** An error's message and stack, not the statement parameters and rows that database errors drag along. */
 function serializeError(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
-  const { type, message, stack, ...rest } = stdSerializers.errWithCause(error) as unknown as Record<string, unknown>;
+  const { type, message, stack, ...rest } = stdSerializers.errWithCause(error) as unknown as Record<
+    string,
+    unknown
+  >;
   const kept: Record<string, unknown> = { type, message, stack };
   for (const name of ["code", "severity", "constraint", "table", "routine", "syscall"]) {
     if (rest[name] !== undefined) kept[name] = rest[name];
@@ -50,5 +68,13 @@ export function createLogger(options: LoggerOptions): Logger {
   // In this process, not in a worker thread: the last lines before an exit must not be lost.
   const sink = options.destination ?? pino.destination({ dest: 1, sync: true });
   if (!pretty) return pino(settings, sink);
-  return pino(settings, PinoPretty({ destination: sink, translateTime: "SYS:HH:MM:ss.l", ignore: "pid,hostname,reqId", sync: true }));
+  return pino(
+    settings,
+    PinoPretty({
+      destination: sink,
+      translateTime: "SYS:HH:MM:ss.l",
+      ignore: "pid,hostname,reqId",
+      sync: true,
+    }),
+  );
 }

@@ -53,8 +53,12 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     new Counter({ name: `perdure_${name}`, help, labelNames: [...labelNames], registers });
   const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
     new Gauge({ name: `perdure_${name}`, help, labelNames: [...labelNames], registers });
-  const histogram = <L extends string>(name: string, help: string, buckets: number[], labelNames: readonly L[] = []) =>
-    new Histogram({ name: `perdure_${name}`, help, buckets, labelNames: [...labelNames], registers });
+  const histogram = <L extends string>(
+    name: string,
+    help: string,
+    buckets: number[],
+    labelNames: readonly L[] = [],
+  ) => new Histogram({ name: `perdure_${name}`, help, buckets, labelNames: [...labelNames], registers });
 
   const created = counter("intents_created_total", "Intents durably accepted");
   const finished = counter("intents_finished_total", "Intents that reached a terminal status", ["status"]);
@@ -64,17 +68,37 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
   const releases = counter("deliveries_released_total", "Attempts handed back by their agent");
   const stale = counter("stale_writes_refused_total", "Writes refused because their attempt was over");
   const steps = counter("steps_done_total", "Steps newly recorded as done");
-  const flushSize = histogram("flush_operations", "Operations per transaction", [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]);
-  const flushSeconds = histogram("flush_duration_seconds", "Time from taking a batch to its answer", SECONDS, ["outcome"]);
+  const flushSize = histogram(
+    "flush_operations",
+    "Operations per transaction",
+    [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024],
+  );
+  const flushSeconds = histogram(
+    "flush_duration_seconds",
+    "Time from taking a batch to its answer",
+    SECONDS,
+    ["outcome"],
+  );
   const queue = gauge("queue_operations", "Operations waiting for the next flush");
   const ready = gauge("ready_intents", "Intents that may be delivered now", ["priority"]);
-  const oldest = gauge("ready_oldest_seconds", "Age of the oldest intent that may be delivered now", ["priority"]);
+  const oldest = gauge("ready_oldest_seconds", "Age of the oldest intent that may be delivered now", [
+    "priority",
+  ]);
   const consumers = gauge("consumers_live", "Consumers with a running lease");
   const streams = gauge("streams_open", "Open event streams", ["kind"]);
-  const slow = counter("streams_dropped_slow_total", "Streams whose socket was dropped because its reader was too slow");
-  const http = histogram("http_request_duration_seconds", "Requests answered, streams excluded", SECONDS, ["method", "route", "status"]);
+  const slow = counter(
+    "streams_dropped_slow_total",
+    "Streams whose socket was dropped because its reader was too slow",
+  );
+  const http = histogram("http_request_duration_seconds", "Requests answered, streams excluded", SECONDS, [
+    "method",
+    "route",
+    "status",
+  ]);
   const database = gauge("database_up", "1 while the database answers");
-  const ticks = histogram("worker_tick_duration_seconds", "One pass of a background worker", SECONDS, ["worker"]);
+  const ticks = histogram("worker_tick_duration_seconds", "One pass of a background worker", SECONDS, [
+    "worker",
+  ]);
   const handled = counter("worker_handled_total", "What background workers acted on", ["worker"]);
   if (options.processMetrics ?? true) collectDefaultMetrics({ register: registry });
 
@@ -109,7 +133,8 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
       };
     },
     slowReaderDropped: () => slow.inc(),
-    httpFinished: (method, route, status, seconds) => http.observe({ method, route, status: `${Math.floor(status / 100)}xx` }, seconds),
+    httpFinished: (method, route, status, seconds) =>
+      http.observe({ method, route, status: `${Math.floor(status / 100)}xx` }, seconds),
     setDatabaseUp: (up) => database.set(up ? 1 : 0),
     workerTicked: (worker, seconds, count) => {
       ticks.observe({ worker }, seconds);

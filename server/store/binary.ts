@@ -17,7 +17,13 @@ const OID: { readonly [T in PgType]: number } = {
 /** Milliseconds between the Unix epoch and PostgreSQL's (2000-01-01). */
 const PG_EPOCH_MS = 946_684_800_000;
 const HEADER_BYTES = 20;
-const FIXED_BYTES: { readonly [T in PgType]?: number } = { uuid: 16, int4: 4, int8: 8, bool: 1, timestamptz: 8 };
+const FIXED_BYTES: { readonly [T in PgType]?: number } = {
+  uuid: 16,
+  int4: 4,
+  int8: 8,
+  bool: 1,
+  timestamptz: 8,
+};
 
 function bodyBytes(type: PgType, value: unknown): number {
   const fixed = FIXED_BYTES[type];

@@ -26,7 +26,10 @@ const HEADS = {
     for update of i skip locked`,
 };
 
-const CLOCK = { name: "clock_and_transaction", text: "select perdure_now() as now, pg_current_xact_id()::text as xid" };
+const CLOCK = {
+  name: "clock_and_transaction",
+  text: "select perdure_now() as now, pg_current_xact_id()::text as xid",
+};
 
 export interface ClaimedHeads {
   readonly work: Workspace;
@@ -37,9 +40,18 @@ export interface ClaimedHeads {
 /** Locks the heads; the row read under the lock, not the queue entry, says whether an intent may be delivered. */
 export async function lockHeads(tx: Transaction, groups: readonly ClaimGroup[]): Promise<ClaimedHeads> {
   const rowsSent = tx.query<IntentsTable & { first_seq: number; group_no: number }>(HEADS, [
-    encodeArray("text", groups.map((g) => g.address)),
-    encodeArray("text", groups.map((g) => (g.intentTypes === null ? null : textArrayLiteral(g.intentTypes)))),
-    encodeArray("int4", groups.map((g) => g.limit)),
+    encodeArray(
+      "text",
+      groups.map((g) => g.address),
+    ),
+    encodeArray(
+      "text",
+      groups.map((g) => (g.intentTypes === null ? null : textArrayLiteral(g.intentTypes))),
+    ),
+    encodeArray(
+      "int4",
+      groups.map((g) => g.limit),
+    ),
   ]);
   const clockSent = tx.query<{ now: number; xid: string }>(CLOCK, []);
   const [rows, [clock]] = await Promise.all([rowsSent, clockSent]);

@@ -54,7 +54,13 @@ export function openStore(options: StoreOptions): Store {
   };
   const pool = new pg.Pool({ ...base, max: options.poolMax });
   // Prepared plans made while the tables are empty would keep sequential scans for ever.
-  const writers = new pg.Pool({ ...base, pipeline: true, max: WRITERS, idleTimeoutMillis: 0, onConnect: tuneWriter } as pg.PoolConfig);
+  const writers = new pg.Pool({
+    ...base,
+    pipeline: true,
+    max: WRITERS,
+    idleTimeoutMillis: 0,
+    onConnect: tuneWriter,
+  } as pg.PoolConfig);
   for (const each of [pool, writers]) each.on("error", (error) => options.onError?.(error));
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
   let ended: Promise<void> | undefined;
@@ -85,7 +91,8 @@ export function isConflict(error: unknown): boolean {
 /** The connection or the server went away: nothing is known about a commit that was under way. */
 export function isConnectionError(error: unknown): boolean {
   const code = codeOf(error);
-  if (code === "") return error instanceof Error && /connection|terminat|timeout|ECONN|socket/i.test(error.message);
+  if (code === "")
+    return error instanceof Error && /connection|terminat|timeout|ECONN|socket/i.test(error.message);
   return code.startsWith("08") || code.startsWith("57P0") || code === "53300" || /^E[A-Z]+$/.test(code);
 }
 

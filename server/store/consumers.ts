@@ -74,7 +74,10 @@ export interface ConsumerWrite {
   readonly superseded: readonly string[];
 }
 
-export async function saveConsumer(tx: Transaction, c: ConsumerWrite): Promise<{ id: string; stream_no: number; lease_until: number }> {
+export async function saveConsumer(
+  tx: Transaction,
+  c: ConsumerWrite,
+): Promise<{ id: string; stream_no: number; lease_until: number }> {
   const [row] = await tx.query<{ id: string; stream_no: number; lease_until: number }>(UPSERT, [
     c.id,
     c.namespace,
@@ -104,13 +107,19 @@ export function renewByHeartbeat(tx: Transaction, id: string, capacity: number |
   void tx.query(HEARTBEAT, [id, capacity]);
 }
 
-const REFUSED = { name: "consumer_refused", text: "update consumers set refused_at = perdure_now() where id = $1" };
+const REFUSED = {
+  name: "consumer_refused",
+  text: "update consumers set refused_at = perdure_now() where id = $1",
+};
 
 export function markRefused(tx: Transaction, id: string): void {
   void tx.query(REFUSED, [id]);
 }
 
-const EXPIRED = { name: "consumer_expired", text: "update consumers set lease_until = null where id = any($1::uuid[])" };
+const EXPIRED = {
+  name: "consumer_expired",
+  text: "update consumers set lease_until = null where id = any($1::uuid[])",
+};
 
 export function endLeases(tx: Transaction, ids: readonly string[]): void {
   void tx.query(EXPIRED, [encodeArray("uuid", ids)]);
@@ -142,7 +151,12 @@ export async function countHeld(tx: Transaction, ids: readonly string[]): Promis
 }
 
 /** A close that this server saw and did not start: the same incarnation has `graceMs` to come back. Only the newest stream counts. */
-export async function markStreamClosed(store: Store, id: string, streamNo: number, graceMs: number): Promise<number | null> {
+export async function markStreamClosed(
+  store: Store,
+  id: string,
+  streamNo: number,
+  graceMs: number,
+): Promise<number | null> {
   const { rows } = await store.pool.query<{ lease_until: number | null }>(
     `update consumers set closed_stream_no = stream_no,
         lease_until = least(lease_until, perdure_now() + make_interval(secs => $3::int / 1000.0))
@@ -153,7 +167,10 @@ export async function markStreamClosed(store: Store, id: string, streamNo: numbe
 }
 
 /** Keeps consumers alive that never heartbeat but whose newest stream is open here. */
-export async function renewOpenStreams(store: Store, streams: readonly { id: string; streamNo: number }[]): Promise<void> {
+export async function renewOpenStreams(
+  store: Store,
+  streams: readonly { id: string; streamNo: number }[],
+): Promise<void> {
   if (streams.length === 0) return;
   await store.pool.query({
     name: "consumers_renew",
@@ -162,8 +179,14 @@ export async function renewOpenStreams(store: Store, streams: readonly { id: str
       where c.id = s.id and c.stream_no = s.stream_no and c.closed_stream_no < c.stream_no
         and not c.heartbeats and c.mode = 'stream' and c.lease_until > perdure_now()`,
     values: [
-      encodeArray("uuid", streams.map((s) => s.id)),
-      encodeArray("int8", streams.map((s) => s.streamNo)),
+      encodeArray(
+        "uuid",
+        streams.map((s) => s.id),
+      ),
+      encodeArray(
+        "int8",
+        streams.map((s) => s.streamNo),
+      ),
     ],
   });
 }

@@ -68,14 +68,21 @@ export class GroupCommit {
 
   /** Resolves once the operation is durably committed; rejects with its Refusal, or `unavailable`. */
   submit<T>(write: Write<T>): Promise<T> {
-    if (this.#closed) return Promise.reject(new Refusal("unavailable", "the server is shutting down; try again"));
+    if (this.#closed)
+      return Promise.reject(new Refusal("unavailable", "the server is shutting down; try again"));
     if (this.#queue.length >= this.#options.queueMax) {
       return Promise.reject(new Refusal("unavailable", "too many writes are waiting; try again in a second"));
     }
     const locks = [...write.intents];
     if (write.idempotency !== undefined) locks.push(idempotencyId(write.idempotency));
     return new Promise<T>((resolve, reject) => {
-      this.#queue.push({ write, locks, resolve: resolve as (value: unknown) => void, reject, since: Date.now() });
+      this.#queue.push({
+        write,
+        locks,
+        resolve: resolve as (value: unknown) => void,
+        reject,
+        since: Date.now(),
+      });
       this.#schedule();
     });
   }
@@ -118,7 +125,8 @@ export class GroupCommit {
     const held = new Set<string>();
     const rest: Entry[] = [];
     for (const entry of this.#queue) {
-      const blocked = batch.length >= max || entry.locks.some((lock) => this.#locked.has(lock) || held.has(lock));
+      const blocked =
+        batch.length >= max || entry.locks.some((lock) => this.#locked.has(lock) || held.has(lock));
       if (blocked) {
         for (const lock of entry.locks) held.add(lock);
         rest.push(entry);
@@ -173,7 +181,9 @@ export class GroupCommit {
       const loaded = await load(client, {
         intents: [...new Set(batch.flatMap((entry) => entry.write.intents))],
         steps: batch.flatMap((entry) => entry.write.steps ?? []),
-        records: batch.flatMap((entry) => (entry.write.idempotency === undefined ? [] : [entry.write.idempotency])),
+        records: batch.flatMap((entry) =>
+          entry.write.idempotency === undefined ? [] : [entry.write.idempotency],
+        ),
       });
       const work = new Workspace(loaded.now);
       loaded.fill(work);
@@ -205,7 +215,12 @@ function decide(write: Write<unknown>, work: Workspace): Verdict {
 }
 
 /** Sends COMMIT behind the writes. If its answer is lost, the outcome is looked up by transaction id, never guessed. */
-export async function commitPipelined(store: Store, client: PoolClient, writes: Promise<unknown>[], xid: string): Promise<void> {
+export async function commitPipelined(
+  store: Store,
+  client: PoolClient,
+  writes: Promise<unknown>[],
+  xid: string,
+): Promise<void> {
   const commit = client.query("commit");
   const results = await Promise.allSettled([...writes, commit]);
   const failed = results.find((result) => result.status === "rejected");
@@ -227,7 +242,10 @@ const LOOK_UP_PAUSE_MS = 100;
 async function wasCommitted(store: Store, xid: string): Promise<boolean> {
   for (let tries = 0; tries < LOOK_UP_TRIES; tries += 1) {
     try {
-      const answer = await store.pool.query<{ status: string | null }>("select pg_xact_status($1::xid8) as status", [xid]);
+      const answer = await store.pool.query<{ status: string | null }>(
+        "select pg_xact_status($1::xid8) as status",
+        [xid],
+      );
       const status = answer.rows[0]?.status;
       if (status === "committed") return true;
       if (status === "aborted") return false;
@@ -236,7 +254,11 @@ async function wasCommitted(store: Store, xid: string): Promise<boolean> {
     }
     await new Promise((resolve) => setTimeout(resolve, LOOK_UP_PAUSE_MS));
   }
-  throw new Refusal("unavailable", "the database went away during a commit: the outcome is unknown. Repeat the call with the same attempt or Idempotency-Key", {
-    outcome: "unknown",
-  });
+  throw new Refusal(
+    "unavailable",
+    "the database went away during a commit: the outcome is unknown. Repeat the call with the same attempt or Idempotency-Key",
+    {
+      outcome: "unknown",
+    },
+  );
 }

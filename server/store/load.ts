@@ -2,8 +2,8 @@
 // would still see the old snapshot) the steps and idempotency keys that the decisions ask for.
 
 import type { PoolClient } from "pg";
-import { encodeArray } from "./binary.ts";
 import { RawJson } from "../domain/raw-json.ts";
+import { encodeArray } from "./binary.ts";
 import { toIntent, toStep } from "./rows.ts";
 import type { IdempotencyRef, Workspace } from "./workspace.ts";
 
@@ -97,7 +97,9 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
     return promise;
   };
   const intents =
-    request.intents.length > 0 ? ask(request.skipLocked ? LOCK_FREE : LOCK, [uuids(request.intents)]) : undefined;
+    request.intents.length > 0
+      ? ask(request.skipLocked ? LOCK_FREE : LOCK, [uuids(request.intents)])
+      : undefined;
   const { partial, whole } = splitNeeds(request.steps);
   const steps = partial.length > 0 ? ask(STEPS, stepParameters(partial)) : undefined;
   const allSteps = whole.length > 0 ? ask(ALL_STEPS, [uuids(whole.map((need) => need.intentId))]) : undefined;
@@ -106,7 +108,9 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
   await Promise.all(sent);
   const { now, xid } = (await clock).rows[0] as { now: number; xid: string };
   const intentRows = ((await intents)?.rows ?? []) as Parameters<typeof toIntent>[0][];
-  const stepRows = [...((await steps)?.rows ?? []), ...((await allSteps)?.rows ?? [])] as (Parameters<typeof toStep>[0] & { intent_id: string })[];
+  const stepRows = [...((await steps)?.rows ?? []), ...((await allSteps)?.rows ?? [])] as (Parameters<
+    typeof toStep
+  >[0] & { intent_id: string })[];
   const recordRows = ((await records)?.rows ?? []) as RecordRow[];
   return {
     now,
@@ -114,8 +118,10 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
     fill(work) {
       for (const row of intentRows) work.hold(toIntent(row));
       // Named rows come first and carry results: the first one of a key wins.
-      for (const row of stepRows) if (!work.peek(row.intent_id)?.steps.has(row.key)) work.holdStep(row.intent_id, toStep(row));
-      for (const row of recordRows) work.holdRecord({ ...row, intentId: row.intent_id, response: new RawJson(row.response) });
+      for (const row of stepRows)
+        if (!work.peek(row.intent_id)?.steps.has(row.key)) work.holdStep(row.intent_id, toStep(row));
+      for (const row of recordRows)
+        work.holdRecord({ ...row, intentId: row.intent_id, response: new RawJson(row.response) });
     },
   };
 }

@@ -39,13 +39,21 @@ export function readMigrations(): Migration[] {
     .sort()
     .map((file) => {
       const sql = readFileSync(`${folder}${file}`, "utf8");
-      return { name: file.replace(/\.sql$/, ""), sql, checksum: createHash("sha256").update(sql).digest("hex") };
+      return {
+        name: file.replace(/\.sql$/, ""),
+        sql,
+        checksum: createHash("sha256").update(sql).digest("hex"),
+      };
     });
 }
 
 /** Applies what is missing and returns the names applied. */
 export async function migrate(connectionString: string): Promise<string[]> {
-  const client = new pg.Client({ connectionString, application_name: "perdure-migrate", connectionTimeoutMillis: 10_000 });
+  const client = new pg.Client({
+    connectionString,
+    application_name: "perdure-migrate",
+    connectionTimeoutMillis: 10_000,
+  });
   await client.connect();
   try {
     await refuseOldServer(client);
@@ -62,7 +70,9 @@ export async function migrate(connectionString: string): Promise<string[]> {
 }
 
 async function refuseOldServer(client: pg.Client): Promise<void> {
-  const { rows } = await client.query<{ version: number }>("select current_setting('server_version_num')::int as version");
+  const { rows } = await client.query<{ version: number }>(
+    "select current_setting('server_version_num')::int as version",
+  );
   const version = rows[0]?.version ?? 0;
   if (version < 150_000) {
     throw new SchemaError(`PostgreSQL 15 or newer is needed; this server is ${Math.floor(version / 10_000)}`);
@@ -70,15 +80,21 @@ async function refuseOldServer(client: pg.Client): Promise<void> {
 }
 
 async function applyMissing(client: pg.Client, migrations: readonly Migration[]): Promise<string[]> {
-  const { rows } = await client.query<{ name: string; checksum: string }>("select name, checksum from perdure_migrations order by name");
+  const { rows } = await client.query<{ name: string; checksum: string }>(
+    "select name, checksum from perdure_migrations order by name",
+  );
   const known = new Map(migrations.map((migration) => [migration.name, migration]));
   for (const row of rows) {
     const migration = known.get(row.name);
     if (migration === undefined) {
-      throw new SchemaError(`the database has migration ${row.name}, which this build does not know: start the newer Perdure that made it`);
+      throw new SchemaError(
+        `the database has migration ${row.name}, which this build does not know: start the newer Perdure that made it`,
+      );
     }
     if (migration.checksum !== row.checksum) {
-      throw new SchemaError(`migration ${row.name} was changed after it was applied: a landed migration must never change`);
+      throw new SchemaError(
+        `migration ${row.name} was changed after it was applied: a landed migration must never change`,
+      );
     }
   }
   const applied = new Set(rows.map((row) => row.name));
@@ -88,7 +104,10 @@ async function applyMissing(client: pg.Client, migrations: readonly Migration[])
     await client.query("begin");
     try {
       await client.query(migration.sql);
-      await client.query("insert into perdure_migrations (name, checksum) values ($1, $2)", [migration.name, migration.checksum]);
+      await client.query("insert into perdure_migrations (name, checksum) values ($1, $2)", [
+        migration.name,
+        migration.checksum,
+      ]);
       await client.query("commit");
     } catch (error) {
       await client.query("rollback");

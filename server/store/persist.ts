@@ -30,7 +30,12 @@ const unnest = <Row>(columns: readonly Column<Row>[]): string =>
 const values = <Row>(columns: readonly Column<Row>[]): string =>
   columns.map((c) => (c.cast === undefined ? `d.${c.name}` : `d.${c.name}::${c.cast}`)).join(", ");
 
-function insert<Row>(name: string, table: string, columns: readonly Column<Row>[], tail = ""): Statement<Row> {
+function insert<Row>(
+  name: string,
+  table: string,
+  columns: readonly Column<Row>[],
+  tail = "",
+): Statement<Row> {
   const text = `insert into ${table} (${columns.map((c) => c.name).join(", ")}) select ${values(columns)} from ${unnest(columns)}${tail}`;
   return { name, text, columns };
 }
@@ -120,7 +125,12 @@ const insertRecords = (at: number): Statement<IdempotencyRecord> =>
     { name: "created_at", type: "timestamptz", get: () => at },
   ]);
 
-function send<Row>(client: PoolClient, sent: Promise<unknown>[], statement: Statement<Row>, rows: readonly Row[]): void {
+function send<Row>(
+  client: PoolClient,
+  sent: Promise<unknown>[],
+  statement: Statement<Row>,
+  rows: readonly Row[],
+): void {
   if (rows.length === 0) return;
   const parameters = statement.columns.map((column) => encodeArray(column.type, rows.map(column.get)));
   sent.push(client.query({ name: statement.name, text: statement.text, values: parameters }));
@@ -163,7 +173,8 @@ function collect(work: Workspace): Written {
       if (step !== undefined) w.steps.push({ intentId: intent.id, step });
     }
     if (outcome === null) w.outcomesGone.push(intent);
-    else if (outcome !== undefined) w.outcomes.push({ intentId: intent.id, namespace: intent.namespace, outcome, at: work.now });
+    else if (outcome !== undefined)
+      w.outcomes.push({ intentId: intent.id, namespace: intent.namespace, outcome, at: work.now });
     compareQueue(w, before, intent);
     compareLease(w, before, intent);
     compareTimer(w, before, intent);
@@ -199,7 +210,12 @@ export function sendWrites(client: PoolClient, work: Workspace): Promise<unknown
   const sent: Promise<unknown>[] = [];
   const w = collect(work);
   send(client, sent, insertIntents, w.inserted);
-  send(client, sent, insertData, work.newData.map((data) => ({ data, at: work.now })));
+  send(
+    client,
+    sent,
+    insertData,
+    work.newData.map((data) => ({ data, at: work.now })),
+  );
   send(client, sent, updateIntents, w.updated);
   send(client, sent, insertEvents, work.events);
   send(client, sent, upsertSteps, w.steps);

@@ -6,11 +6,12 @@ import { encodeJson, RawJson } from "../domain/raw-json.ts";
 import { type PgType, textArrayLiteral } from "./binary.ts";
 import type { IntentsTable, StepsTable } from "./database.ts";
 
-
 export const rawOrNull = (text: string | null): RawJson | null => (text === null ? null : new RawJson(text));
 const policyOrNull = (text: string | null): RetryPolicy | null => (text === null ? null : JSON.parse(text));
 
-type IntentRow = { [K in keyof IntentsTable]: IntentsTable[K] extends { __select__: infer S } ? S : IntentsTable[K] };
+type IntentRow = {
+  [K in keyof IntentsTable]: IntentsTable[K] extends { __select__: infer S } ? S : IntentsTable[K];
+};
 
 export function toIntent(row: Omit<IntentRow, "first_seq">): Intent {
   return {
@@ -83,7 +84,8 @@ export interface Column<Row> {
   readonly get: (row: Row) => unknown;
 }
 
-const json = (value: unknown): string | null => (value === null || value === undefined ? null : encodeJson(value));
+const json = (value: unknown): string | null =>
+  value === null || value === undefined ? null : encodeJson(value);
 
 const INTENT_KEY_COLUMNS: readonly Column<Intent>[] = [{ name: "id", type: "uuid", get: (i) => i.id }];
 

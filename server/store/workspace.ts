@@ -60,7 +60,13 @@ export class Workspace {
   }
 
   hold(intent: Intent): void {
-    this.#held.set(intent.id, { before: intent, intent, steps: new Map(), changedSteps: new Set(), outcome: undefined });
+    this.#held.set(intent.id, {
+      before: intent,
+      intent,
+      steps: new Map(),
+      changedSteps: new Set(),
+      outcome: undefined,
+    });
   }
 
   holdStep(intentId: string, step: Step): void {
@@ -82,7 +88,8 @@ export class Workspace {
 
   open(intentId: string, actor: Actor): Draft {
     const held = this.#held.get(intentId);
-    if (held === undefined) throw new Refusal("not_found", `there is no intent ${intentId}`, { intent_id: intentId });
+    if (held === undefined)
+      throw new Refusal("not_found", `there is no intent ${intentId}`, { intent_id: intentId });
     return openDraft(held.intent, held.steps, actor, this.now);
   }
 
@@ -141,7 +148,11 @@ export class Workspace {
       if (list === undefined) events.set(event.intentId, [event]);
       else list.push(event);
     }
-    return [...this.touched()].map(({ before, intent }) => ({ before, after: intent, events: events.get(intent.id) ?? [] }));
+    return [...this.touched()].map(({ before, intent }) => ({
+      before,
+      after: intent,
+      events: events.get(intent.id) ?? [],
+    }));
   }
 }
 

@@ -28,7 +28,11 @@ function tellAttempts(events: readonly IntentEvent[]): AttemptStory[] {
   const stories: AttemptStory[] = [];
   for (const event of events) {
     if (event.type === "intent.delivered") {
-      stories.push({ attempt: event.attempt ?? 0, consumer: String(detailsOf(event).consumer ?? "unknown"), delivered_at: at(event.at) });
+      stories.push({
+        attempt: event.attempt ?? 0,
+        consumer: String(detailsOf(event).consumer ?? "unknown"),
+        delivered_at: at(event.at),
+      });
       continue;
     }
     const last = stories.at(-1);
@@ -46,21 +50,41 @@ interface Next {
 }
 
 function whatNext({ intent }: IntentRecord, steps: readonly Step[], listeners: number): Next | undefined {
-  if (isTerminal(intent.status)) return intent.status === "COMPLETED" ? undefined : { what: `nothing, unless an operator retries it` };
-  if (intent.paused) return { what: intent.consumerId === null ? "waits for unpause" : "is handed back after its current step, because it is paused" };
+  if (isTerminal(intent.status))
+    return intent.status === "COMPLETED" ? undefined : { what: `nothing, unless an operator retries it` };
+  if (intent.paused)
+    return {
+      what:
+        intent.consumerId === null
+          ? "waits for unpause"
+          : "is handed back after its current step, because it is paused",
+    };
   if (intent.status === "WAITING") {
     const asked = steps.filter((step) => intent.openSteps.includes(step.key)).map((step) => step.key);
     return { what: `waits for a decision about ${asked.join(", ") || "it"}: done, retry or fail` };
   }
   if (intent.consumerId !== null) {
     const due = nextDueAt(intent);
-    return due === null ? { what: "its agent works on it" } : { what: "its agent works on it, until a time limit", at: at(due) };
+    return due === null
+      ? { what: "its agent works on it" }
+      : { what: "its agent works on it, until a time limit", at: at(due) };
   }
   if (intent.availableAt !== null) return { what: "becomes available", at: at(intent.availableAt) };
-  return { what: listeners > 0 ? "is delivered to the next free consumer" : `waits for an agent to listen at ${formatAddress(intent.toAgent)}` };
+  return {
+    what:
+      listeners > 0
+        ? "is delivered to the next free consumer"
+        : `waits for an agent to listen at ${formatAddress(intent.toAgent)}`,
+  };
 }
 
-export function explain(record: IntentRecord, events: readonly IntentEvent[], steps: readonly Step[], holder: ConsumersTable | undefined, listeners: number) {
+export function explain(
+  record: IntentRecord,
+  events: readonly IntentEvent[],
+  steps: readonly Step[],
+  holder: ConsumersTable | undefined,
+  listeners: number,
+) {
   const { intent, outcome } = record;
   const attempts = tellAttempts(events);
   const next = whatNext(record, steps, listeners);
@@ -68,9 +92,15 @@ export function explain(record: IntentRecord, events: readonly IntentEvent[], st
   const inDoubt = steps.filter((step) => step.status === "interrupted").map((step) => step.key);
   const parts = [
     `${intent.status}${intent.paused ? " (paused)" : ""}`,
-    holder === undefined ? null : `held by ${holder.name} since ${intent.deliveredAt === null ? "now" : at(intent.deliveredAt)} (attempt ${intent.attempt})`,
-    intent.stepsCount > 0 ? `${intent.stepsDone}${intent.planBy === null ? "" : `/${intent.stepsTotal}`} steps done` : null,
-    lost > 0 ? `${lost} ${lost === 1 ? "delivery" : "deliveries"} lost, ${intent.strikes} of ${intent.maxDeliveryAttempts} since the last progress` : null,
+    holder === undefined
+      ? null
+      : `held by ${holder.name} since ${intent.deliveredAt === null ? "now" : at(intent.deliveredAt)} (attempt ${intent.attempt})`,
+    intent.stepsCount > 0
+      ? `${intent.stepsDone}${intent.planBy === null ? "" : `/${intent.stepsTotal}`} steps done`
+      : null,
+    lost > 0
+      ? `${lost} ${lost === 1 ? "delivery" : "deliveries"} lost, ${intent.strikes} of ${intent.maxDeliveryAttempts} since the last progress`
+      : null,
     inDoubt.length > 0 ? `in doubt: ${inDoubt.join(", ")}` : null,
     outcome?.error == null ? null : `${outcome.error.code}: ${outcome.error.message}`,
     next === undefined ? null : `next: ${next.what}${next.at === undefined ? "" : ` at ${next.at}`}`,
@@ -80,9 +110,19 @@ export function explain(record: IntentRecord, events: readonly IntentEvent[], st
     status: intent.status,
     ...(holder === undefined
       ? {}
-      : { holder: { consumer: holder.name, consumer_id: holder.id, attempt: intent.attempt, since: intent.deliveredAt === null ? null : at(intent.deliveredAt), lease_until: holder.lease_until === null ? null : at(holder.lease_until) } }),
+      : {
+          holder: {
+            consumer: holder.name,
+            consumer_id: holder.id,
+            attempt: intent.attempt,
+            since: intent.deliveredAt === null ? null : at(intent.deliveredAt),
+            lease_until: holder.lease_until === null ? null : at(holder.lease_until),
+          },
+        }),
     attempts,
-    ...(intent.status === "WAITING" ? { waiting: { reason: intent.waitingReason, steps: intent.openSteps } } : {}),
+    ...(intent.status === "WAITING"
+      ? { waiting: { reason: intent.waitingReason, steps: intent.openSteps } }
+      : {}),
     in_doubt: inDoubt,
     ...(next === undefined ? {} : { next }),
   };

@@ -81,7 +81,9 @@ export function stepView(intent: Intent, step: Step, interrupted = step.status =
     ...(step.retry === null ? {} : { retry: retryView(step.retry) }),
     ...(step.startedAt === null ? {} : { started_at: iso(step.startedAt) }),
     ...(step.finishedAt === null ? {} : { finished_at: iso(step.finishedAt) }),
-    ...(step.startedAt === null || step.finishedAt === null ? {} : { duration_ms: step.finishedAt - step.startedAt }),
+    ...(step.startedAt === null || step.finishedAt === null
+      ? {}
+      : { duration_ms: step.finishedAt - step.startedAt }),
   };
 }
 

@@ -1,8 +1,8 @@
 // What must happen without anybody asking: timers that are due, leases that ran out, streams that only this replica
 // can keep alive, the pulse that polls for all of it.
 
-import type { Engine } from "../engine/context.ts";
 import { expireConsumer } from "../engine/consumers.ts";
+import type { Engine } from "../engine/context.ts";
 import { dueIntents, tickIntent } from "../engine/due.ts";
 import { forgetReplicas, grantGrace, pulse } from "../engine/pulse.ts";
 import { expiredConsumers, forgetIdleConsumers, renewOpenStreams } from "../store/consumers.ts";
@@ -42,14 +42,25 @@ async function sweepTimers(engine: Engine): Promise<number> {
 
 async function sweepLeases(engine: Engine): Promise<number> {
   let ended = 0;
-  for (const id of await expiredConsumers(engine.store, BATCH)) if (await expireConsumer(engine, id)) ended += 1;
+  for (const id of await expiredConsumers(engine.store, BATCH))
+    if (await expireConsumer(engine, id)) ended += 1;
   return ended;
 }
 
 export function createSweepers(options: SweeperOptions): Sweepers {
   const { engine, pollMs, onError } = options;
-  const timers: Worker = createWorker({ name: "timers", intervalMs: 30_000, onError, pass: async () => more(await sweepTimers(engine), () => timers.wake()) });
-  const leases: Worker = createWorker({ name: "leases", intervalMs: 30_000, onError, pass: async () => more(await sweepLeases(engine), () => leases.wake()) });
+  const timers: Worker = createWorker({
+    name: "timers",
+    intervalMs: 30_000,
+    onError,
+    pass: async () => more(await sweepTimers(engine), () => timers.wake()),
+  });
+  const leases: Worker = createWorker({
+    name: "leases",
+    intervalMs: 30_000,
+    onError,
+    pass: async () => more(await sweepLeases(engine), () => leases.wake()),
+  });
   const renewals = createWorker({
     name: "renewals",
     intervalMs: engine.settings.leaseTtlMs / 3,

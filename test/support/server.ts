@@ -1,7 +1,7 @@
 // A whole server for a test, in this process: real PostgreSQL, real HTTP, timings short enough to wait for.
 
-import { loadConfig } from "../../server/config.ts";
 import { buildServer, type Server } from "../../server/app.ts";
+import { loadConfig } from "../../server/config.ts";
 import { createLogger } from "../../server/observability/logger.ts";
 import { createTestDatabase } from "./postgres.ts";
 
@@ -31,7 +31,13 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const databaseUrl = options.databaseUrl ?? database?.url ?? "";
   const config = loadConfig({ ...QUICK_TIMINGS, PORT: "0", PERDURE_LOG_LEVEL: "silent", ...options.env });
   const logger = createLogger({ level: config.logLevel });
-  const server = await buildServer({ config, databaseUrl, logger, version: "0.0.0-test", processMetrics: false });
+  const server = await buildServer({
+    config,
+    databaseUrl,
+    logger,
+    version: "0.0.0-test",
+    processMetrics: false,
+  });
   await server.start();
   const url = await server.app.listen({ host: "127.0.0.1", port: 0 });
   return {
@@ -53,7 +59,13 @@ export interface Answer {
 }
 
 /** One HTTP call with a JSON body; never throws on an error status. */
-export async function call(server: { readonly url: string }, method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+export async function call(
+  server: { readonly url: string },
+  method: string,
+  path: string,
+  body?: unknown,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
   const response = await fetch(`${server.url}${path}`, {
     method,
     headers: { ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
@@ -65,7 +77,11 @@ export async function call(server: { readonly url: string }, method: string, pat
 const POLL_MS = 10;
 
 /** Looks again and again until `condition` gives something; fails after `ms` with what it was waiting for. */
-export async function until<T>(what: string, condition: () => Promise<T | undefined | false | null> | T | undefined | false | null, ms = 10_000): Promise<T> {
+export async function until<T>(
+  what: string,
+  condition: () => Promise<T | undefined | false | null> | T | undefined | false | null,
+  ms = 10_000,
+): Promise<T> {
   const end = performance.now() + ms;
   for (;;) {
     const value = await condition();

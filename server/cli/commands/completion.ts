@@ -6,13 +6,20 @@ import { EXIT, UsageError } from "../exit-codes.ts";
 interface Entry {
   readonly name: string;
   readonly about: string;
-  readonly options: readonly { readonly flag: string; readonly about: string; readonly takesValue: boolean }[];
+  readonly options: readonly {
+    readonly flag: string;
+    readonly about: string;
+    readonly takesValue: boolean;
+  }[];
 }
 
 const SCRIPTS: Readonly<Record<string, (entries: readonly Entry[]) => string>> = { bash, zsh, fish };
 
 export function completionCommand(cli: Cli): Command {
-  const command = newCommand("completion <shell>", "print the completion script of bash, zsh or fish").addHelpText(
+  const command = newCommand(
+    "completion <shell>",
+    "print the completion script of bash, zsh or fish",
+  ).addHelpText(
     "after",
     `
   bash   eval "$(perdure completion bash)"      in ~/.bashrc
@@ -21,24 +28,34 @@ export function completionCommand(cli: Cli): Command {
   );
   return runs(cli, command, ([shell]: [string]) => {
     const script = Object.hasOwn(SCRIPTS, shell) ? SCRIPTS[shell] : undefined;
-    if (script === undefined) throw new UsageError(`completion is for ${Object.keys(SCRIPTS).join(", ")}; not for ${JSON.stringify(shell)}`);
+    if (script === undefined)
+      throw new UsageError(
+        `completion is for ${Object.keys(SCRIPTS).join(", ")}; not for ${JSON.stringify(shell)}`,
+      );
     cli.io.out(script(entriesOf(command.parent ?? command)));
     return EXIT.ok;
   });
 }
 
 function entriesOf(program: Command): Entry[] {
-  return program.createHelp().visibleCommands(program).map((command) => ({
-    name: command.name(),
-    about: command.description(),
-    options: command.options.flatMap((option) =>
-      option.long ? [{ flag: option.long, about: option.description, takesValue: option.required || option.optional }] : [],
-    ),
-  }));
+  return program
+    .createHelp()
+    .visibleCommands(program)
+    .map((command) => ({
+      name: command.name(),
+      about: command.description(),
+      options: command.options.flatMap((option) =>
+        option.long
+          ? [{ flag: option.long, about: option.description, takesValue: option.required || option.optional }]
+          : [],
+      ),
+    }));
 }
 
 function bash(entries: readonly Entry[]): string {
-  const cases = entries.map(({ name, options }) => `    ${name}) words="${options.map(({ flag }) => flag).join(" ")}" ;;`);
+  const cases = entries.map(
+    ({ name, options }) => `    ${name}) words="${options.map(({ flag }) => flag).join(" ")}" ;;`,
+  );
   return `_perdure() {
   local cur="\${COMP_WORDS[COMP_CWORD]}" words
   if [ "$COMP_CWORD" -eq 1 ]; then
@@ -58,7 +75,11 @@ complete -o default -F _perdure perdure`;
 function zsh(entries: readonly Entry[]): string {
   const commands = entries.map(({ name, about }) => `    ${quote(`${name}:${about}`)}`);
   const cases = entries.map(({ name, options }) => {
-    const specs = options.map(({ flag, about, takesValue }) => quote(`*${flag}${takesValue ? "=" : ""}[${about.replace(/[[\]]/g, "")}]${takesValue ? ":value:_files" : ""}`));
+    const specs = options.map(({ flag, about, takesValue }) =>
+      quote(
+        `*${flag}${takesValue ? "=" : ""}[${about.replace(/[[\]]/g, "")}]${takesValue ? ":value:_files" : ""}`,
+      ),
+    );
     return `    ${name}) _arguments ${[...specs, quote("*:argument:_files")].join(" ")} ;;`;
   });
   return `#compdef perdure

@@ -28,7 +28,11 @@ export function execCommand(cli: Cli): Command {
   const command = newCommand("exec <command...>", "inside listen --exec: run a command as a step, once")
     .requiredOption("--step <key>", "the step's key")
     .addOption(
-      new Option("--on-interrupt <what>", "when the agent is lost while the step runs").choices(["retry", "fail", "ask"]),
+      new Option("--on-interrupt <what>", "when the agent is lost while the step runs").choices([
+        "retry",
+        "fail",
+        "ask",
+      ]),
     )
     .addHelpText("after", HELP);
   return runs(cli, command, async ([argv]: [string[]], options: Options) => {
@@ -53,7 +57,9 @@ class StepExecution {
   constructor(cli: Cli, { step, onInterrupt }: Options) {
     const { PERDURE_INTENT_ID: id, PERDURE_ATTEMPT: attempt, [CONTROL_DIR]: controlDir } = cli.io.env;
     if (!id || !/^[1-9]\d*$/.test(attempt ?? "")) {
-      throw new UsageError("exec runs inside the command of `perdure listen --exec`, which sets PERDURE_INTENT_ID and PERDURE_ATTEMPT");
+      throw new UsageError(
+        "exec runs inside the command of `perdure listen --exec`, which sets PERDURE_INTENT_ID and PERDURE_ATTEMPT",
+      );
     }
     this.#cli = cli;
     this.#key = step;
@@ -71,12 +77,16 @@ class StepExecution {
     if (known?.status === "failed" && known.error?.final) return this.#replayFailure(known.error);
     if (isDraining(this.#controlDir)) return this.handBack("the agent is stopping");
     // What the record says about an interruption, the server has acted upon; here is only what this call adds to it.
-    const doubt = known?.interrupted && known.on_interrupt !== this.#onInterrupt ? this.#onInterrupt : undefined;
+    const doubt =
+      known?.interrupted && known.on_interrupt !== this.#onInterrupt ? this.#onInterrupt : undefined;
     if (doubt === "fail") return await this.#failInterrupted();
     const { step } = await this.#write({ status: "running", on_interrupt: this.#onInterrupt });
     if (doubt === "ask") return this.handBack("an operator has to decide about the interrupted step");
     if (step.status === "done") return this.#print(step.result);
-    const end = await this.#runCommand(argv, delivery, { ...step, interrupted: known?.interrupted ?? step.interrupted });
+    const end = await this.#runCommand(argv, delivery, {
+      ...step,
+      interrupted: known?.interrupted ?? step.interrupted,
+    });
     const failure = failureOf(end);
     if (failure === undefined) return await this.#recordDone(resultOf(end.stdout));
     await this.#recordFailure(failure);
@@ -93,7 +103,12 @@ class StepExecution {
 
   #runCommand(argv: readonly string[], delivery: Json, step: Json): Promise<CommandEnd> {
     const { io, api } = this.#cli;
-    const view = { key: this.#key, idempotencyKey: step.idempotency_key, tries: step.tries, interrupted: step.interrupted === true };
+    const view = {
+      key: this.#key,
+      idempotencyKey: step.idempotency_key,
+      tries: step.tries,
+      interrupted: step.interrupted === true,
+    };
     return runCommand({
       argv,
       // In the group of the command around us: it is stopped together with it.

@@ -15,16 +15,21 @@ const COLUMNS: readonly Column<Json>[] = [
 ];
 
 export function explainCommand(cli: Cli): Command {
-  return runs(cli, newCommand("explain <id>", "tell why an intent is where it is"), async ([given]: [string]) => {
-    const answer = await cli.api.get(intentPath(await resolveId(cli.api, given), "explain"));
-    if (cli.json) {
-      cli.printJson(answer);
+  return runs(
+    cli,
+    newCommand("explain <id>", "tell why an intent is where it is"),
+    async ([given]: [string]) => {
+      const answer = await cli.api.get(intentPath(await resolveId(cli.api, given), "explain"));
+      if (cli.json) {
+        cli.printJson(answer);
+        return EXIT.ok;
+      }
+      cli.io.out(answer.summary);
+      if (answer.attempts?.length > 0)
+        cli.io.out(`\n${formatTable(COLUMNS, answer.attempts, cli.io.colour.out)}`);
+      const { what, at } = answer.next ?? {};
+      if (what !== undefined) cli.io.out(`\nnext: ${what}${at ? ` at ${at}` : ""}`);
       return EXIT.ok;
-    }
-    cli.io.out(answer.summary);
-    if (answer.attempts?.length > 0) cli.io.out(`\n${formatTable(COLUMNS, answer.attempts, cli.io.colour.out)}`);
-    const { what, at } = answer.next ?? {};
-    if (what !== undefined) cli.io.out(`\nnext: ${what}${at ? ` at ${at}` : ""}`);
-    return EXIT.ok;
-  });
+    },
+  );
 }

@@ -40,7 +40,12 @@ async function printEvents(cli: Cli, id: string): Promise<number> {
 
 function printResult(cli: Cli, intent: Json): number {
   const exit = exitForStatus(intent.status);
-  if (exit === undefined) throw new CliError(`${intent.intent_id} is ${intent.status}: there is no result yet`, EXIT.waitTimeout, "not_ended");
+  if (exit === undefined)
+    throw new CliError(
+      `${intent.intent_id} is ${intent.status}: there is no result yet`,
+      EXIT.waitTimeout,
+      "not_ended",
+    );
   if (exit !== EXIT.ok) printOutcome(cli, intent, false);
   else if (cli.json) cli.printJson(intent.result ?? null);
   else cli.io.out(formatResult(intent.result));
@@ -57,18 +62,31 @@ function formatIntent(cli: Cli, intent: Json): string {
   const fields: [string, unknown][] = [
     ["id", intent.intent_id],
     ["type", intent.intent_type],
-    ["status", [status, intent.paused ? "(paused)" : "", waitingFor ? `for ${waitingFor}` : ""].filter(Boolean).join(" ")],
+    [
+      "status",
+      [status, intent.paused ? "(paused)" : "", waitingFor ? `for ${waitingFor}` : ""]
+        .filter(Boolean)
+        .join(" "),
+    ],
     ["agent", intent.to_agent],
     ["from", intent.from_agent],
     ["session", intent.session],
     ["parent", intent.parent_intent_id],
     ["steps", current ? `${steps}, at ${current}` : steps || undefined],
     ["attempt", intent.attempt],
-    ["lost", intent.lost_deliveries ? `${intent.lost_deliveries} of ${intent.max_delivery_attempts} deliveries` : undefined],
+    [
+      "lost",
+      intent.lost_deliveries
+        ? `${intent.lost_deliveries} of ${intent.max_delivery_attempts} deliveries`
+        : undefined,
+    ],
     ["created", intent.created_at],
     ["updated", intent.updated_at],
     ["deadline", intent.deadline_at],
-    ["metadata", Object.keys(intent.metadata ?? {}).length === 0 ? undefined : JSON.stringify(intent.metadata)],
+    [
+      "metadata",
+      Object.keys(intent.metadata ?? {}).length === 0 ? undefined : JSON.stringify(intent.metadata),
+    ],
     ["payload", JSON.stringify(intent.payload, null, 2)],
     ["result", intent.status === "COMPLETED" ? JSON.stringify(intent.result ?? null, null, 2) : undefined],
     ["error", intent.error ? describeError(intent.error) : undefined],

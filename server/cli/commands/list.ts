@@ -14,12 +14,19 @@ interface ListOptions extends FilterOptions {
 
 export const INTENT_COLUMNS: readonly Column<Json>[] = [
   { title: "ID", text: (intent) => intent.intent_id },
-  { title: "STATUS", text: (intent) => (intent.paused ? `${intent.status} paused` : intent.status), colour: (intent) => statusColour(intent.status) },
+  {
+    title: "STATUS",
+    text: (intent) => (intent.paused ? `${intent.status} paused` : intent.status),
+    colour: (intent) => statusColour(intent.status),
+  },
   { title: "TYPE", text: (intent) => intent.intent_type },
   { title: "AGENT", text: (intent) => intent.to_agent },
   { title: "STEPS", text: (intent) => describeSteps(intent.progress) },
   { title: "ATTEMPT", text: (intent) => String(intent.attempt ?? 0) },
-  { title: "AGE", text: (intent) => describeDuration(Math.max(0, Date.now() - Date.parse(intent.created_at))) },
+  {
+    title: "AGE",
+    text: (intent) => describeDuration(Math.max(0, Date.now() - Date.parse(intent.created_at))),
+  },
   { title: "ERROR", text: (intent) => intent.error?.code ?? "" },
 ];
 
@@ -28,7 +35,8 @@ export function listCommand(cli: Cli): Command {
     .option("--limit <n>", "at most so many", "50")
     .option("--all", "every one");
   return runs(cli, command, async (_args: [], options: ListOptions) => {
-    if (!/^[1-9]\d{0,6}$/.test(options.limit)) throw new UsageError(`--limit: ${JSON.stringify(options.limit)} is not a whole number of 1 or more`);
+    if (!/^[1-9]\d{0,6}$/.test(options.limit))
+      throw new UsageError(`--limit: ${JSON.stringify(options.limit)} is not a whole number of 1 or more`);
     const max = options.all ? Number.POSITIVE_INFINITY : Number(options.limit);
     const intents: Json[] = [];
     const { more } = await readIntents(cli.api, filterQuery(options), max, (page) => {

@@ -23,9 +23,15 @@ What it prints on stdout is the result: JSON, or else text. Any exit code but 0 
 When the intent is canceled or lost the command and all it started get SIGTERM, and SIGKILL 5 s later.`;
 
 export function listenCommand(cli: Cli): Command {
-  const command = newCommand("listen <address>", "be an agent: run a command for each intent, or for each step")
+  const command = newCommand(
+    "listen <address>",
+    "be an agent: run a command for each intent, or for each step",
+  )
     .addOption(new Option("--exec <cmd>", "shell command to run once per delivery").conflicts("step"))
-    .option("--step <name=cmd...>", "shell command for one step (repeatable); their order is the plan when the sender gave none")
+    .option(
+      "--step <name=cmd...>",
+      "shell command for one step (repeatable); their order is the plan when the sender gave none",
+    )
     .option("--capacity <n>", "intents at work at once; default 1")
     .option("--consumer <name>", "this process's name among the address's consumers; default host-pid-random")
     .option("--lease <duration>", "how long the server waits for a silent agent; default 30s")
@@ -42,11 +48,13 @@ export function listenCommand(cli: Cli): Command {
 
 function parseWork({ exec, step }: Options): CommandWork {
   if (exec !== undefined) return { exec };
-  if (step === undefined) throw new UsageError("listen needs something to run: --exec CMD, or --step NAME=CMD for each step");
+  if (step === undefined)
+    throw new UsageError("listen needs something to run: --exec CMD, or --step NAME=CMD for each step");
   const steps = new Map<string, string>();
   for (const entry of step) {
     const at = entry.indexOf("=");
-    if (at < 1 || at === entry.length - 1) throw new UsageError(`--step: ${JSON.stringify(entry)} is not NAME=CMD`);
+    if (at < 1 || at === entry.length - 1)
+      throw new UsageError(`--step: ${JSON.stringify(entry)} is not NAME=CMD`);
     const name = entry.slice(0, at);
     if (steps.has(name)) throw new UsageError(`--step: ${JSON.stringify(name)} is given twice`);
     steps.set(name, entry.slice(at + 1));

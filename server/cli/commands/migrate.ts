@@ -9,12 +9,19 @@ export function migrateCommand(cli: Cli): Command {
     const { loadConfig } = await import("../../config.ts");
     const { databaseUrl } = loadConfig(cli.io.env);
     if (databaseUrl === undefined) {
-      throw new UsageError("DATABASE_URL is not set. The server's own PostgreSQL needs no migrate: perdure serve does it at every start");
+      throw new UsageError(
+        "DATABASE_URL is not set. The server's own PostgreSQL needs no migrate: perdure serve does it at every start",
+      );
     }
     const { migrate } = await import("../../store/migrate.ts");
     const applied = await migrate(databaseUrl);
     if (cli.json) cli.printJson({ ok: true, applied });
-    else cli.io.out(applied.length === 0 ? "the schema is up to date" : applied.map((name) => `applied ${name}`).join("\n"));
+    else
+      cli.io.out(
+        applied.length === 0
+          ? "the schema is up to date"
+          : applied.map((name) => `applied ${name}`).join("\n"),
+      );
     return EXIT.ok;
   });
 }

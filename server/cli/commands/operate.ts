@@ -4,7 +4,14 @@ import { intentPath, type Json } from "../api.ts";
 import { type Cli, newCommand, runs } from "../context.ts";
 import { EXIT, UsageError } from "../exit-codes.ts";
 import { describeFailure } from "../failure.ts";
-import { type FilterOptions, filterQuery, hasFilter, readIntents, UNFINISHED, withFilters } from "../filters.ts";
+import {
+  type FilterOptions,
+  filterQuery,
+  hasFilter,
+  readIntents,
+  UNFINISHED,
+  withFilters,
+} from "../filters.ts";
 import { resolveIds } from "../intent-ids.ts";
 
 interface VerbOptions extends FilterOptions {
@@ -22,15 +29,36 @@ interface Verb {
 }
 
 const VERBS: readonly Verb[] = [
-  { name: "cancel", about: "end intents as CANCELED, whoever works on them", past: "canceled", statuses: UNFINISHED, takesReason: true },
-  { name: "pause", about: "let no further step begin", past: "paused", statuses: UNFINISHED, takesReason: true },
+  {
+    name: "cancel",
+    about: "end intents as CANCELED, whoever works on them",
+    past: "canceled",
+    statuses: UNFINISHED,
+    takesReason: true,
+  },
+  {
+    name: "pause",
+    about: "let no further step begin",
+    past: "paused",
+    statuses: UNFINISHED,
+    takesReason: true,
+  },
   { name: "unpause", about: "undo pause", past: "unpaused", statuses: UNFINISHED, takesReason: false },
-  { name: "retry", about: "put ended intents back to work; done steps are kept", past: "retried", statuses: "FAILED,TIMED_OUT", takesReason: false },
+  {
+    name: "retry",
+    about: "put ended intents back to work; done steps are kept",
+    past: "retried",
+    statuses: "FAILED,TIMED_OUT",
+    takesReason: false,
+  },
 ];
 
 export function operatorCommands(cli: Cli): Command[] {
   return VERBS.map((verb) => {
-    const command = withFilters(newCommand(`${verb.name} [ids...]`, verb.about)).option("--yes", "with filters instead of ids: really do it");
+    const command = withFilters(newCommand(`${verb.name} [ids...]`, verb.about)).option(
+      "--yes",
+      "with filters instead of ids: really do it",
+    );
     if (verb.takesReason) command.option("--reason <text>", "kept in the log");
     return runs(cli, command, async ([given]: [string[]], options: VerbOptions) => {
       const ids = await chooseIds(cli, verb, given, options);
@@ -39,7 +67,12 @@ export function operatorCommands(cli: Cli): Command[] {
   });
 }
 
-async function chooseIds(cli: Cli, verb: Verb, given: readonly string[], options: VerbOptions): Promise<string[]> {
+async function chooseIds(
+  cli: Cli,
+  verb: Verb,
+  given: readonly string[],
+  options: VerbOptions,
+): Promise<string[]> {
   const filtered = hasFilter(options);
   if (given.length > 0 && filtered) throw new UsageError("give either ids or filters, not both");
   if (given.length > 0) return await resolveIds(cli.api, given);
@@ -50,7 +83,9 @@ async function chooseIds(cli: Cli, verb: Verb, given: readonly string[], options
     ids.push(...page.map((intent: Json) => intent.intent_id));
   });
   if (!options.yes && ids.length > 0) {
-    throw new UsageError(`${ids.length} intents match and would be ${verb.past}; add --yes to do it, or see them with: perdure list`);
+    throw new UsageError(
+      `${ids.length} intents match and would be ${verb.past}; add --yes to do it, or see them with: perdure list`,
+    );
   }
   return ids;
 }

@@ -22,7 +22,10 @@ interface SendOptions {
 const NO_LIMIT = "no-limit";
 
 export function sendCommand(cli: Cli): Command {
-  const command = newCommand("send <address> <type> [json]", "send an intent; JSON is its payload, @file reads a file, - stdin")
+  const command = newCommand(
+    "send <address> <type> [json]",
+    "send an intent; JSON is its payload, @file reads a file, - stdin",
+  )
     .option("--steps <a,b>", "the plan: step keys, separated by commas")
     .option("--key <key>", "idempotency key: the same call again answers the first intent")
     .option("--session <name>", "label to find and group intents by")
@@ -31,23 +34,32 @@ export function sendCommand(cli: Cli): Command {
     .option("--priority <n>", "higher goes first; default 0")
     .option("--meta <k=v>", "metadata (repeatable)", collect)
     .option("--wait [=duration]", "wait for the end, print the result, exit by the outcome");
-  return runs(cli, command, async ([address, type, json]: [string, string, string?], options: SendOptions) => {
-    const waitMs = waitLimit(options.wait);
-    const fields = JSON.stringify({ intent_type: type, to_agent: address, ...optionFields(options) });
-    // The payload goes out as it was written: numbers of any size stay what they are.
-    const body = `${fields.slice(0, -1)},"payload":${await readPayload(json, cli.io)}}`;
-    const answer = await cli.api.post("/v1/intents", { body, ...(options.key === undefined ? {} : { idempotencyKey: options.key }) });
-    const id: string = answer.intent_id;
-    for (const warning of answer.warnings ?? []) cli.note(`warning: ${typeof warning === "string" ? warning : JSON.stringify(warning)}`);
-    if (answer.listeners === 0) cli.note(`no agent listens at ${address} now; the intent is kept until one does`);
-    if (options.wait === undefined) {
-      if (cli.json) cli.printJson(answer);
-      else cli.io.out(id);
-      return EXIT.ok;
-    }
-    cli.note(id);
-    return await waitAndReport(cli, [id], waitMs);
-  });
+  return runs(
+    cli,
+    command,
+    async ([address, type, json]: [string, string, string?], options: SendOptions) => {
+      const waitMs = waitLimit(options.wait);
+      const fields = JSON.stringify({ intent_type: type, to_agent: address, ...optionFields(options) });
+      // The payload goes out as it was written: numbers of any size stay what they are.
+      const body = `${fields.slice(0, -1)},"payload":${await readPayload(json, cli.io)}}`;
+      const answer = await cli.api.post("/v1/intents", {
+        body,
+        ...(options.key === undefined ? {} : { idempotencyKey: options.key }),
+      });
+      const id: string = answer.intent_id;
+      for (const warning of answer.warnings ?? [])
+        cli.note(`warning: ${typeof warning === "string" ? warning : JSON.stringify(warning)}`);
+      if (answer.listeners === 0)
+        cli.note(`no agent listens at ${address} now; the intent is kept until one does`);
+      if (options.wait === undefined) {
+        if (cli.json) cli.printJson(answer);
+        else cli.io.out(id);
+        return EXIT.ok;
+      }
+      cli.note(id);
+      return await waitAndReport(cli, [id], waitMs);
+    },
+  );
 }
 
 function optionFields(options: SendOptions): Record<string, unknown> {
@@ -62,7 +74,8 @@ function optionFields(options: SendOptions): Record<string, unknown> {
 }
 
 function parseInteger(text: string): number {
-  if (!/^-?\d{1,9}$/.test(text)) throw new UsageError(`--priority: ${JSON.stringify(text)} is not a whole number`);
+  if (!/^-?\d{1,9}$/.test(text))
+    throw new UsageError(`--priority: ${JSON.stringify(text)} is not a whole number`);
   return Number(text);
 }
 

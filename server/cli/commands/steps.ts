@@ -12,7 +12,10 @@ const COLUMNS: readonly Column<Json>[] = [
   { title: "STEP", text: (step) => step.key },
   { title: "STATUS", text: (step) => step.status, colour: (step) => statusColour(step.status) },
   { title: "TRIES", text: (step) => String(step.tries ?? 0) },
-  { title: "TOOK", text: (step) => (typeof step.duration_ms === "number" ? describeDuration(step.duration_ms) : "") },
+  {
+    title: "TOOK",
+    text: (step) => (typeof step.duration_ms === "number" ? describeDuration(step.duration_ms) : ""),
+  },
   { title: "RESULT", text: describeStepResult },
 ];
 

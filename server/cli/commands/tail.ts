@@ -8,9 +8,15 @@ import { resolveId } from "../intent-ids.ts";
 import { connect, untilDetached } from "../waiting.ts";
 
 export function tailCommand(cli: Cli): Command {
-  const command = newCommand("tail [id]", "follow an intent's events until it ends").option("--since <seq>", "only events after this one");
+  const command = newCommand("tail [id]", "follow an intent's events until it ends").option(
+    "--since <seq>",
+    "only events after this one",
+  );
   return runs(cli, command, async ([given]: [string?], options: { since?: string }) => {
-    if (given === undefined) throw new UsageError("tail needs an intent id: this version cannot follow all intents at once; find one with: perdure list");
+    if (given === undefined)
+      throw new UsageError(
+        "tail needs an intent id: this version cannot follow all intents at once; find one with: perdure list",
+      );
     const since = parseSince(options.since);
     const id = await resolveId(cli.api, given);
     // Tells an unknown id or an absent server at once; from there on the SDK reconnects for as long as it takes.
@@ -29,6 +35,7 @@ export function tailCommand(cli: Cli): Command {
 
 function parseSince(text: string | undefined): number {
   if (text === undefined) return 0;
-  if (!/^\d{1,15}$/.test(text)) throw new UsageError(`--since: ${JSON.stringify(text)} is not an event's number`);
+  if (!/^\d{1,15}$/.test(text))
+    throw new UsageError(`--since: ${JSON.stringify(text)} is not an event's number`);
   return Number(text);
 }

@@ -6,10 +6,10 @@ import { resolveIds } from "../intent-ids.ts";
 import { waitAndReport } from "../waiting.ts";
 
 export function waitCommand(cli: Cli): Command {
-  const command = newCommand("wait <ids...>", "wait for intents to end; prints the result, exits by the outcome").option(
-    "--timeout <duration>",
-    "give up after this long with exit code 124",
-  );
+  const command = newCommand(
+    "wait <ids...>",
+    "wait for intents to end; prints the result, exits by the outcome",
+  ).option("--timeout <duration>", "give up after this long with exit code 124");
   return runs(cli, command, async ([ids]: [string[]], options: { timeout?: string }) => {
     const timeoutMs = options.timeout === undefined ? undefined : parseDuration(options.timeout, "--timeout");
     return await waitAndReport(cli, await resolveIds(cli.api, ids), timeoutMs);

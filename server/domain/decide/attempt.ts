@@ -1,44 +1,17 @@
-// How an attempt begins, is checked and ends. `attempt` is the fence: +1 at every delivery, never less; it is
-// open from delivery until the attempt ends, and every agent write must carry the open one (I4, I6).
+// How an attempt begins and ends. `attempt` grows by one at every delivery and never shrinks; it is open from
+// delivery until it ends, and an intent has at most one open attempt (I6). What checks it: fence.ts.
 
-import { apply, type Draft, editStep, emit } from "../draft.ts";
+import { apply, type Draft, emit } from "../draft.ts";
 import type { Failure, Step } from "../intent.ts";
-import { isTerminal } from "../lifecycle.ts";
 import { Refusal } from "../refusal.ts";
 import { releaseDelayMs } from "../retry.ts";
 import { isClaimable, isOverdue } from "../schedule.ts";
+import { closeAttempt, policyOf } from "./close.ts";
 import { finish } from "./finish.ts";
 
 export interface LossLimits {
   /** Absolute cap on lost deliveries since the last operator reset, whatever progress was made between. */
   readonly maxTotalLosses: number;
-}
-
-/** Refuses a write whose attempt is not the current, open one. */
-export function requireOpenAttempt(draft: Draft, attempt: number): void {
-  const { intent } = draft;
-  if (attempt === intent.attempt && intent.consumerId !== null) return;
-  throw staleAttempt(draft, attempt);
-}
-
-export function staleAttempt(draft: Draft, attempt: number): Refusal {
-  const { intent } = draft;
-  const details = { attempt, current_attempt: intent.attempt, open: intent.consumerId !== null, status: intent.status };
-  const why = isTerminal(intent.status)
-    ? `the intent is ${intent.status}`
-    : attempt === intent.attempt
-      ? "that attempt has ended"
-      : `the current attempt is ${intent.attempt}`;
-  return new Refusal("stale_attempt", `attempt ${attempt} may no longer write: ${why}. Stop working on this intent`, details);
-}
-
-/** Leaves a trace of a refused late write: once per stale attempt, so that a looping zombie cannot fill the log. */
-export function auditStaleWrite(draft: Draft, attempt: number, operation: string): boolean {
-  const { intent } = draft;
-  if (attempt > intent.attempt || attempt <= intent.refusedAttempt) return false;
-  intent.refusedAttempt = attempt;
-  emit(draft, "intent.stale_write_refused", { attempt, operation });
-  return true;
 }
 
 export interface Consumer {
@@ -67,42 +40,6 @@ export function deliver(draft: Draft, consumer: Consumer): void {
     apply(draft, "start");
     if (before !== intent.status) emit(draft, "intent.in_progress");
   }
-}
-
-/** Marks running steps as interrupted (stored, until done or superseded) and closes the attempt. Returns the interrupted ones. */
-function closeAttempt(draft: Draft, notRun: readonly string[] = []): Step[] {
-  const { intent } = draft;
-  const interrupted: Step[] = [];
-  for (const key of intent.openSteps) {
-    const step = editStep(draft, key);
-    if (step.status !== "running") continue;
-    if (notRun.includes(key)) {
-      // Un-begun. What an earlier try left in doubt stays in doubt.
-      step.tries -= 1;
-      step.status = step.tries > 0 ? "interrupted" : "planned";
-      step.startedAt = null;
-      continue;
-    }
-    step.status = "interrupted";
-    interrupted.push(step);
-  }
-  intent.openSteps = [];
-  intent.stepDeadline = null;
-  intent.consumerId = null;
-  intent.started = false;
-  for (const step of interrupted) {
-    emit(draft, "intent.step_interrupted", { key: step.key, tries: step.tries, on_interrupt: policyOf(draft, step) });
-  }
-  return interrupted;
-}
-
-const policyOf = (draft: Draft, step: Step) => step.onInterrupt ?? draft.intent.onInterrupt ?? "retry";
-
-/** Closes an attempt whose intent reached its end; running steps stay in the log as interrupted. */
-export function closeForEnd(draft: Draft): void {
-  if (draft.intent.consumerId !== null) closeAttempt(draft);
-  draft.intent.openSteps = [];
-  draft.intent.stepDeadline = null;
 }
 
 /** What interrupted steps ask for: true when the intent goes on by itself. */
@@ -162,7 +99,12 @@ export function lose(draft: Draft, reason: string, limits: LossLimits, consumerN
 
 function exhaust(draft: Draft, cap: string): void {
   const { intent } = draft;
-  const details = { lost_deliveries: intent.strikes, max_delivery_attempts: intent.maxDeliveryAttempts, total_losses: intent.totalLosses, cap };
+  const details = {
+    lost_deliveries: intent.strikes,
+    max_delivery_attempts: intent.maxDeliveryAttempts,
+    total_losses: intent.totalLosses,
+    cap,
+  };
   emit(draft, "intent.delivery_failed", details);
   finish(draft, {
     status: "FAILED",
@@ -186,7 +128,11 @@ export function release(draft: Draft, notRun: readonly string[], reason: string)
   intent.releases += 1;
   const delay = releaseDelayMs(intent.releases);
   if (delay > 0) intent.availableAt = draft.now + delay;
-  emit(draft, "intent.released", { reason, attempt: intent.attempt, ...(delay > 0 ? { available_in_ms: delay } : {}) });
+  emit(draft, "intent.released", {
+    reason,
+    attempt: intent.attempt,
+    ...(delay > 0 ? { available_in_ms: delay } : {}),
+  });
   settleInterrupted(draft, closeAttempt(draft, notRun));
 }
 
@@ -215,7 +161,8 @@ export function recordProgress(draft: Draft): void {
 /** S5: while paused, an attempt of which no step is running is handed back by the server itself; a step-less handler just finishes. */
 export function handBackIfPaused(draft: Draft): boolean {
   const { intent } = draft;
-  if (!intent.paused || intent.consumerId === null || intent.stepsCount === 0 || intent.openSteps.length > 0) return false;
+  if (!intent.paused || intent.consumerId === null || intent.stepsCount === 0 || intent.openSteps.length > 0)
+    return false;
   apply(draft, "end_attempt");
   emit(draft, "intent.released", { reason: "paused", attempt: intent.attempt });
   closeAttempt(draft);

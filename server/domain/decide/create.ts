@@ -1,6 +1,6 @@
 // The birth of an intent: created and submitted in one commit.
 
-import { apply, type Draft, addStep, emit } from "../draft.ts";
+import { addStep, apply, type Draft, emit } from "../draft.ts";
 import type { Actor, Intent, OnInterrupt, RetryPolicy } from "../intent.ts";
 import { plannedStep, type StepPlan } from "../plan.ts";
 
@@ -61,7 +61,15 @@ export function create(input: NewIntent, actor: Actor, now: number): Draft {
     createdAt: now,
     updatedAt: now,
   };
-  const draft: Draft = { now, actor, intent, steps: new Map(), changedSteps: new Set(), events: [], outcome: undefined };
+  const draft: Draft = {
+    now,
+    actor,
+    intent,
+    steps: new Map(),
+    changedSteps: new Set(),
+    events: [],
+    outcome: undefined,
+  };
   input.steps.forEach((step, position) => {
     addStep(draft, plannedStep(step, position, 0));
   });

@@ -37,7 +37,9 @@ export function retry(draft: Draft, input: RetryInput): void {
 export function pause(draft: Draft, reason: string | null): "paused" | "unchanged" {
   const { intent } = draft;
   if (isTerminal(intent.status)) {
-    throw new Refusal("intent_terminal", `the intent already ended as ${intent.status}`, { status: intent.status });
+    throw new Refusal("intent_terminal", `the intent already ended as ${intent.status}`, {
+      status: intent.status,
+    });
   }
   if (intent.paused) return "unchanged";
   intent.paused = true;

@@ -3,11 +3,19 @@
 import { addStep, apply, type Draft, editStep, emit } from "../draft.ts";
 import type { Failure, OnInterrupt, RetryPolicy, Step } from "../intent.ts";
 import { isTerminal } from "../lifecycle.ts";
-import { advanceCursor, earliestStepDeadline, nextDeclared, plannedStep, type StepPlan, stepIdempotencyKey } from "../plan.ts";
+import {
+  advanceCursor,
+  earliestStepDeadline,
+  nextDeclared,
+  plannedStep,
+  type StepPlan,
+  stepIdempotencyKey,
+} from "../plan.ts";
 import { RawJson } from "../raw-json.ts";
 import { Refusal } from "../refusal.ts";
 import { NO_RETRY } from "../retry.ts";
-import { handBackIfPaused, recordProgress, requireOpenAttempt } from "./attempt.ts";
+import { handBackIfPaused, recordProgress } from "./attempt.ts";
+import { requireOpenAttempt } from "./fence.ts";
 import { finish } from "./finish.ts";
 
 export interface StartInput {
@@ -45,7 +53,9 @@ export function start(draft: Draft, input: StartInput): void {
 
 function requireUnpaused(draft: Draft): void {
   if (draft.intent.paused) {
-    throw new Refusal("intent_paused", "the intent is paused: record what you have and hand it back", { paused: true });
+    throw new Refusal("intent_paused", "the intent is paused: record what you have and hand it back", {
+      paused: true,
+    });
   }
 }
 
@@ -54,15 +64,22 @@ function declarePlan(draft: Draft, plan: readonly StepPlan[], input: StartInput)
   const { intent } = draft;
   if (plan.length === 0) return;
   if (intent.planBy !== null) {
-    const declared = [...draft.steps.values()].filter((step) => step.position !== null && step.status !== "superseded");
+    const declared = [...draft.steps.values()].filter(
+      (step) => step.position !== null && step.status !== "superseded",
+    );
     declared.sort((a, b) => (a.position ?? 0) - (b.position ?? 0));
-    const same = declared.length === plan.length && declared.every((step, index) => step.key === plan[index]?.key);
+    const same =
+      declared.length === plan.length && declared.every((step, index) => step.key === plan[index]?.key);
     if (same) return;
     if (!input.force) {
-      throw new Refusal("plan_changed", "the declared steps differ from those the intent began with; send force:true to replace what is not done", {
-        declared: declared.map((step) => step.key),
-        sent: plan.map((step) => step.key),
-      });
+      throw new Refusal(
+        "plan_changed",
+        "the declared steps differ from those the intent began with; send force:true to replace what is not done",
+        {
+          declared: declared.map((step) => step.key),
+          sent: plan.map((step) => step.key),
+        },
+      );
     }
   }
   requireRoom(draft, plan.length, input.stepsMax);
@@ -118,7 +135,14 @@ export function begin(draft: Draft, key: string, options: BeginInput): Step {
   requireUnpaused(draft);
   if (existing === undefined) {
     requireRoom(draft, 1, options.stepsMax ?? Number.POSITIVE_INFINITY);
-    addStep(draft, plannedStep({ key, title: null, onInterrupt: null, timeoutMs: null, retry: null }, null, intent.generation));
+    addStep(
+      draft,
+      plannedStep(
+        { key, title: null, onInterrupt: null, timeoutMs: null, retry: null },
+        null,
+        intent.generation,
+      ),
+    );
   }
   const step = editStep(draft, key);
   if (step.status === "running" && step.attempt === intent.attempt) return step;
@@ -165,7 +189,14 @@ function stepToRecord(draft: Draft, key: string, stepsMax: number): Step {
   const { intent } = draft;
   if (!draft.steps.has(key)) {
     requireRoom(draft, 1, stepsMax);
-    addStep(draft, plannedStep({ key, title: null, onInterrupt: null, timeoutMs: null, retry: null }, null, intent.generation));
+    addStep(
+      draft,
+      plannedStep(
+        { key, title: null, onInterrupt: null, timeoutMs: null, retry: null },
+        null,
+        intent.generation,
+      ),
+    );
   }
   const step = editStep(draft, key);
   if (step.status === "planned" || step.status === "interrupted" || step.status === "failed") step.tries += 1;
@@ -224,7 +255,8 @@ export interface FailedInput extends RecordInput {
 export function recordFailed(draft: Draft, key: string, input: FailedInput): Step {
   requireOpenAttempt(draft, input.attempt);
   const known = draft.steps.get(key);
-  if (known?.status === "done") throw new Refusal("step_done", `step ${JSON.stringify(key)} is already done`, { key });
+  if (known?.status === "done")
+    throw new Refusal("step_done", `step ${JSON.stringify(key)} is already done`, { key });
   const step = stepToRecord(draft, key, input.stepsMax);
   const policy = step.retry ?? NO_RETRY;
   const final = !input.retryable || step.tries > policy.maxRetries;
@@ -237,26 +269,44 @@ export function recordFailed(draft: Draft, key: string, input: FailedInput): Ste
     finish(draft, {
       status: "FAILED",
       result: null,
-      error: { code: input.error.code, message: input.error.message, retryable: false, details: { step: key, ...(input.error.details === undefined ? {} : { details: input.error.details }) } },
+      error: {
+        code: input.error.code,
+        message: input.error.message,
+        retryable: false,
+        details: {
+          step: key,
+          ...(input.error.details === undefined ? {} : { details: input.error.details }),
+        },
+      },
       digest: input.digest,
     });
   } else handBackIfPaused(draft);
   return step;
 }
 
-export type StepAnswer = { readonly kind: "done"; readonly result: RawJson } | { readonly kind: "retry" } | { readonly kind: "fail"; readonly error: Failure };
+export type StepAnswer =
+  | { readonly kind: "done"; readonly result: RawJson }
+  | { readonly kind: "retry" }
+  | { readonly kind: "fail"; readonly error: Failure };
 
 /** An operator's answer to a step in doubt (`on_interrupt: ask`). The last answer lets the intent go on. */
 export function decideStep(draft: Draft, key: string, answer: StepAnswer): Step {
   const { intent } = draft;
   if (isTerminal(intent.status)) {
-    throw new Refusal("intent_terminal", `the intent already ended as ${intent.status}`, { status: intent.status });
+    throw new Refusal("intent_terminal", `the intent already ended as ${intent.status}`, {
+      status: intent.status,
+    });
   }
   const known = draft.steps.get(key);
-  if (known === undefined) throw new Refusal("step_not_found", `there is no step ${JSON.stringify(key)}`, { key });
-  if (known.status === "done" && answer.kind === "done" && known.result?.text === answer.result.text) return known;
+  if (known === undefined)
+    throw new Refusal("step_not_found", `there is no step ${JSON.stringify(key)}`, { key });
+  if (known.status === "done" && answer.kind === "done" && known.result?.text === answer.result.text)
+    return known;
   if (known.status !== "interrupted" || intent.consumerId !== null) {
-    throw new Refusal("step_not_in_doubt", `step ${JSON.stringify(key)} is ${known.status}, not in doubt`, { key, status: known.status });
+    throw new Refusal("step_not_in_doubt", `step ${JSON.stringify(key)} is ${known.status}, not in doubt`, {
+      key,
+      status: known.status,
+    });
   }
   const step = editStep(draft, key);
   emit(draft, "intent.step_decided", { key, decision: answer.kind });

@@ -29,11 +29,20 @@ type StreamQuery = z.output<RequestSchemas["agentStream"]>;
 async function streamAgent(deps: RouteDeps, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const query = request.query as StreamQuery;
   if (query.wait_seconds !== undefined) {
-    throw new PerdureError("not_supported", "windowed streams (wait_seconds) are not supported yet; leave wait_seconds out for a live stream");
+    throw new PerdureError(
+      "not_supported",
+      "windowed streams (wait_seconds) are not supported yet; leave wait_seconds out for a live stream",
+    );
   }
-  if (deps.draining.aborted) throw new PerdureError("shutting_down", "the server is shutting down; connect again in a moment", { retryAfterSeconds: 1 });
+  if (deps.draining.aborted)
+    throw new PerdureError("shutting_down", "the server is shutting down; connect again in a moment", {
+      retryAfterSeconds: 1,
+    });
   const address = addressOf(request);
-  const leaseTtlMs = query.lease_ttl_seconds === undefined ? deps.engine.settings.leaseTtlMs : Math.round(query.lease_ttl_seconds * 1000);
+  const leaseTtlMs =
+    query.lease_ttl_seconds === undefined
+      ? deps.engine.settings.leaseTtlMs
+      : Math.round(query.lease_ttl_seconds * 1000);
   await openAgentSession(
     {
       engine: deps.engine,
@@ -83,7 +92,10 @@ async function claimForAgent(deps: RouteDeps, request: FastifyRequest) {
   const again = connection.held.filter((lease) => !known.has(`${lease.intent_id} ${lease.attempt}`));
   const answer = { ok: true, consumer_id: connection.consumerId, lease_ttl_ms: leaseTtlMs };
   if (again.length > 0) {
-    const frames = await buildFrames(deps.engine, again.map((lease) => ({ intentId: lease.intent_id, attempt: lease.attempt })));
+    const frames = await buildFrames(
+      deps.engine,
+      again.map((lease) => ({ intentId: lease.intent_id, attempt: lease.attempt })),
+    );
     if (frames.length > 0) return { ...answer, deliveries: frames.map((frame) => frame.data) };
   }
   const until = performance.now() + Math.min(body.wait_seconds, leaseTtlMs / 2000) * 1000;
@@ -93,19 +105,38 @@ async function claimForAgent(deps: RouteDeps, request: FastifyRequest) {
       woken = true;
     });
     try {
-      const { delivered } = await claimIntents(deps.engine, [{ consumerId: connection.consumerId, streamNo: connection.streamNo, want: body.max }]);
-      if (delivered.length > 0) return { ...answer, deliveries: (await buildFrames(deps.engine, delivered)).map((frame) => frame.data) };
+      const { delivered } = await claimIntents(deps.engine, [
+        { consumerId: connection.consumerId, streamNo: connection.streamNo, want: body.max },
+      ]);
+      if (delivered.length > 0)
+        return {
+          ...answer,
+          deliveries: (await buildFrames(deps.engine, delivered)).map((frame) => frame.data),
+        };
     } finally {
       unsubscribe();
     }
     const left = until - performance.now();
     if (left <= 0 || stopWaiting.aborted) return { ...answer, deliveries: [] };
-    if (!woken) await nextWake((listener) => deps.wakeups.addresses.on(address.canonical, listener), Math.min(left, deps.pollMs), stopWaiting);
+    if (!woken)
+      await nextWake(
+        (listener) => deps.wakeups.addresses.on(address.canonical, listener),
+        Math.min(left, deps.pollMs),
+        stopWaiting,
+      );
   }
 }
 
-async function answerHeartbeat(deps: RouteDeps, consumerId: string, body: z.output<RequestSchemas["heartbeat"]>) {
-  const beat = await heartbeatConsumer(deps.engine, { consumerId, incarnation: body.incarnation ?? null, capacity: body.capacity ?? null });
+async function answerHeartbeat(
+  deps: RouteDeps,
+  consumerId: string,
+  body: z.output<RequestSchemas["heartbeat"]>,
+) {
+  const beat = await heartbeatConsumer(deps.engine, {
+    consumerId,
+    incarnation: body.incarnation ?? null,
+    capacity: body.capacity ?? null,
+  });
   const stream = deps.streams.get(consumerId);
   if (stream !== undefined) {
     stream.held = beat.held.length;
@@ -122,7 +153,8 @@ async function answerHeartbeat(deps: RouteDeps, consumerId: string, body: z.outp
   const canceled: object[] = [];
   for (const one of gone) {
     const status = records.get(one.intent_id)?.intent.status;
-    if (status === "CANCELED" || status === "TIMED_OUT") canceled.push({ ...one, status, reason: status.toLowerCase() });
+    if (status === "CANCELED" || status === "TIMED_OUT")
+      canceled.push({ ...one, status, reason: status.toLowerCase() });
     else lost.push({ ...one, reason: status === undefined ? "unknown" : "attempt_ended" });
   }
   const held = beat.held.map((lease) => {
@@ -138,12 +170,34 @@ export function agentRoutes(app: App, deps: RouteDeps): void {
   const tags = ["agents"];
   for (const path of ADDRESS_PATHS) {
     const hide = path !== ADDRESS_PATHS[0];
-    app.get(`${path}/intents/stream`, { schema: { querystring: schemas.agentStream, tags, hide, summary: "Listen for intents (server-sent events)" } }, (request, reply) =>
-      streamAgent(deps, request, reply),
+    app.get(
+      `${path}/intents/stream`,
+      {
+        schema: {
+          querystring: schemas.agentStream,
+          tags,
+          hide,
+          summary: "Listen for intents (server-sent events)",
+        },
+      },
+      (request, reply) => streamAgent(deps, request, reply),
     );
-    app.post(`${path}/claim`, { schema: { body: schemas.claim, tags, hide, summary: "Take intents by long poll" } }, (request) => claimForAgent(deps, request));
+    app.post(
+      `${path}/claim`,
+      { schema: { body: schemas.claim, tags, hide, summary: "Take intents by long poll" } },
+      (request) => claimForAgent(deps, request),
+    );
   }
-  app.post("/v1/consumers/:id/heartbeat", { schema: { params: schemas.params.consumer, body: schemas.heartbeat, tags, summary: "Renew the lease, compare what is held" } }, (request) =>
-    answerHeartbeat(deps, request.params.id, request.body),
+  app.post(
+    "/v1/consumers/:id/heartbeat",
+    {
+      schema: {
+        params: schemas.params.consumer,
+        body: schemas.heartbeat,
+        tags,
+        summary: "Renew the lease, compare what is held",
+      },
+    },
+    (request) => answerHeartbeat(deps, request.params.id, request.body),
   );
 }

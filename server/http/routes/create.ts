@@ -2,10 +2,10 @@
 
 import { createHash } from "node:crypto";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { waitUntilTerminal } from "../../delivery/event-stream.ts";
 import { parseAddress } from "../../domain/address.ts";
 import { newId } from "../../domain/ids.ts";
 import { encodeJson, RawJson } from "../../domain/raw-json.ts";
-import { waitUntilTerminal } from "../../delivery/event-stream.ts";
 import { type Submission, submitIntents } from "../../engine/submit.ts";
 import { findIntent } from "../../store/queries/intents.ts";
 import type { IdempotencyRef } from "../../store/workspace.ts";
@@ -15,7 +15,8 @@ import type { CreateBody } from "../schemas/requests.ts";
 import { type App, actorOf, type RouteDeps } from "./deps.ts";
 
 const EMPTY = new RawJson("{}");
-const toMs = (seconds: number | null | undefined): number | null => (seconds == null ? null : Math.round(seconds * 1000));
+const toMs = (seconds: number | null | undefined): number | null =>
+  seconds == null ? null : Math.round(seconds * 1000);
 
 function submission(deps: RouteDeps, request: FastifyRequest, body: CreateBody): Submission {
   const { principal } = request;
@@ -63,14 +64,31 @@ function fingerprint(bodies: readonly CreateBody[]): string {
   return createHash("sha256").update(text).digest("base64url");
 }
 
-function idempotencyRef(deps: RouteDeps, request: FastifyRequest, operation: string, bodies: readonly CreateBody[]): IdempotencyRef | null {
+function idempotencyRef(
+  deps: RouteDeps,
+  request: FastifyRequest,
+  operation: string,
+  bodies: readonly CreateBody[],
+): IdempotencyRef | null {
   const key = idempotencyKey(request, deps.limits);
   if (key === null) return null;
   const { principal } = request;
-  return { namespace: principal.namespace, sender: principal.ownerAgent ?? principal.sender, operation, key, fingerprint: fingerprint(bodies) };
+  return {
+    namespace: principal.namespace,
+    sender: principal.ownerAgent ?? principal.sender,
+    operation,
+    key,
+    fingerprint: fingerprint(bodies),
+  };
 }
 
-async function submit(deps: RouteDeps, request: FastifyRequest, reply: FastifyReply, operation: string, bodies: readonly CreateBody[]) {
+async function submit(
+  deps: RouteDeps,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  operation: string,
+  bodies: readonly CreateBody[],
+) {
   const ref = idempotencyRef(deps, request, operation, bodies);
   const submissions = bodies.map((body) => submission(deps, request, body));
   const answer = await submitIntents(deps.engine, actorOf(request), submissions, ref);
@@ -83,7 +101,14 @@ export function createRoutes(app: App, deps: RouteDeps): void {
   const { schemas } = deps;
   app.post(
     "/v1/intents",
-    { schema: { body: schemas.create, querystring: schemas.waitQuery, tags: ["intents"], summary: "Create an intent" } },
+    {
+      schema: {
+        body: schemas.create,
+        querystring: schemas.waitQuery,
+        tags: ["intents"],
+        summary: "Create an intent",
+      },
+    },
     async (request, reply) => {
       const { answer, submissions } = await submit(deps, request, reply, "create", [request.body]);
       const created = answer.intents[0];
@@ -92,7 +117,14 @@ export function createRoutes(app: App, deps: RouteDeps): void {
       const wait = waitSeconds(request, request.query.wait);
       if (wait === 0 || created === undefined) return base;
       // The commit is done: from here on the answer is always 200 with the current truth (E4).
-      await waitUntilTerminal(deps.engine, deps.wakeups, created.intent_id, wait * 1000, deps.pollMs, deps.draining);
+      await waitUntilTerminal(
+        deps.engine,
+        deps.wakeups,
+        created.intent_id,
+        wait * 1000,
+        deps.pollMs,
+        deps.draining,
+      );
       const record = await findIntent(deps.engine.store.db, created.intent_id).catch(() => undefined);
       if (record === undefined) return base;
       const intent = intentView(record);
@@ -101,7 +133,14 @@ export function createRoutes(app: App, deps: RouteDeps): void {
   );
   app.post(
     "/v1/intents/batch",
-    { bodyLimit: deps.limits.batchBodyMaxBytes, schema: { body: schemas.createBatch, tags: ["intents"], summary: "Create up to 1,000 intents, all or nothing" } },
+    {
+      bodyLimit: deps.limits.batchBodyMaxBytes,
+      schema: {
+        body: schemas.createBatch,
+        tags: ["intents"],
+        summary: "Create up to 1,000 intents, all or nothing",
+      },
+    },
     async (request, reply) => {
       const { answer } = await submit(deps, request, reply, "create_batch", request.body.intents);
       return { ok: true, intents: answer.intents };

@@ -1,21 +1,27 @@
 // What the routes are handed. Explicit, so that a reader sees what a route can touch.
 
-import type { FastifyInstance, FastifyRequest, RawServerDefault } from "fastify";
-import type { ZodTypeProvider } from "fastify-type-provider-zod";
-import type { FastifyBaseLogger } from "fastify/types/logger.js";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { FastifyInstance, FastifyRequest, RawServerDefault } from "fastify";
+import type { FastifyBaseLogger } from "fastify/types/logger.js";
+import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { AgentStreams } from "../../delivery/agent-streams.ts";
 import type { Dispatcher } from "../../delivery/dispatcher.ts";
 import { FrameStream } from "../../delivery/frame-stream.ts";
 import type { Wakeups } from "../../delivery/wakeups.ts";
-import type { Engine } from "../../engine/context.ts";
 import type { Actor } from "../../domain/intent.ts";
+import type { Engine } from "../../engine/context.ts";
 import type { Metrics } from "../../observability/metrics.ts";
 import { answerIds } from "../conventions.ts";
 import type { Limits } from "../limits.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
 
-export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, ZodTypeProvider>;
+export type App = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>;
 
 export interface RouteDeps {
   readonly engine: Engine;
@@ -41,7 +47,12 @@ export function actorOf(request: FastifyRequest): Actor {
 }
 
 /** Takes the response over from Fastify and opens a frame stream that ends with the server's drain. */
-export function openFrames(deps: RouteDeps, request: FastifyRequest, reply: { hijack(): unknown; raw: ServerResponse }, kind: "agent" | "intent"): FrameStream {
+export function openFrames(
+  deps: RouteDeps,
+  request: FastifyRequest,
+  reply: { hijack(): unknown; raw: ServerResponse },
+  kind: "agent" | "intent",
+): FrameStream {
   reply.hijack();
   const frames = new FrameStream(reply.raw, {
     keepAliveMs: deps.keepAliveMs,
@@ -56,10 +67,13 @@ export function openFrames(deps: RouteDeps, request: FastifyRequest, reply: { hi
   };
   deps.draining.addEventListener("abort", goodbye);
   // Jitter keeps a fleet that connected at once from coming back at once.
-  const rotation = setTimeout(() => {
-    frames.send({ event: "stream.end", data: { reason: "rotate" } });
-    frames.end();
-  }, deps.streamMaxAgeMs * (0.8 + 0.4 * Math.random()));
+  const rotation = setTimeout(
+    () => {
+      frames.send({ event: "stream.end", data: { reason: "rotate" } });
+      frames.end();
+    },
+    deps.streamMaxAgeMs * (0.8 + 0.4 * Math.random()),
+  );
   rotation.unref();
   frames.onClose(() => {
     closed();

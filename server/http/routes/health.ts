@@ -7,13 +7,25 @@ export function healthRoutes(app: App, deps: RouteDeps, version: string): void {
   const alive = () => ({ ok: true, status: "ok", name: "perdure", version });
   app.get("/health", { schema: { tags: ["health"], summary: "The process is alive" } }, alive);
   app.get("/v1/health", { schema: { tags: ["health"], summary: "The process is alive" } }, alive);
-  app.get("/ready", { schema: { tags: ["health"], summary: "The database answers and the server is not going away" } }, () => {
-    if (deps.draining.aborted || !deps.isReady()) throw new PerdureError("unavailable", "not ready: the database is away or the server is shutting down", { retryAfterSeconds: 1 });
-    return { ok: true, status: "ready" };
-  });
+  app.get(
+    "/ready",
+    { schema: { tags: ["health"], summary: "The database answers and the server is not going away" } },
+    () => {
+      if (deps.draining.aborted || !deps.isReady())
+        throw new PerdureError(
+          "unavailable",
+          "not ready: the database is away or the server is shutting down",
+          { retryAfterSeconds: 1 },
+        );
+      return { ok: true, status: "ready" };
+    },
+  );
   app.get("/metrics", { schema: { hide: true } }, async (_request, reply) => {
     deps.metrics.setQueueLength(deps.engine.commits.waiting);
     const text = await deps.metrics.text();
-    return reply.type(deps.metrics.contentType).serializer((payload: unknown) => String(payload)).send(text);
+    return reply
+      .type(deps.metrics.contentType)
+      .serializer((payload: unknown) => String(payload))
+      .send(text);
   });
 }

@@ -1,10 +1,10 @@
 // Reading intents: one, a list, its log, its steps, its delivery, its explanation.
 
 import { z } from "zod";
-import { parseAddress } from "../../domain/address.ts";
-import { Refusal } from "../../domain/refusal.ts";
 import { followIntent, waitUntilTerminal } from "../../delivery/event-stream.ts";
 import { fetchDelivery } from "../../delivery/frames.ts";
+import { parseAddress } from "../../domain/address.ts";
+import { Refusal } from "../../domain/refusal.ts";
 import { findConsumer } from "../../store/queries/consumers.ts";
 import { findIntent, type IntentRecord, type ListFilter, listIntents } from "../../store/queries/intents.ts";
 import { readAttemptEvents, readEvents, readSteps } from "../../store/queries/log.ts";
@@ -35,7 +35,9 @@ type ListQuery = z.output<RequestSchemas["list"]>;
 
 function listFilter(query: ListQuery, namespace: string, all: boolean): Omit<ListFilter, "limit"> {
   const metadata = Object.fromEntries(
-    Object.entries(query).flatMap(([name, value]) => (name.startsWith("metadata.") ? [[name.slice(9), String(value)]] : [])),
+    Object.entries(query).flatMap(([name, value]) =>
+      name.startsWith("metadata.") ? [[name.slice(9), String(value)]] : [],
+    ),
   );
   const [createdAt, id] = query.cursor === undefined ? [] : intentCursor.decode(query.cursor);
   return {
@@ -59,50 +61,98 @@ export function readRoutes(app: App, deps: RouteDeps): void {
   const { db } = engine.store;
   const tags = ["intents"];
 
-  app.get("/v1/intents", { schema: { querystring: schemas.list, tags, summary: "List intents, the newest first" } }, async (request) => {
-    const { principal, query } = request;
-    const rows = await listIntents(db, { ...listFilter(query, principal.namespace, principal.allNamespaces), limit: query.limit + 1 });
-    const page = pageOf(rows, query.limit, intentCursor, ({ intent }): [number, string] => [intent.createdAt, intent.id]);
-    const payload = query.include === "payload";
-    return { ok: true, intents: page.rows.map((row) => intentView(row, { payload })), next_cursor: page.next_cursor };
-  });
+  app.get(
+    "/v1/intents",
+    { schema: { querystring: schemas.list, tags, summary: "List intents, the newest first" } },
+    async (request) => {
+      const { principal, query } = request;
+      const rows = await listIntents(db, {
+        ...listFilter(query, principal.namespace, principal.allNamespaces),
+        limit: query.limit + 1,
+      });
+      const page = pageOf(rows, query.limit, intentCursor, ({ intent }): [number, string] => [
+        intent.createdAt,
+        intent.id,
+      ]);
+      const payload = query.include === "payload";
+      return {
+        ok: true,
+        intents: page.rows.map((row) => intentView(row, { payload })),
+        next_cursor: page.next_cursor,
+      };
+    },
+  );
 
   app.get(
     "/v1/intents/:id",
-    { schema: { params: schemas.params.intent, querystring: schemas.waitQuery, tags, summary: "One intent; ?wait=N holds the answer until it has ended" } },
+    {
+      schema: {
+        params: schemas.params.intent,
+        querystring: schemas.waitQuery,
+        tags,
+        summary: "One intent; ?wait=N holds the answer until it has ended",
+      },
+    },
     async (request) => {
       const { id } = request.params;
       const wait = waitSeconds(request, request.query.wait);
-      if (wait > 0) await waitUntilTerminal(engine, deps.wakeups, id, wait * 1000, deps.pollMs, deps.draining);
+      if (wait > 0)
+        await waitUntilTerminal(engine, deps.wakeups, id, wait * 1000, deps.pollMs, deps.draining);
       return intentAnswer(await requireIntent(deps, id));
     },
   );
 
   app.get(
     "/v1/intents/:id/events",
-    { schema: { params: schemas.params.intent, querystring: schemas.eventsQuery, tags, summary: "The log after a seq" } },
+    {
+      schema: {
+        params: schemas.params.intent,
+        querystring: schemas.eventsQuery,
+        tags,
+        summary: "The log after a seq",
+      },
+    },
     async (request) => {
       const { id } = request.params;
       const { since, limit } = request.query;
       await requireIntent(deps, id);
-      const page = pageOf(await readEvents(db, id, since, limit + 1), limit, eventCursor, (event) => event.seq);
+      const page = pageOf(
+        await readEvents(db, id, since, limit + 1),
+        limit,
+        eventCursor,
+        (event) => event.seq,
+      );
       return { ok: true, events: page.rows.map(eventView), next_cursor: page.next_cursor };
     },
   );
 
   app.get(
     "/v1/intents/:id/events/stream",
-    { schema: { params: schemas.params.intent, querystring: schemas.followQuery, tags, summary: "The log as server-sent events, until the intent has ended" } },
+    {
+      schema: {
+        params: schemas.params.intent,
+        querystring: schemas.followQuery,
+        tags,
+        summary: "The log as server-sent events, until the intent has ended",
+      },
+    },
     async (request, reply) => {
       const { id } = request.params;
       await requireIntent(deps, id);
       const last = Number(request.headers["last-event-id"]);
-      const since = Number.isSafeInteger(last) && last >= 0 && request.headers["last-event-id"] !== undefined ? last : (request.query.since ?? 0);
+      const since =
+        Number.isSafeInteger(last) && last >= 0 && request.headers["last-event-id"] !== undefined
+          ? last
+          : (request.query.since ?? 0);
       const frames = openFrames(deps, request, reply, "intent");
       const gone = new AbortController();
       frames.onClose(() => gone.abort());
       try {
-        await followIntent(engine, deps.wakeups, id, frames, { since, pollMs: deps.pollMs, signal: gone.signal });
+        await followIntent(engine, deps.wakeups, id, frames, {
+          since,
+          pollMs: deps.pollMs,
+          signal: gone.signal,
+        });
       } catch (error) {
         request.log.warn({ err: error }, "an event stream ended early; its reader resumes from its cursor");
       } finally {
@@ -111,26 +161,53 @@ export function readRoutes(app: App, deps: RouteDeps): void {
     },
   );
 
-  app.get("/v1/intents/:id/steps", { schema: { params: schemas.params.intent, tags, summary: "Steps and progress" } }, async (request) => {
-    const { intent } = await requireIntent(deps, request.params.id);
-    const steps = (await readSteps(db, [intent.id])).get(intent.id) ?? [];
-    return { ok: true, steps: steps.map((step) => stepView(intent, step)), progress: progressView(intent) };
-  });
+  app.get(
+    "/v1/intents/:id/steps",
+    { schema: { params: schemas.params.intent, tags, summary: "Steps and progress" } },
+    async (request) => {
+      const { intent } = await requireIntent(deps, request.params.id);
+      const steps = (await readSteps(db, [intent.id])).get(intent.id) ?? [];
+      return { ok: true, steps: steps.map((step) => stepView(intent, step)), progress: progressView(intent) };
+    },
+  );
 
   app.get(
     "/v1/intents/:id/delivery",
-    { schema: { params: schemas.params.intent, querystring: schemas.deliveryQuery, tags: ["agents"], summary: "The whole working set of the open delivery" } },
-    async (request) => ({ ok: true, delivery: await fetchDelivery(engine, request.params.id, request.query.attempt ?? null) }),
+    {
+      schema: {
+        params: schemas.params.intent,
+        querystring: schemas.deliveryQuery,
+        tags: ["agents"],
+        summary: "The whole working set of the open delivery",
+      },
+    },
+    async (request) => ({
+      ok: true,
+      delivery: await fetchDelivery(engine, request.params.id, request.query.attempt ?? null),
+    }),
   );
 
-  app.get("/v1/intents/:id/explain", { schema: { params: schemas.params.intent, tags, summary: "What is happening, and what happens next" } }, async (request) => {
-    const record = await requireIntent(deps, request.params.id);
-    const { intent } = record;
-    const [events, steps, holder] = await Promise.all([
-      readAttemptEvents(db, intent.id, ATTEMPT_EVENTS),
-      readSteps(db, [intent.id]),
-      intent.consumerId === null ? undefined : findConsumer(db, intent.consumerId),
-    ]);
-    return { ok: true, ...explain(record, events, steps.get(intent.id) ?? [], holder, deps.streams.at(intent.toAgent).length) };
-  });
+  app.get(
+    "/v1/intents/:id/explain",
+    { schema: { params: schemas.params.intent, tags, summary: "What is happening, and what happens next" } },
+    async (request) => {
+      const record = await requireIntent(deps, request.params.id);
+      const { intent } = record;
+      const [events, steps, holder] = await Promise.all([
+        readAttemptEvents(db, intent.id, ATTEMPT_EVENTS),
+        readSteps(db, [intent.id]),
+        intent.consumerId === null ? undefined : findConsumer(db, intent.consumerId),
+      ]);
+      return {
+        ok: true,
+        ...explain(
+          record,
+          events,
+          steps.get(intent.id) ?? [],
+          holder,
+          deps.streams.at(intent.toAgent).length,
+        ),
+      };
+    },
+  );
 }

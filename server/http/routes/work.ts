@@ -1,14 +1,28 @@
 // What an agent says about an intent it holds: start, steps, progress, hand-back; and how an intent ends.
 
+import type { z } from "zod";
 import { RawJson } from "../../domain/raw-json.ts";
-import { cancelIntent, decideIntentStep, pauseIntent, resolveIntent, retryIntent, unpauseIntent } from "../../engine/finish.ts";
-import { recordStep, releaseIntent, reportIntentProgress, type StepWrite, startIntent, touchIntent } from "../../engine/work.ts";
+import {
+  cancelIntent,
+  decideIntentStep,
+  pauseIntent,
+  resolveIntent,
+  retryIntent,
+  unpauseIntent,
+} from "../../engine/finish.ts";
+import {
+  recordStep,
+  releaseIntent,
+  reportIntentProgress,
+  type StepWrite,
+  startIntent,
+  touchIntent,
+} from "../../engine/work.ts";
+import { invalid } from "../../errors.ts";
 import { readSteps } from "../../store/queries/log.ts";
 import { eventView, nextStepView, stepView } from "../../wire/views.ts";
-import { invalid } from "../../errors.ts";
 import { requireOperator } from "../auth.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
-import type { z } from "zod";
 import { type App, actorOf, type RouteDeps } from "./deps.ts";
 import { intentAnswer, requireIntent } from "./read.ts";
 
@@ -37,97 +51,145 @@ function agentRoutes(app: App, deps: RouteDeps): void {
   const tags = ["agents"];
   const params = schemas.params.intent;
 
-  app.post("/v1/intents/:id/start", { schema: { params, body: schemas.start, tags, summary: "Work begins: begins the plan's next step too" } }, async (request) => {
-    const { id } = request.params;
-    const { body } = request;
-    const { intent, next } = await startIntent(engine, actorOf(request), id, {
-      attempt: body.attempt,
-      ackOnly: body.ack_only,
-      beginNext: body.begin_next,
-      steps: body.steps ?? null,
-      force: body.force,
-    });
-    const steps = body.steps == null && intent.stepsCount === 0 ? [] : ((await readSteps(engine.store.db, [id])).get(id) ?? []);
-    return {
-      ok: true,
-      intent_id: id,
-      attempt: intent.attempt,
-      status: intent.status,
-      plan_by: intent.planBy,
-      steps: steps.map((step) => stepView(intent, step)),
-      next_step: nextStepView(next),
-      cancel: false,
-      pause: intent.paused,
-    };
-  });
+  app.post(
+    "/v1/intents/:id/start",
+    {
+      schema: { params, body: schemas.start, tags, summary: "Work begins: begins the plan's next step too" },
+    },
+    async (request) => {
+      const { id } = request.params;
+      const { body } = request;
+      const { intent, next } = await startIntent(engine, actorOf(request), id, {
+        attempt: body.attempt,
+        ackOnly: body.ack_only,
+        beginNext: body.begin_next,
+        steps: body.steps ?? null,
+        force: body.force,
+      });
+      const steps =
+        body.steps == null && intent.stepsCount === 0
+          ? []
+          : ((await readSteps(engine.store.db, [id])).get(id) ?? []);
+      return {
+        ok: true,
+        intent_id: id,
+        attempt: intent.attempt,
+        status: intent.status,
+        plan_by: intent.planBy,
+        steps: steps.map((step) => stepView(intent, step)),
+        next_step: nextStepView(next),
+        cancel: false,
+        pause: intent.paused,
+      };
+    },
+  );
 
-  app.put("/v1/intents/:id/steps/:key", { schema: { params: schemas.params.step, body: schemas.step, tags, summary: "Begin a step, or record its result or failure" } }, async (request) => {
-    const { id, key } = request.params;
-    const { body } = request;
-    const begins = body.begin_next === false || body.begin_next == null ? null : body.begin_next;
-    const answer = await recordStep(engine, actorOf(request), id, {
-      key,
-      attempt: body.attempt,
-      write: stepWrite(body),
-      beginNext: begins,
-      completeIntent: body.complete_intent,
-    });
-    return {
-      ok: true,
-      step: stepView(answer.intent, answer.step, answer.interrupted),
-      ...(answer.begun === null ? {} : { begun: stepView(answer.intent, answer.begun, answer.begunInterrupted) }),
-      next_step: nextStepView(answer.next),
-      intent_status: answer.status,
-      pause: answer.intent.paused,
-    };
-  });
+  app.put(
+    "/v1/intents/:id/steps/:key",
+    {
+      schema: {
+        params: schemas.params.step,
+        body: schemas.step,
+        tags,
+        summary: "Begin a step, or record its result or failure",
+      },
+    },
+    async (request) => {
+      const { id, key } = request.params;
+      const { body } = request;
+      const begins = body.begin_next === false || body.begin_next == null ? null : body.begin_next;
+      const answer = await recordStep(engine, actorOf(request), id, {
+        key,
+        attempt: body.attempt,
+        write: stepWrite(body),
+        beginNext: begins,
+        completeIntent: body.complete_intent,
+      });
+      return {
+        ok: true,
+        step: stepView(answer.intent, answer.step, answer.interrupted),
+        ...(answer.begun === null
+          ? {}
+          : { begun: stepView(answer.intent, answer.begun, answer.begunInterrupted) }),
+        next_step: nextStepView(answer.next),
+        intent_status: answer.status,
+        pause: answer.intent.paused,
+      };
+    },
+  );
 
-  app.post("/v1/intents/:id/release", { schema: { params, body: schemas.release, tags, summary: "Hand the intent back; costs no attempt" } }, async (request) => {
-    const { id } = request.params;
-    const { attempt, not_run, reason } = request.body;
-    const { status } = await releaseIntent(engine, actorOf(request), id, { attempt, notRun: not_run, reason: reason ?? "released" });
-    return { ok: true, intent_id: id, status };
-  });
+  app.post(
+    "/v1/intents/:id/release",
+    { schema: { params, body: schemas.release, tags, summary: "Hand the intent back; costs no attempt" } },
+    async (request) => {
+      const { id } = request.params;
+      const { attempt, not_run, reason } = request.body;
+      const { status } = await releaseIntent(engine, actorOf(request), id, {
+        attempt,
+        notRun: not_run,
+        reason: reason ?? "released",
+      });
+      return { ok: true, intent_id: id, status };
+    },
+  );
 
-  app.post("/v1/intents/:id/heartbeat", { schema: { params, body: schemas.touch, tags, summary: "Is this attempt still mine?" } }, async (request) => {
-    const { intent } = await touchIntent(engine, actorOf(request), request.params.id, request.body.attempt);
-    return { ok: true, attempt: intent.attempt, cancel: false, pause: intent.paused };
-  });
+  app.post(
+    "/v1/intents/:id/heartbeat",
+    { schema: { params, body: schemas.touch, tags, summary: "Is this attempt still mine?" } },
+    async (request) => {
+      const { intent } = await touchIntent(engine, actorOf(request), request.params.id, request.body.attempt);
+      return { ok: true, attempt: intent.attempt, cancel: false, pause: intent.paused };
+    },
+  );
 
-  app.post("/v1/intents/:id/progress", { schema: { params, body: schemas.progress, tags, summary: "Tell how far the work is" } }, async (request) => {
-    const { attempt, message, percent, data } = request.body;
-    const { seq } = await reportIntentProgress(engine, actorOf(request), request.params.id, {
-      attempt,
-      message: message ?? null,
-      percent: percent ?? null,
-      data: data ?? null,
-    });
-    return { ok: true, seq };
-  });
+  app.post(
+    "/v1/intents/:id/progress",
+    { schema: { params, body: schemas.progress, tags, summary: "Tell how far the work is" } },
+    async (request) => {
+      const { attempt, message, percent, data } = request.body;
+      const { seq } = await reportIntentProgress(engine, actorOf(request), request.params.id, {
+        attempt,
+        message: message ?? null,
+        percent: percent ?? null,
+        data: data ?? null,
+      });
+      return { ok: true, seq };
+    },
+  );
 }
 
 function endingRoutes(app: App, deps: RouteDeps): void {
   const { schemas, engine } = deps;
   const params = schemas.params.intent;
-  app.post("/v1/intents/:id/resolve", { schema: { params, body: schemas.resolve, tags: ["agents"], summary: "Complete, fail or cancel" } }, async (request) => {
-    const { id } = request.params;
-    const { body } = request;
-    const reason = body.reason == null ? null : { code: body.status === "CANCELED" ? "canceled" : "failed", message: body.reason };
-    const { event } = await resolveIntent(engine, actorOf(request), id, {
-      status: body.status,
-      attempt: body.attempt ?? null,
-      result: body.status === "COMPLETED" ? (body.result ?? NULL) : null,
-      error: body.status === "COMPLETED" ? null : (body.error ?? reason),
-      retryable: body.retryable,
-    });
-    const record = await requireIntent(deps, id);
-    const replyTo = record.data.replyTo;
-    return {
-      ...intentAnswer(record),
-      event: event === null ? null : eventView(event),
-      completion_delivery: replyTo === null ? { delivered: false, reason: "no reply_to" } : { delivered: false, reply_to: replyTo, reason: "inboxes are not supported yet" },
-    };
-  });
+  app.post(
+    "/v1/intents/:id/resolve",
+    { schema: { params, body: schemas.resolve, tags: ["agents"], summary: "Complete, fail or cancel" } },
+    async (request) => {
+      const { id } = request.params;
+      const { body } = request;
+      const reason =
+        body.reason == null
+          ? null
+          : { code: body.status === "CANCELED" ? "canceled" : "failed", message: body.reason };
+      const { event } = await resolveIntent(engine, actorOf(request), id, {
+        status: body.status,
+        attempt: body.attempt ?? null,
+        result: body.status === "COMPLETED" ? (body.result ?? NULL) : null,
+        error: body.status === "COMPLETED" ? null : (body.error ?? reason),
+        retryable: body.retryable,
+      });
+      const record = await requireIntent(deps, id);
+      const replyTo = record.data.replyTo;
+      return {
+        ...intentAnswer(record),
+        event: event === null ? null : eventView(event),
+        completion_delivery:
+          replyTo === null
+            ? { delivered: false, reason: "no reply_to" }
+            : { delivered: false, reply_to: replyTo, reason: "inboxes are not supported yet" },
+      };
+    },
+  );
 }
 
 function operatorRoutes(app: App, deps: RouteDeps): void {
@@ -136,41 +198,79 @@ function operatorRoutes(app: App, deps: RouteDeps): void {
   const tags = ["operators"];
   const answer = async (id: string) => intentAnswer(await requireIntent(deps, id));
 
-  app.post("/v1/intents/:id/cancel", { schema: { params, body: schemas.operate, tags, summary: "Cancel; whoever holds it is told" } }, async (request) => {
-    await cancelIntent(engine, actorOf(request), request.params.id, request.body.reason ?? null);
-    return answer(request.params.id);
-  });
-  app.post("/v1/intents/:id/pause", { schema: { params, body: schemas.operate, tags, summary: "Pause at the next step boundary" } }, async (request) => {
-    requireOperator(request);
-    await pauseIntent(engine, actorOf(request), request.params.id, request.body.reason ?? null);
-    return answer(request.params.id);
-  });
-  app.post("/v1/intents/:id/unpause", { schema: { params, body: schemas.operate, tags, summary: "Undo a pause" } }, async (request) => {
-    requireOperator(request);
-    await unpauseIntent(engine, actorOf(request), request.params.id);
-    return answer(request.params.id);
-  });
-  app.post("/v1/intents/:id/retry", { schema: { params, body: schemas.retry, tags, summary: "Reopen a FAILED, CANCELED or TIMED_OUT intent; done steps are kept" } }, async (request) => {
-    requireOperator(request);
-    const { deadline_at, ttl_seconds } = request.body;
-    const ttlMs = ttl_seconds == null ? null : Math.round(ttl_seconds * 1000);
-    await retryIntent(engine, actorOf(request), request.params.id, { at: deadline_at ?? null, ttlMs });
-    return answer(request.params.id);
-  });
+  app.post(
+    "/v1/intents/:id/cancel",
+    { schema: { params, body: schemas.operate, tags, summary: "Cancel; whoever holds it is told" } },
+    async (request) => {
+      await cancelIntent(engine, actorOf(request), request.params.id, request.body.reason ?? null);
+      return answer(request.params.id);
+    },
+  );
+  app.post(
+    "/v1/intents/:id/pause",
+    { schema: { params, body: schemas.operate, tags, summary: "Pause at the next step boundary" } },
+    async (request) => {
+      requireOperator(request);
+      await pauseIntent(engine, actorOf(request), request.params.id, request.body.reason ?? null);
+      return answer(request.params.id);
+    },
+  );
+  app.post(
+    "/v1/intents/:id/unpause",
+    { schema: { params, body: schemas.operate, tags, summary: "Undo a pause" } },
+    async (request) => {
+      requireOperator(request);
+      await unpauseIntent(engine, actorOf(request), request.params.id);
+      return answer(request.params.id);
+    },
+  );
+  app.post(
+    "/v1/intents/:id/retry",
+    {
+      schema: {
+        params,
+        body: schemas.retry,
+        tags,
+        summary: "Reopen a FAILED, CANCELED or TIMED_OUT intent; done steps are kept",
+      },
+    },
+    async (request) => {
+      requireOperator(request);
+      const { deadline_at, ttl_seconds } = request.body;
+      const ttlMs = ttl_seconds == null ? null : Math.round(ttl_seconds * 1000);
+      await retryIntent(engine, actorOf(request), request.params.id, { at: deadline_at ?? null, ttlMs });
+      return answer(request.params.id);
+    },
+  );
   app.post(
     "/v1/intents/:id/steps/:key/decide",
-    { schema: { params: schemas.params.step, body: schemas.decide, tags, summary: "Settle a step in doubt: done, retry or fail" } },
+    {
+      schema: {
+        params: schemas.params.step,
+        body: schemas.decide,
+        tags,
+        summary: "Settle a step in doubt: done, retry or fail",
+      },
+    },
     async (request) => {
       requireOperator(request);
       const { id, key } = request.params;
       const { done, retry, fail } = request.body;
-      const given = [done !== undefined && "done" in (request.body as object), retry === true, fail !== undefined].filter(Boolean).length;
+      const given = [
+        done !== undefined && "done" in (request.body as object),
+        retry === true,
+        fail !== undefined,
+      ].filter(Boolean).length;
       if (given !== 1) throw invalid("", "give exactly one of done, retry and fail");
       const decision =
         retry === true
           ? ({ kind: "retry" } as const)
           : fail !== undefined
-            ? ({ kind: "fail", error: fail === true ? { code: "step_failed", message: `an operator failed step ${key}` } : fail } as const)
+            ? ({
+                kind: "fail",
+                error:
+                  fail === true ? { code: "step_failed", message: `an operator failed step ${key}` } : fail,
+              } as const)
             : ({ kind: "done", result: done ?? NULL } as const);
       const { step, intent } = await decideIntentStep(engine, actorOf(request), id, key, decision);
       return { ...(await answer(id)), step: stepView(intent, step) };
@@ -183,4 +283,3 @@ export function workRoutes(app: App, deps: RouteDeps): void {
   endingRoutes(app, deps);
   operatorRoutes(app, deps);
 }
-

@@ -5,8 +5,8 @@ import { ON_INTERRUPT } from "../../domain/intent.ts";
 import { STATUSES } from "../../domain/lifecycle.ts";
 import { RawJson } from "../../domain/raw-json.ts";
 import { WAIT_SECONDS_MAX } from "../conventions.ts";
-import type { Limits } from "../limits.ts";
 import { withFieldPrefix } from "../fields.ts";
+import type { Limits } from "../limits.ts";
 
 const YEAR_SECONDS = 31_622_400;
 const SECONDS_MAX = 10 * YEAR_SECONDS;
@@ -24,18 +24,37 @@ const uuid = z.guid({ error: "must be an intent id (a UUID)" }).transform((id) =
 const raw = (maxBytes: number, what: string) =>
   z
     .unknown()
-    .refine((value) => value === undefined || value === null || !(value instanceof RawJson) || Buffer.byteLength(value.text) <= maxBytes, {
-      error: `${what} is larger than ${maxBytes} bytes`,
-    })
+    .refine(
+      (value) =>
+        value === undefined ||
+        value === null ||
+        !(value instanceof RawJson) ||
+        Buffer.byteLength(value.text) <= maxBytes,
+      {
+        error: `${what} is larger than ${maxBytes} bytes`,
+      },
+    )
     .transform((value): RawJson => (value instanceof RawJson ? value : RawJson.of(value ?? null)));
 
-const isObjectText = (value: unknown) => value === undefined || (value instanceof RawJson && value.text.trimStart().startsWith("{"));
+const isObjectText = (value: unknown) =>
+  value === undefined || (value instanceof RawJson && value.text.trimStart().startsWith("{"));
 
 export function requestSchemas(limits: Limits) {
-  const name = z.string().min(1).max(limits.nameMax).regex(PRINTABLE, { error: "must not contain control characters or line ends" });
-  const key = z.string().min(1).max(limits.keyMax).regex(PRINTABLE, { error: "must not contain control characters or line ends" });
+  const name = z
+    .string()
+    .min(1)
+    .max(limits.nameMax)
+    .regex(PRINTABLE, { error: "must not contain control characters or line ends" });
+  const key = z
+    .string()
+    .min(1)
+    .max(limits.keyMax)
+    .regex(PRINTABLE, { error: "must not contain control characters or line ends" });
   const text = z.string().max(limits.textMax);
-  const address = z.string().min(1).max(limits.nameMax * 4);
+  const address = z
+    .string()
+    .min(1)
+    .max(limits.nameMax * 4);
   const attempt = z.int().min(0).max(2_147_483_647);
   const onInterrupt = z.enum(ON_INTERRUPT);
 
@@ -46,7 +65,12 @@ export function requestSchemas(limits: Limits) {
       factor: z.number().min(1).max(100).default(2),
       max_delay_ms: z.int().min(0).max(604_800_000).default(300_000),
     })
-    .transform((r) => ({ maxRetries: r.max_retries, initialDelayMs: r.initial_delay_ms, factor: r.factor, maxDelayMs: r.max_delay_ms }));
+    .transform((r) => ({
+      maxRetries: r.max_retries,
+      initialDelayMs: r.initial_delay_ms,
+      factor: r.factor,
+      maxDelayMs: r.max_delay_ms,
+    }));
 
   const plan = z
     .array(
@@ -75,13 +99,23 @@ export function requestSchemas(limits: Limits) {
             },
       ),
     )
-    .refine((steps) => new Set(steps.map((step) => step.key)).size === steps.length, { error: "step keys must be different" });
+    .refine((steps) => new Set(steps.map((step) => step.key)).size === steps.length, {
+      error: "step keys must be different",
+    });
 
   const failure = z.union([
     text.min(1).transform((message) => ({ code: "failed", message })),
     z
-      .object({ code: key.default("failed"), message: text.default("the handler failed"), details: raw(limits.resultMaxBytes, "details").optional() })
-      .transform(({ code, message, details }) => ({ code, message, ...(details === undefined || details.text === "null" ? {} : { details }) })),
+      .object({
+        code: key.default("failed"),
+        message: text.default("the handler failed"),
+        details: raw(limits.resultMaxBytes, "details").optional(),
+      })
+      .transform(({ code, message, details }) => ({
+        code,
+        message,
+        ...(details === undefined || details.text === "null" ? {} : { details }),
+      })),
   ]);
 
   const create = z
@@ -108,60 +142,96 @@ export function requestSchemas(limits: Limits) {
       metadata: z.record(z.string().max(limits.keyMax), z.string().max(limits.textMax)).default({}),
     })
     .refine((body) => isObjectText(body.payload), { path: ["payload"], error: "must be a JSON object" })
-    .refine((body) => body.deadline_at == null || body.ttl_seconds == null, { path: ["ttl_seconds"], error: "give deadline_at or ttl_seconds, not both" })
-    .refine((body) => JSON.stringify(body.metadata).length <= limits.metadataMaxBytes, { path: ["metadata"], error: `metadata is larger than ${limits.metadataMaxBytes} bytes` });
+    .refine((body) => body.deadline_at == null || body.ttl_seconds == null, {
+      path: ["ttl_seconds"],
+      error: "give deadline_at or ttl_seconds, not both",
+    })
+    .refine((body) => JSON.stringify(body.metadata).length <= limits.metadataMaxBytes, {
+      path: ["metadata"],
+      error: `metadata is larger than ${limits.metadataMaxBytes} bytes`,
+    });
 
   const wait = z.coerce.number().min(0).max(WAIT_SECONDS_MAX).optional();
   const limit = z.coerce.number().int().min(1).max(limits.pageMax);
   const reason = text.min(1).nullish();
 
   return {
-    params: { intent: z.object({ id: uuid }), step: z.object({ id: uuid, key }), consumer: z.object({ id: uuid }) },
+    params: {
+      intent: z.object({ id: uuid }),
+      step: z.object({ id: uuid, key }),
+      consumer: z.object({ id: uuid }),
+    },
     create,
     createBatch: z.object({ intents: z.array(create).min(1).max(limits.batchMax) }),
     waitQuery: z.object({ wait, owner_agent: address.optional() }),
     eventsQuery: z.object({ since: z.coerce.number().int().min(0).default(0), limit: limit.default(200) }),
     followQuery: z.object({ since: z.coerce.number().int().min(0).optional() }),
     list: withFieldPrefix(
-      z.object({
-        status: z
-          .string()
-          .transform((list) => list.split(",").map((one) => one.trim()).filter((one) => one !== ""))
-          .pipe(z.array(z.enum(STATUSES)))
-          .optional(),
-        to_agent: address.optional(),
-        intent_type: name.optional(),
-        session: name.optional(),
-        parent_intent_id: uuid.optional(),
-        code: key.optional(),
-        created_from: instant.optional(),
-        created_to: instant.optional(),
-        id_tail: z.string().min(6).max(36).regex(/^[0-9a-fA-F-]+$/).optional(),
-        include: z.enum(["payload"]).optional(),
-        limit: limit.default(50),
-        cursor: z.string().max(1_000).optional(),
-      }).catchall(z.string().max(limits.textMax)),
+      z
+        .object({
+          status: z
+            .string()
+            .transform((list) =>
+              list
+                .split(",")
+                .map((one) => one.trim())
+                .filter((one) => one !== ""),
+            )
+            .pipe(z.array(z.enum(STATUSES)))
+            .optional(),
+          to_agent: address.optional(),
+          intent_type: name.optional(),
+          session: name.optional(),
+          parent_intent_id: uuid.optional(),
+          code: key.optional(),
+          created_from: instant.optional(),
+          created_to: instant.optional(),
+          id_tail: z
+            .string()
+            .min(6)
+            .max(36)
+            .regex(/^[0-9a-fA-F-]+$/)
+            .optional(),
+          include: z.enum(["payload"]).optional(),
+          limit: limit.default(50),
+          cursor: z.string().max(1_000).optional(),
+        })
+        .catchall(z.string().max(limits.textMax)),
       "metadata.",
     ),
-    start: z.object({ attempt, steps: plan.nullish(), ack_only: z.boolean().default(false), begin_next: z.boolean().default(true), force: z.boolean().default(false) }),
-    step: z
-      .object({
-        status: z.enum(["running", "done", "failed"]),
-        attempt,
-        input: raw(limits.payloadMaxBytes, "input").optional(),
-        result: raw(limits.resultMaxBytes, "result").optional(),
-        error: failure.optional(),
-        retryable: z.boolean().default(true),
-        on_interrupt: onInterrupt.optional(),
-        timeout_seconds: seconds.optional(),
-        retry: retry.optional(),
-        begin_next: z.union([z.literal(true), z.literal(false), key]).nullish(),
-        complete_intent: z.boolean().default(true),
-      }),
-    decide: z.object({ done: raw(limits.resultMaxBytes, "done").optional(), retry: z.literal(true).optional(), fail: z.union([z.literal(true), failure]).optional() }),
+    start: z.object({
+      attempt,
+      steps: plan.nullish(),
+      ack_only: z.boolean().default(false),
+      begin_next: z.boolean().default(true),
+      force: z.boolean().default(false),
+    }),
+    step: z.object({
+      status: z.enum(["running", "done", "failed"]),
+      attempt,
+      input: raw(limits.payloadMaxBytes, "input").optional(),
+      result: raw(limits.resultMaxBytes, "result").optional(),
+      error: failure.optional(),
+      retryable: z.boolean().default(true),
+      on_interrupt: onInterrupt.optional(),
+      timeout_seconds: seconds.optional(),
+      retry: retry.optional(),
+      begin_next: z.union([z.literal(true), z.literal(false), key]).nullish(),
+      complete_intent: z.boolean().default(true),
+    }),
+    decide: z.object({
+      done: raw(limits.resultMaxBytes, "done").optional(),
+      retry: z.literal(true).optional(),
+      fail: z.union([z.literal(true), failure]).optional(),
+    }),
     release: z.object({ attempt, not_run: z.array(key).max(limits.stepsMax).default([]), reason: reason }),
     touch: z.object({ attempt }),
-    progress: z.object({ attempt, message: text.nullish(), percent: z.number().min(0).max(100).nullish(), data: raw(limits.resultMaxBytes, "data").optional() }),
+    progress: z.object({
+      attempt,
+      message: text.nullish(),
+      percent: z.number().min(0).max(100).nullish(),
+      data: raw(limits.resultMaxBytes, "data").optional(),
+    }),
     resolve: z.object({
       status: z.enum(["COMPLETED", "FAILED", "CANCELED"]),
       attempt: attempt.nullish(),
@@ -178,7 +248,11 @@ export function requestSchemas(limits: Limits) {
       incarnation: name.optional(),
       capacity: z.coerce.number().int().min(1).max(limits.capacityMax).default(1),
       lease_ttl_seconds: z.coerce.number().min(1).max(86_400).optional(),
-      intent_types: z.string().max(limits.textMax).transform((list) => list.split(",").filter((one) => one !== "")).optional(),
+      intent_types: z
+        .string()
+        .max(limits.textMax)
+        .transform((list) => list.split(",").filter((one) => one !== ""))
+        .optional(),
       ack: z.enum(["explicit"]).optional(),
       since: z.coerce.number().int().min(0).optional(),
       wait_seconds: z.coerce.number().optional(),
@@ -190,12 +264,18 @@ export function requestSchemas(limits: Limits) {
       max: z.int().min(1).max(limits.capacityMax).default(1),
       wait_seconds: z.number().min(0).max(WAIT_SECONDS_MAX).default(0),
       lease_seconds: z.number().min(1).max(86_400).default(30),
-      holding: z.array(z.object({ intent_id: uuid, attempt })).max(limits.capacityMax).default([]),
+      holding: z
+        .array(z.object({ intent_id: uuid, attempt }))
+        .max(limits.capacityMax)
+        .default([]),
       intent_types: z.array(name).max(100).nullish(),
     }),
     heartbeat: z.object({
       incarnation: name.nullish(),
-      holding: z.array(z.object({ intent_id: uuid, attempt })).max(limits.capacityMax).default([]),
+      holding: z
+        .array(z.object({ intent_id: uuid, attempt }))
+        .max(limits.capacityMax)
+        .default([]),
       capacity: z.int().min(0).max(limits.capacityMax).nullish(),
     }),
     flag,

@@ -3,8 +3,8 @@
 import { type Kysely, sql } from "kysely";
 import type { Intent, IntentData, Outcome } from "../../domain/intent.ts";
 import type { Status } from "../../domain/lifecycle.ts";
-import type { Database, IntentsTable } from "../database.ts";
 import { RawJson } from "../../domain/raw-json.ts";
+import type { Database, IntentsTable } from "../database.ts";
 import { rawOrNull, toIntent } from "../rows.ts";
 
 const rawNull = new RawJson("null");
@@ -92,7 +92,10 @@ function joined(db: Kysely<Database>) {
     .select(DATA_COLUMNS);
 }
 
-export async function findIntents(db: Kysely<Database>, ids: readonly string[]): Promise<Map<string, IntentRecord>> {
+export async function findIntents(
+  db: Kysely<Database>,
+  ids: readonly string[],
+): Promise<Map<string, IntentRecord>> {
   const rows = await joined(db).where("i.id", "=", sql<string>`any(${ids}::uuid[])`).execute();
   return new Map(rows.map((row) => [row.id, toRecord(row as unknown as JoinedRow)]));
 }
@@ -101,7 +104,10 @@ export async function findIntent(db: Kysely<Database>, id: string): Promise<Inte
   return (await findIntents(db, [id])).get(id);
 }
 
-export async function findStatus(db: Kysely<Database>, id: string): Promise<{ status: Status; seq: number } | undefined> {
+export async function findStatus(
+  db: Kysely<Database>,
+  id: string,
+): Promise<{ status: Status; seq: number } | undefined> {
   return db.selectFrom("intents").select(["status", "seq"]).where("id", "=", id).executeTakeFirst();
 }
 
@@ -131,17 +137,24 @@ export async function listIntents(db: Kysely<Database>, filter: ListFilter): Pro
   if (filter.toAgent !== undefined) query = query.where("d.to_agent", "=", filter.toAgent);
   if (filter.intentType !== undefined) query = query.where("d.intent_type", "=", filter.intentType);
   if (filter.session !== undefined) query = query.where("d.session", "=", filter.session);
-  if (filter.parentIntentId !== undefined) query = query.where("d.parent_intent_id", "=", filter.parentIntentId);
+  if (filter.parentIntentId !== undefined)
+    query = query.where("d.parent_intent_id", "=", filter.parentIntentId);
   if (filter.code !== undefined) query = query.where("o.code", "=", filter.code);
   if (filter.createdFrom !== undefined) query = query.where("d.created_at", ">=", at(filter.createdFrom));
   if (filter.createdTo !== undefined) query = query.where("d.created_at", "<", at(filter.createdTo));
-  if (filter.metadata !== undefined) query = query.where(sql<boolean>`d.metadata @> ${JSON.stringify(filter.metadata)}::jsonb`);
-  if (filter.idTail !== undefined) query = query.where(sql<boolean>`replace(d.id::text, '-', '') like ${`%${filter.idTail}`}`);
+  if (filter.metadata !== undefined)
+    query = query.where(sql<boolean>`d.metadata @> ${JSON.stringify(filter.metadata)}::jsonb`);
+  if (filter.idTail !== undefined)
+    query = query.where(sql<boolean>`replace(d.id::text, '-', '') like ${`%${filter.idTail}`}`);
   if (filter.after !== undefined) {
     const { createdAt, id } = filter.after;
     query = query.where(sql<boolean>`(d.created_at, d.id) < (${at(createdAt)}, ${id}::uuid)`);
   }
-  const rows = await query.orderBy("d.created_at", "desc").orderBy("d.id", "desc").limit(filter.limit).execute();
+  const rows = await query
+    .orderBy("d.created_at", "desc")
+    .orderBy("d.id", "desc")
+    .limit(filter.limit)
+    .execute();
   return rows.map((row) => toRecord(row as unknown as JoinedRow));
 }
 

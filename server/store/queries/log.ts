@@ -22,7 +22,12 @@ function toEvent(row: EventsTable): IntentEvent {
 }
 
 /** Events after `since` (exclusive), oldest first. */
-export async function readEvents(db: Kysely<Database>, intentId: string, since: number, limit: number): Promise<IntentEvent[]> {
+export async function readEvents(
+  db: Kysely<Database>,
+  intentId: string,
+  since: number,
+  limit: number,
+): Promise<IntentEvent[]> {
   const rows = await db
     .selectFrom("events")
     .selectAll()
@@ -36,11 +41,15 @@ export async function readEvents(db: Kysely<Database>, intentId: string, since: 
 
 /** The first retained seq: a cursor below it has lost events to retention. */
 export async function firstSeq(db: Kysely<Database>, intentId: string): Promise<number | undefined> {
-  return (await db.selectFrom("intents").select("first_seq").where("id", "=", intentId).executeTakeFirst())?.first_seq;
+  return (await db.selectFrom("intents").select("first_seq").where("id", "=", intentId).executeTakeFirst())
+    ?.first_seq;
 }
 
 /** All steps of some intents: declared ones in plan order, then the others as they began. */
-export async function readSteps(db: Kysely<Database>, intentIds: readonly string[]): Promise<Map<string, Step[]>> {
+export async function readSteps(
+  db: Kysely<Database>,
+  intentIds: readonly string[],
+): Promise<Map<string, Step[]>> {
   const steps = new Map<string, Step[]>(intentIds.map((id) => [id, []]));
   const rows = await db
     .selectFrom("steps")
@@ -54,7 +63,11 @@ export async function readSteps(db: Kysely<Database>, intentIds: readonly string
 }
 
 /** Events that tell the story of the attempts, oldest first. */
-export async function readAttemptEvents(db: Kysely<Database>, intentId: string, limit: number): Promise<IntentEvent[]> {
+export async function readAttemptEvents(
+  db: Kysely<Database>,
+  intentId: string,
+  limit: number,
+): Promise<IntentEvent[]> {
   const rows = await db
     .selectFrom("events")
     .selectAll()

@@ -1,0 +1,11 @@
+#!/usr/bin/env node
+// Starts the command line from the build.
+
+import { existsSync } from "node:fs";
+
+const main = new URL("../dist/server/cli/main.js", import.meta.url);
+if (existsSync(main)) await import(main.href);
+else {
+  console.error("perdure is not built yet: run `npm ci` (or `npm run build`) in the checkout first");
+  process.exit(1);
+}
