@@ -63,7 +63,10 @@ export async function waitAndReport(
 /** The result on stdout; any other end on stderr. Several intents share stdout, so that each gets a line with its id. */
 export function printOutcome(cli: Cli, intent: Json, several: boolean): void {
   const { intent_id: id, status, result, error } = intent;
-  if (cli.json) return cli.printJson(intent);
+  if (cli.json) {
+    cli.printJson(intent);
+    return;
+  }
   const why = error === null || error === undefined ? "" : `  ${describeError(error)}`;
   if (several)
     cli.io.out(`${id}  ${status}${status === "COMPLETED" ? `  ${JSON.stringify(result ?? null)}` : why}`);
