@@ -3,15 +3,12 @@ import { Command } from "commander";
 import { Api, type Json } from "./api.ts";
 import type { Io } from "./io.ts";
 
-/** The exit code; nothing: the process goes on by itself (a server). */
-export type Exit = number | undefined;
-
 export class Cli {
   readonly io: Io;
   readonly api: Api;
   /** The JSON a program reads, instead of what people read. */
   json = false;
-  exit: Exit = 0;
+  exit = 0;
 
   constructor(io: Io) {
     this.io = io;
@@ -41,7 +38,7 @@ export function newCommand(spec: string, description: string): Command {
 export function runs<A extends unknown[], O extends object>(
   cli: Cli,
   command: Command,
-  action: (args: A, options: O) => Promise<Exit> | Exit,
+  action: (args: A, options: O) => Promise<number> | number,
 ): Command {
   return command.action(async (...given: unknown[]) => {
     const options = command.opts<O & { json?: boolean }>();

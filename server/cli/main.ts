@@ -10,4 +10,4 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 
 const exit = await runCli(process.argv.slice(2), processIo());
 // Only after what was written has left: a pipe may be slow, and ending the process now would cut the output short.
-if (exit !== undefined) process.stdout.write("", () => process.stderr.write("", () => process.exit(exit)));
+process.stdout.write("", () => process.stderr.write("", () => process.exit(exit)));

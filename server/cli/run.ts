@@ -1,14 +1,14 @@
 // Owns one run of the CLI: arguments in, exit code out; every error becomes a message here. Must not touch the process.
 import { CommanderError } from "commander";
 import { separateWait } from "./commands/send.ts";
-import { Cli, type Exit } from "./context.ts";
+import { Cli } from "./context.ts";
 import { EXIT } from "./exit-codes.ts";
 import { describeFailure } from "./failure.ts";
 import { type Io, paint } from "./io.ts";
 import { buildProgram } from "./program.ts";
 
-/** The exit code; undefined when the command goes on by itself. */
-export async function runCli(argv: readonly string[], io: Io): Promise<Exit> {
+/** Never rejects: every failure is an exit code. */
+export async function runCli(argv: readonly string[], io: Io): Promise<number> {
   const cli = new Cli(io);
   const program = buildProgram(cli);
   if (argv.length === 0) {

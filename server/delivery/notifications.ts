@@ -126,7 +126,10 @@ export class Notifications {
       return;
     }
     if (hint.from === this.#options.replicaId) return;
-    if (hint.all === true) return this.#options.onAll();
+    if (hint.all === true) {
+      this.#options.onAll();
+      return;
+    }
     for (const id of hint.intents) this.#options.onIntent(id);
     for (const address of hint.addresses) this.#options.onAddress(address);
   }

@@ -83,10 +83,16 @@ function groupCandidates(
     const key = JSON.stringify([row.address, row.intent_types]);
     groups.set(key, [...(groups.get(key) ?? []), { row, free }]);
   }
-  return [...groups.values()].map((candidates) => {
+  return [...groups.values()].flatMap((candidates) => {
+    const first = candidates[0]?.row;
+    if (first === undefined) return [];
     const total = candidates.reduce((sum, candidate) => sum + candidate.free, 0);
-    const { address, intent_types } = candidates[0]?.row as ConsumerRow;
-    return { candidates, claim: { address, intentTypes: intent_types, limit: Math.min(CLAIM_MAX, total) } };
+    const claim = {
+      address: first.address,
+      intentTypes: first.intent_types,
+      limit: Math.min(CLAIM_MAX, total),
+    };
+    return [{ candidates, claim }];
   });
 }
 

@@ -34,6 +34,7 @@ export function execCommand(cli: Cli): Command {
         "ask",
       ]),
     )
+    .usage("--step <key> [--on-interrupt retry|fail|ask] -- <command...>")
     .addHelpText("after", HELP);
   return runs(cli, command, async ([argv]: [string[]], options: Options) => {
     const execution = new StepExecution(cli, options);
