@@ -17,7 +17,7 @@ import { type Logger, resolveLogger } from "./logger.ts";
 import { type ObserveOptions, observeIntent } from "./observe.ts";
 import { listSteps, type Steps } from "./plan.ts";
 import type { Handler, Work } from "./run.ts";
-import { compact, type IntentInput, intentToWire } from "./sending.ts";
+import { batchKey, compact, type IntentInput, intentToWire } from "./sending.ts";
 import { type WaitOptions, waitForIntent } from "./wait-for.ts";
 
 export interface ClientOptions {
@@ -76,13 +76,14 @@ export class PerdureClient {
     return answer.intent_id;
   }
 
-  /** Sends up to 1,000 intents in one commit, all or none, and answers their ids in order. */
+  /**
+   * Sends up to 1,000 intents in one commit, all or none, and answers their ids in order. Where the inputs carry idempotency keys, the keys
+   * together name the list: the same list again answers the first ids.
+   */
   async sendIntents<P>(inputs: IntentInput<P>[]): Promise<string[]> {
     if (inputs.length === 0) return [];
-    const intents = inputs.map((input) =>
-      compact({ ...intentToWire(input), idempotency_key: input.idempotencyKey }),
-    );
-    const answer = await this.#post("/v1/intents/batch", { intents });
+    const intents = inputs.map((input) => intentToWire(input));
+    const answer = await this.#post("/v1/intents/batch", { intents }, batchKey(inputs));
     return answer.intent_ids ?? answer.intents.map((intent: Wire) => intent.intent_id);
   }
 
@@ -210,7 +211,7 @@ function listQuery(filter: ListFilter): Record<string, string | number | undefin
     intent_type: filter.intentType,
     session: filter.session,
     code: filter.code,
-    since: filter.since?.toISOString(),
+    created_from: filter.since?.toISOString(),
     include: "payload",
     limit: PAGE_SIZE,
   };

@@ -51,6 +51,7 @@ export interface StepAnswer {
   step: WireStep;
   begun?: WireStep | null;
   intent_status: string;
+  pause?: boolean;
 }
 
 export interface Held {

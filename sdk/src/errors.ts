@@ -88,9 +88,21 @@ export class IntentFailure extends Error {
   }
 }
 
+/** The server takes messages up to this long. */
+export const LONGEST_MESSAGE = 2_000;
+
 /** Turns whatever a handler threw into the failure the server records. Never carries a stack: it could hold secrets. */
 export function describeFailure(thrown: unknown): IntentFailure {
   if (thrown instanceof IntentFailure) return thrown;
+  if (PerdureError.is(thrown)) {
+    const { code, message, retryable, details } = thrown;
+    return new IntentFailure(message, {
+      code,
+      retryable,
+      ...(details === undefined ? {} : { details }),
+      cause: thrown,
+    });
+  }
   if (thrown instanceof Error) {
     const details = thrown.name === "Error" ? {} : { details: { name: thrown.name } };
     return new IntentFailure(thrown.message || thrown.name, { ...details, cause: thrown });

@@ -5,7 +5,7 @@ import { Attempt, type HandBackReason, isUnwinding } from "./attempt.ts";
 import { buildContext, type Context, ProgressReporter } from "./context.ts";
 import type { Delivery, Started } from "./deliveries.ts";
 import { toMs } from "./duration.ts";
-import { describeFailure, IntentFailure, PerdureError } from "./errors.ts";
+import { describeFailure, IntentFailure, LONGEST_MESSAGE, PerdureError } from "./errors.ts";
 import type { Http } from "./http.ts";
 import { type Intent, presentIntent } from "./intents.ts";
 import { toJson } from "./json.ts";
@@ -84,12 +84,14 @@ export class Run {
       await this.#doWork();
     } catch (error) {
       if (this.attempt.over) return;
-      if (isUnwinding(error)) return await this.#release(this.attempt.handBack ?? "draining");
-      this.#logger.error(
-        `${this.intentType} ${this.attempt.id}: cannot record the outcome; handing it back`,
-        error,
-      );
-      await this.#release("draining").catch(() => undefined);
+      if (!isUnwinding(error)) {
+        this.#logger.error(
+          `${this.intentType} ${this.attempt.id}: cannot record the outcome; handing it back`,
+          error,
+        );
+      }
+      await this.#release(this.attempt.handBack ?? "draining").catch(() => undefined);
+      if (this.attempt.over) return;
       this.#known = false;
       this.attempt.close("the outcome could not be recorded");
     }
@@ -200,7 +202,7 @@ export class Run {
     };
     this.#logger.warn(`${this.intentType} ${this.attempt.id} failed: ${message} (${code})`);
     try {
-      await send(compact({ code, message: message.slice(0, 10_000), details }));
+      await send(compact({ code, message: message.slice(0, LONGEST_MESSAGE), details }));
     } catch (error) {
       if (!PerdureError.is(error) || ![400, 413, 422].includes(error.status ?? 0)) throw error;
       await send({ code: "handler_error", message: message.slice(0, 500) });

@@ -74,6 +74,19 @@ export function intentToWire(input: IntentInput): Wire {
   });
 }
 
+/** One key for a list of inputs that have keys of their own; undefined when none has. Not a secret, so no secure hash. */
+export function batchKey(inputs: readonly IntentInput[]): string | undefined {
+  if (inputs.every((input) => input.idempotencyKey === undefined)) return undefined;
+  const text = JSON.stringify(inputs.map((input) => input.idempotencyKey ?? null));
+  const parts = [0x811c9dc5, 0x9e3779b9, 0x85ebca6b, 0xc2b2ae35];
+  for (let at = 0; at < text.length; at++) {
+    for (let i = 0; i < parts.length; i++) {
+      parts[i] = Math.imul((parts[i] ?? 0) ^ (text.charCodeAt(at) + i), 0x01000193 + 2 * i);
+    }
+  }
+  return `batch-${inputs.length}-${parts.map((part) => (part >>> 0).toString(16).padStart(8, "0")).join("")}`;
+}
+
 export function stepPlanToWire(plan: StepPlan): Wire {
   return compact({
     key: plan.key,
@@ -87,9 +100,9 @@ export function stepPlanToWire(plan: StepPlan): Wire {
 export function retryToWire(retry: Retry): Wire {
   return compact({
     max_retries: retry.maxRetries,
-    initial_delay_ms: optional(retry.initialDelay, toMs),
+    initial_delay_ms: optional(retry.initialDelay, toWholeMs),
     factor: retry.factor,
-    max_delay_ms: optional(retry.maxDelay, toMs),
+    max_delay_ms: optional(retry.maxDelay, toWholeMs),
   });
 }
 
@@ -106,6 +119,10 @@ export function retryFromWire(wire: Wire | null | undefined): Retry | undefined 
 /** Without the entries that are undefined. */
 export function compact(fields: Wire): Wire {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
+function toWholeMs(duration: Duration): number {
+  return Math.round(toMs(duration));
 }
 
 function optional<T, U>(value: T | undefined, change: (value: T) => U): U | undefined {

@@ -5,7 +5,7 @@ import { type Attempt, isUnwinding } from "./attempt.ts";
 import { type Retry, retryDelayMs } from "./backoff.ts";
 import { failedForGood, type StepAnswer, type WireStep } from "./deliveries.ts";
 import { type Duration, toMs } from "./duration.ts";
-import { describeFailure, IntentFailure, PerdureError } from "./errors.ts";
+import { describeFailure, IntentFailure, LONGEST_MESSAGE, PerdureError } from "./errors.ts";
 import type { Wire } from "./intents.ts";
 import { toJson } from "./json.ts";
 import { compact, type OnInterrupt, retryFromWire, retryToWire } from "./sending.ts";
@@ -174,7 +174,7 @@ export class StepRunner {
       timeout_seconds: timeout === undefined ? undefined : (toMs(timeout) + SERVER_TIMEOUT_MARGIN_MS) / 1_000,
       retry: retry === undefined ? undefined : retryToWire(retry),
     });
-    const answer = await this.#attempt.write((signal) => this.#writes.step(work.key, body, signal));
+    const answer = await this.#write(work.key, body);
     return this.#remember(answer.step);
   }
 
@@ -199,7 +199,7 @@ export class StepRunner {
     const body = { status: "done", result, ...work.recordWith?.() };
     let answer: StepAnswer;
     try {
-      answer = await this.#attempt.write((signal) => this.#writes.step(work.key, body, signal));
+      answer = await this.#write(work.key, body);
     } catch (error) {
       if (!PerdureError.is(error) || !REFUSED_VALUE.has(error.status ?? 0)) throw error;
       throw await this.#reportFailure(
@@ -235,11 +235,11 @@ export class StepRunner {
     const { code, message, details, retryable } = failure;
     const error = compact({
       code,
-      message: message.slice(0, 10_000),
+      message: message.slice(0, LONGEST_MESSAGE),
       details: details === undefined ? undefined : toJson(details),
     });
     const body = { status: "failed", error, retryable, complete_intent: false };
-    const answer = await this.#attempt.write((signal) => this.#writes.step(key, body, signal));
+    const answer = await this.#write(key, body);
     this.#remember(answer.step);
     const cause = failure.cause ?? failure;
     return new IntentFailure(
@@ -268,6 +268,12 @@ export class StepRunner {
     this.#attempt.windDown("in_doubt");
     this.#attempt.gate();
     return undefined;
+  }
+
+  async #write(key: string, body: Wire): Promise<StepAnswer> {
+    const answer = await this.#attempt.write((signal) => this.#writes.step(key, body, signal));
+    if (answer.pause) this.#attempt.windDown("paused");
+    return answer;
   }
 
   #remember(step: WireStep): WireStep {
