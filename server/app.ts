@@ -8,6 +8,7 @@ import { AgentStreams } from "./delivery/agent-streams.ts";
 import { Dispatcher } from "./delivery/dispatcher.ts";
 import { Notifications } from "./delivery/notifications.ts";
 import { Wakeups } from "./delivery/wakeups.ts";
+import { WriteRenewals } from "./delivery/write-renewals.ts";
 import { nextDueAt } from "./domain/schedule.ts";
 import type { Engine } from "./engine/context.ts";
 import { serverOptions } from "./http/conventions.ts";
@@ -151,6 +152,10 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
   });
   wakeups.observe((changes) => streams.follow(changes));
   wakeups.observe((changes) => countChanges(metrics, changes));
+  const renewals = new WriteRenewals(engine, streams, (error) =>
+    logger.warn({ err: error }, "a lease could not be renewed by a write; the next write repeats it"),
+  );
+  wakeups.observe((changes) => renewals.follow(changes));
   return { store, wakeups, streams, engine, dispatcher };
 }
 

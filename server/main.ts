@@ -106,7 +106,7 @@ async function serve(
     const address = await server.app.listen({
       host: config.host,
       port: config.port,
-      listenTextResolver: () => "",
+      listenTextResolver: (address) => `listening on ${address}`,
     });
     greet(publicUrl(config, address), database.where, config);
     const signal = await stopped;

@@ -53,7 +53,7 @@ export function filterQuery(options: FilterOptions): Query {
     intent_type: options.type,
     session: options.session,
     code: options.code,
-    since: options.since === undefined ? undefined : parseMoment(options.since, "--since", "back"),
+    created_from: options.since === undefined ? undefined : parseMoment(options.since, "--since", "back"),
   };
   for (const [key, value] of Object.entries(parseMetadata(options.meta) ?? {}))
     query[`metadata.${key}`] = value;

@@ -2,7 +2,13 @@
 
 import { randomBytes, randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
-import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOptions } from "fastify";
+import {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyServerOptions,
+  LogController,
+} from "fastify";
 import { invalid } from "../errors.ts";
 import type { Limits } from "./limits.ts";
 import { answerClientError, sendProblem } from "./problem.ts";
@@ -36,7 +42,8 @@ export function serverOptions(limits: Limits): FastifyServerOptions {
       return given !== undefined && PRINTABLE_ID.test(given) ? given : randomUUID();
     },
     routerOptions: { maxParamLength: limits.pathSegmentMax },
-    disableRequestLogging: true,
+    // request-log.ts writes the one line per request.
+    logController: new LogController({ disableRequestLogging: true }),
     clientErrorHandler: (error, socket) => answerClientError(error, socket),
     frameworkErrors: (error, request, reply) => {
       const answer = reply as unknown as FastifyReply;

@@ -18,7 +18,8 @@ export function serveCommand(cli: Cli): Command {
       await runServer(env);
     } catch (error) {
       const explained = explainStartFailure(error, env);
-      throw explained === null ? error : new CliError(explained, EXIT.failed, "start_failed");
+      if (explained === null || (error as Error).name === "ConfigError") throw error;
+      throw new CliError(explained, EXIT.failed, "start_failed");
     }
     return EXIT.ok;
   });
