@@ -3,8 +3,7 @@ FROM node:24-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json tsconfig.base.json tsconfig.build.json ./
 COPY sdk/package.json sdk/tsconfig.build.json sdk/
-RUN npm ci --ignore-scripts --omit=optional --no-audit --no-fund --include=dev \
-  && npm install --no-save --ignore-scripts --no-audit --no-fund "@typescript/typescript-$(node -p 'process.platform + "-" + process.arch')@$(node -p 'require("typescript/package.json").version')"
+RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY server server
 COPY sdk/src sdk/src
 RUN npx tsc -b sdk/tsconfig.build.json tsconfig.build.json

@@ -3,7 +3,7 @@
 // must lose its socket, never an event (docs/decisions/0003-plain-sse.md).
 
 import type { ServerResponse } from "node:http";
-import { encodeJson } from "../domain/raw-json.ts";
+import { encodeJsonLine } from "../domain/raw-json.ts";
 
 export interface Frame {
   readonly id?: number;
@@ -20,13 +20,9 @@ export interface FrameStreamOptions {
 }
 
 const BUFFER_MAX = 4 * 1024 * 1024;
-const LINE_BREAKS = /[\r\n\u2028\u2029]/g;
-const escapeBreak = (character: string): string =>
-  `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 
 export function encodeFrame(frame: Frame): string {
-  // JSON text has no raw line ends except between tokens, and those were removed on the way in; a belt for the braces.
-  const data = encodeJson(frame.data).replaceAll(LINE_BREAKS, escapeBreak);
+  const data = encodeJsonLine(frame.data);
   return `${frame.id === undefined ? "" : `id: ${frame.id}\n`}event: ${frame.event}\ndata: ${data}\n\n`;
 }
 

@@ -5,8 +5,8 @@ import { randomUUID } from "node:crypto";
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { encodeJson } from "../domain/raw-json.ts";
 import { ERRORS, type ErrorCode, type FieldError, isErrorCode, PerdureError } from "../errors.ts";
-import { encodeJson } from "./encode.ts";
 
 export interface Problem {
   readonly type: string;
