@@ -48,6 +48,9 @@ export interface Server {
   stop(): Promise<void>;
 }
 
+/** Waiters poll this many times more rarely than the dispatcher. */
+const WAIT_POLLS = 5;
+
 function limitsOf(config: Config): Limits {
   const {
     bodyMaxBytes,
@@ -165,6 +168,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   const { store, wakeups, streams, engine, dispatcher } = buildEngine(options, metrics);
   const draining = new AbortController();
   let databaseUp = true;
+  let downSince: number | null = null;
 
   const notifications =
     config.notify === "on"
@@ -194,6 +198,11 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     onDatabase: (up) => {
       databaseUp = up;
       metrics.setDatabaseUp(up);
+      if (up) downSince = null;
+      else downSince ??= performance.now();
+      // Without a database this replica can deliver nothing: its agents may find a better one (D6).
+      if (downSince !== null && performance.now() - downSince > config.heartbeatIntervalMs)
+        streams.endAll("database");
     },
     onPeers: (others) => notifications?.setOthers(others),
   });
@@ -226,7 +235,8 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     schemas: requestSchemas(limits),
     metrics,
     maxDeliveryAttempts: config.maxDeliveryAttempts,
-    pollMs: config.pollIntervalMs,
+    // A commit here wakes its waiters itself; they look again only for what another replica's lost hint hid.
+    pollMs: config.notify === "on" ? config.pollIntervalMs * WAIT_POLLS : config.pollIntervalMs,
     keepAliveMs: config.keepAliveMs,
     streamMaxAgeMs: config.streamMaxAgeMs,
     draining: draining.signal,

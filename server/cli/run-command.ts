@@ -33,7 +33,7 @@ export interface CommandEnd {
 /** Far beyond what a server takes as a result; a command that prints without end must not fill the memory. */
 export const OUTPUT_MAX_BYTES = 16 * 1_048_576;
 const STDERR_TAIL_BYTES = 2_000;
-export const KILL_AFTER_MS = 5_000;
+const KILL_AFTER_MS = 5_000;
 const GONE_CHECK_MS = 50;
 
 /** Runs it to its end. Never rejects. */
@@ -89,17 +89,19 @@ function start(line: CommandLine): ChildProcess {
   return spawn(program, args, options);
 }
 
-/** Settles when nothing of it is left. */
+/** Settles when nothing of it is left, or has been killed. */
 async function stopGroup(child: ChildProcess, group: boolean): Promise<void> {
   const target = targetOf(child, group);
   if (!send(target, "SIGTERM")) return;
   const deadline = Date.now() + KILL_AFTER_MS;
-  // The shell may be gone while what it started is not: the group is asked, not the child.
+  // The shell may be gone while what it started is not: the group is asked, not the child. One that has ended and was not
+  // collected yet by its parent still counts as there, which costs time and nothing else.
   while (send(target, 0)) {
-    if (Date.now() >= deadline) send(target, "SIGKILL");
+    if (Date.now() >= deadline) {
+      send(target, "SIGKILL");
+      return;
+    }
     await new Promise((resolve) => setTimeout(resolve, GONE_CHECK_MS));
-    // A killed process that its parent has not collected yet still counts as there.
-    if (Date.now() >= deadline + KILL_AFTER_MS) return;
   }
 }
 

@@ -56,6 +56,14 @@ export class AgentStreams {
     return [...this.#byAddress.keys()];
   }
 
+  /** Ends every stream normally; their leases are left alone. */
+  endAll(reason: string): void {
+    for (const stream of this.all()) {
+      stream.frames.send({ event: "stream.end", data: { reason } });
+      stream.frames.end();
+    }
+  }
+
   /** Keeps the estimates and tells holders what ended under them. */
   follow(changes: readonly Change[]): void {
     for (const change of changes) {

@@ -12,7 +12,7 @@ import { connectConsumer, heartbeatConsumer } from "../../engine/consumers.ts";
 import { PerdureError } from "../../errors.ts";
 import { findIntents } from "../../store/queries/intents.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
-import { type App, openFrames, type RouteDeps } from "./deps.ts";
+import { type App, openFrames, type RouteDeps, waitSignal } from "./deps.ts";
 
 /** `:address` encoded as one segment, or up to three raw segments. */
 const ADDRESS_PATHS = ["/v1/agents/:a", "/v1/agents/:a/:b", "/v1/agents/:a/:b/:c"] as const;
@@ -66,14 +66,12 @@ async function streamAgent(deps: RouteDeps, request: FastifyRequest, reply: Fast
   );
 }
 
-async function claimForAgent(deps: RouteDeps, request: FastifyRequest) {
+async function claimForAgent(deps: RouteDeps, request: FastifyRequest, reply: FastifyReply) {
   const body = request.body as z.output<RequestSchemas["claim"]>;
   const address = addressOf(request);
   const leaseTtlMs = Math.round(body.lease_seconds * 1000);
   const name = body.consumer ?? randomName();
-  const gone = new AbortController();
-  request.raw.socket.once("close", () => gone.abort());
-  const stopWaiting = AbortSignal.any([gone.signal, deps.draining]);
+  const stopWaiting = waitSignal(deps, reply);
   const connection = await connectConsumer(deps.engine, {
     namespace: address.namespace,
     address: address.canonical,
@@ -185,7 +183,7 @@ export function agentRoutes(app: App, deps: RouteDeps): void {
     app.post(
       `${path}/claim`,
       { schema: { body: schemas.claim, tags, hide, summary: "Take intents by long poll" } },
-      (request) => claimForAgent(deps, request),
+      (request, reply) => claimForAgent(deps, request, reply),
     );
   }
   app.post(

@@ -12,7 +12,7 @@ import type { IdempotencyRef } from "../../store/workspace.ts";
 import { intentView } from "../../wire/views.ts";
 import { idempotencyKey, waitSeconds } from "../conventions.ts";
 import type { CreateBody } from "../schemas/requests.ts";
-import { type App, actorOf, type RouteDeps } from "./deps.ts";
+import { type App, actorOf, type RouteDeps, waitSignal } from "./deps.ts";
 
 const EMPTY = new RawJson("{}");
 const toMs = (seconds: number | null | undefined): number | null =>
@@ -123,7 +123,7 @@ export function createRoutes(app: App, deps: RouteDeps): void {
         created.intent_id,
         wait * 1000,
         deps.pollMs,
-        deps.draining,
+        waitSignal(deps, reply),
       );
       const record = await findIntent(deps.engine.store.db, created.intent_id).catch(() => undefined);
       if (record === undefined) return base;

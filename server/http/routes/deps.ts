@@ -83,3 +83,17 @@ export function openFrames(
   if (deps.draining.aborted) goodbye();
   return frames;
 }
+
+/** Aborts when the client has gone, the answer is sent, or the server drains: nobody waits for nobody. */
+export function waitSignal(deps: RouteDeps, reply: { raw: ServerResponse }): AbortSignal {
+  const controller = new AbortController();
+  const abort = () => controller.abort();
+  // One listener per wait, removed with it: AbortSignal.any would keep a reference on the server's own signal.
+  deps.draining.addEventListener("abort", abort);
+  reply.raw.once("close", () => {
+    deps.draining.removeEventListener("abort", abort);
+    abort();
+  });
+  if (deps.draining.aborted) abort();
+  return controller.signal;
+}

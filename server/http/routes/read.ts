@@ -13,7 +13,7 @@ import { eventView, intentView, progressView, stepView } from "../../wire/views.
 import { waitSeconds } from "../conventions.ts";
 import { cursorCodec, pageOf } from "../pagination.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
-import { type App, openFrames, type RouteDeps } from "./deps.ts";
+import { type App, openFrames, type RouteDeps, waitSignal } from "./deps.ts";
 
 const intentCursor = cursorCodec("intents", z.tuple([z.number(), z.string()]));
 const eventCursor = cursorCodec("events", z.number());
@@ -93,11 +93,11 @@ export function readRoutes(app: App, deps: RouteDeps): void {
         summary: "One intent; ?wait=N holds the answer until it has ended",
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const { id } = request.params;
       const wait = waitSeconds(request, request.query.wait);
       if (wait > 0)
-        await waitUntilTerminal(engine, deps.wakeups, id, wait * 1000, deps.pollMs, deps.draining);
+        await waitUntilTerminal(engine, deps.wakeups, id, wait * 1000, deps.pollMs, waitSignal(deps, reply));
       return intentAnswer(await requireIntent(deps, id));
     },
   );
