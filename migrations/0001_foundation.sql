@@ -130,6 +130,8 @@ create table steps (
   generation integer not null,
   attempt integer,
   tries integer not null,
+  -- In doubt: begun in an attempt that ended without a record.
+  interrupted boolean not null,
   on_interrupt text check (on_interrupt in ('retry', 'fail', 'ask')),
   timeout_ms bigint,
   retry json,

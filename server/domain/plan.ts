@@ -21,6 +21,7 @@ export function plannedStep(plan: StepPlan, position: number | null, generation:
     generation,
     attempt: null,
     tries: 0,
+    interrupted: false,
     onInterrupt: plan.onInterrupt,
     timeoutMs: plan.timeoutMs,
     retry: plan.retry,
@@ -67,7 +68,7 @@ export function describeNext(intent: Intent, step: Step | null): NextStep | null
     index: step.position,
     total: intent.stepsTotal,
     idempotencyKey: stepIdempotencyKey(intent.id, step.key, step.generation),
-    interrupted: step.status === "interrupted",
+    interrupted: step.interrupted,
     tries: step.tries,
   };
 }

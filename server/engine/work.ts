@@ -63,10 +63,7 @@ export interface RecordStepInput {
 export interface RecordStepAnswer {
   readonly intent: Intent;
   readonly step: Step;
-  /** The step was left in doubt by an earlier attempt. */
-  readonly interrupted: boolean;
   readonly begun: Step | null;
-  readonly begunInterrupted: boolean;
   readonly next: NextStep | null;
   readonly status: Status;
 }
@@ -94,17 +91,13 @@ export function recordStep(
 }
 
 function decideStepWrite(engine: Engine, draft: Draft, input: RecordStepInput): RecordStepAnswer {
-  const interrupted = draft.steps.get(input.key)?.status === "interrupted";
   const step = writeStep(engine, draft, input);
   const following = followingKey(draft, input);
-  const begunInterrupted = following !== null && draft.steps.get(following)?.status === "interrupted";
   const begun = following === null ? null : begin(draft, following, { stepsMax: engine.settings.stepsMax });
   return {
     intent: draft.intent,
     step,
-    interrupted,
     begun,
-    begunInterrupted,
     next: describeNext(draft.intent, nextDeclared(draft)),
     status: draft.intent.status,
   };

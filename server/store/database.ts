@@ -97,6 +97,7 @@ export interface StepsTable {
   generation: number;
   attempt: number | null;
   tries: number;
+  interrupted: boolean;
   on_interrupt: OnInterrupt | null;
   timeout_ms: number | null;
   retry: string | null;

@@ -32,12 +32,12 @@ const CLOCK = {
 // The running steps, the steps asked for by name, and the head of the plan; results only of those named.
 const STEPS = {
   name: "steps_load",
-  text: `select s.intent_id, s.key, s.position, s.title, s.status, s.generation, s.attempt, s.tries, s.on_interrupt,
+  text: `select s.intent_id, s.key, s.position, s.title, s.status, s.generation, s.attempt, s.tries, s.interrupted, s.on_interrupt,
       s.timeout_ms, s.retry, s.started_at, s.finished_at, s.seq, s.input, s.result, s.error
     from unnest($1::uuid[], $2::text[]) as n(intent_id, key)
     join steps s on s.intent_id = n.intent_id and s.key = n.key
   union all
-    select s.intent_id, s.key, s.position, s.title, s.status, s.generation, s.attempt, s.tries, s.on_interrupt,
+    select s.intent_id, s.key, s.position, s.title, s.status, s.generation, s.attempt, s.tries, s.interrupted, s.on_interrupt,
       s.timeout_ms, s.retry, s.started_at, s.finished_at, s.seq, s.input, null::json, s.error
     from unnest($3::uuid[], $4::int4[]) as w(id, head)
     join intents i on i.id = w.id

@@ -89,7 +89,7 @@ export function explain(
   const attempts = tellAttempts(events);
   const next = whatNext(record, steps, listeners);
   const lost = attempts.filter((story) => story.end?.startsWith("lost") === true).length;
-  const inDoubt = steps.filter((step) => step.status === "interrupted").map((step) => step.key);
+  const inDoubt = steps.filter((step) => step.interrupted).map((step) => step.key);
   const parts = [
     `${intent.status}${intent.paused ? " (paused)" : ""}`,
     holder === undefined

@@ -65,7 +65,7 @@ function retryView(retry: RetryPolicy) {
   };
 }
 
-export function stepView(intent: Intent, step: Step, interrupted = step.status === "interrupted") {
+export function stepView(intent: Intent, step: Step) {
   return {
     key: step.key,
     ...(step.title === null ? {} : { title: step.title }),
@@ -75,7 +75,7 @@ export function stepView(intent: Intent, step: Step, interrupted = step.status =
     idempotency_key: stepIdempotencyKey(intent.id, step.key, step.generation),
     tries: step.tries,
     declared: step.position !== null,
-    interrupted,
+    interrupted: step.interrupted,
     on_interrupt: step.onInterrupt ?? intent.onInterrupt ?? "retry",
     ...(step.timeoutMs === null ? {} : { timeout_seconds: step.timeoutMs / 1000 }),
     ...(step.retry === null ? {} : { retry: retryView(step.retry) }),

@@ -13,11 +13,12 @@ export function closeAttempt(draft: Draft, notRun: readonly string[] = []): Step
     if (notRun.includes(key)) {
       // Un-begun. What an earlier try left in doubt stays in doubt.
       step.tries -= 1;
-      step.status = step.tries > 0 ? "interrupted" : "planned";
+      step.status = step.interrupted ? "interrupted" : "planned";
       step.startedAt = null;
       continue;
     }
     step.status = "interrupted";
+    step.interrupted = true;
     interrupted.push(step);
   }
   intent.openSteps = [];

@@ -146,7 +146,6 @@ export function begin(draft: Draft, key: string, options: BeginInput): Step {
   }
   const step = editStep(draft, key);
   if (step.status === "running" && step.attempt === intent.attempt) return step;
-  const interrupted = step.status === "interrupted";
   if (step.status === "superseded") step.generation = intent.generation;
   step.status = "running";
   step.attempt = intent.attempt;
@@ -169,7 +168,7 @@ export function begin(draft: Draft, key: string, options: BeginInput): Step {
     key,
     tries: step.tries,
     idempotency_key: stepIdempotencyKey(intent.id, key, step.generation),
-    ...(interrupted ? { interrupted: true } : {}),
+    ...(step.interrupted ? { interrupted: true } : {}),
     ...(step.position !== null ? { index: step.position, total: intent.stepsTotal } : {}),
     ...(options.input != null ? { input: options.input } : {}),
   });
@@ -230,6 +229,7 @@ export function recordDone(draft: Draft, key: string, result: RawJson, input: Re
 
 function markDone(draft: Draft, step: Step, result: RawJson): void {
   step.status = "done";
+  step.interrupted = false;
   step.result = result;
   step.error = null;
   settleStep(draft, step);
@@ -317,7 +317,11 @@ export function decideStep(draft: Draft, key: string, answer: StepAnswer): Step 
     return step;
   }
   if (answer.kind === "done") markDone(draft, step, answer.result);
-  else step.status = "planned";
+  else {
+    // Somebody looked: it is to run again, and is in doubt no longer.
+    step.status = "planned";
+    step.interrupted = false;
+  }
   recordProgress(draft);
   intent.openSteps = intent.openSteps.filter((open) => open !== key);
   if (intent.status === "WAITING" && intent.openSteps.length === 0) {

@@ -107,10 +107,8 @@ function agentRoutes(app: App, deps: RouteDeps): void {
       });
       return {
         ok: true,
-        step: stepView(answer.intent, answer.step, answer.interrupted),
-        ...(answer.begun === null
-          ? {}
-          : { begun: stepView(answer.intent, answer.begun, answer.begunInterrupted) }),
+        step: stepView(answer.intent, answer.step),
+        ...(answer.begun === null ? {} : { begun: stepView(answer.intent, answer.begun) }),
         next_step: nextStepView(answer.next),
         intent_status: answer.status,
         pause: answer.intent.paused,
