@@ -2,6 +2,7 @@
 // environment; main.ts does.
 
 import { randomUUID } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import Fastify, { type FastifyBaseLogger } from "fastify";
 import type { Config } from "./config.ts";
 import { AgentStreams } from "./delivery/agent-streams.ts";
@@ -167,6 +168,8 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   const metrics = createMetrics({ processMetrics: options.processMetrics ?? true });
   const { store, wakeups, streams, engine, dispatcher } = buildEngine(options, metrics);
   const draining = new AbortController();
+  // Every open stream and wait listens on it, by the thousands.
+  setMaxListeners(0, draining.signal);
   let databaseUp = true;
   let downSince: number | null = null;
 
