@@ -22,6 +22,7 @@ import { healthRoutes } from "./http/routes/health.ts";
 import { readRoutes } from "./http/routes/read.ts";
 import { workRoutes } from "./http/routes/work.ts";
 import { requestSchemas } from "./http/schemas/requests.ts";
+import { trackSockets } from "./http/sockets.ts";
 import type { Logger } from "./observability/logger.ts";
 import { createMetrics, type Metrics } from "./observability/metrics.ts";
 import { openStore, type Store } from "./store/connection.ts";
@@ -252,6 +253,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   workRoutes(app, deps);
   agentRoutes(app, deps);
 
+  const sockets = trackSockets(app.server);
   const workers = Object.values(sweepers);
   return {
     app,
@@ -267,6 +269,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
       draining.abort();
       await dispatcher.stop();
       await Promise.all(workers.map((worker) => worker.stop()));
+      sockets.drain();
       await app.close();
       await engine.commits.close();
       await notifications?.stop();
