@@ -69,10 +69,16 @@ export function openStore(options: StoreOptions): Store {
     pool,
     writers,
     end() {
-      ended ??= Promise.all([db.destroy(), writers.end()]).then(() => undefined);
+      ended ??= Promise.all([endReaders(db, pool), writers.end()]).then(() => undefined);
       return ended;
     },
   };
+}
+
+/** kysely ends the pool only when it has been used through kysely. */
+async function endReaders(db: Kysely<Database>, pool: pg.Pool): Promise<void> {
+  await db.destroy();
+  if (!pool.ending) await pool.end();
 }
 
 async function tuneWriter(client: pg.ClientBase): Promise<void> {
