@@ -4,6 +4,27 @@
 /** A longer timer fires at once in every runtime. */
 const LONGEST_TIMER_MS = 2_147_483_647;
 
+const listeners = new WeakMap<AbortSignal, Set<() => void>>();
+
+/**
+ * Calls `callback` once when the signal aborts; returns the undoing. Any number of callbacks shares one listener, because runtimes warn of a
+ * leak from the eleventh on, and a hundred waits on one signal are no leak.
+ */
+export function onAbort(signal: AbortSignal, callback: () => void): () => void {
+  let callbacks = listeners.get(signal);
+  if (callbacks === undefined) {
+    const fresh = new Set<() => void>();
+    callbacks = fresh;
+    listeners.set(signal, fresh);
+    signal.addEventListener("abort", () => {
+      for (const each of [...fresh]) each();
+      fresh.clear();
+    });
+  }
+  callbacks.add(callback);
+  return () => callbacks.delete(callback);
+}
+
 export interface LinkedAbort {
   readonly signal: AbortSignal;
   /** Ends it from here. */
@@ -33,9 +54,7 @@ export function linkAbort(
       controller.abort(source.reason);
       break;
     }
-    const onAbort = () => controller.abort(source.reason);
-    source.addEventListener("abort", onAbort, { once: true });
-    undo.push(() => source.removeEventListener("abort", onAbort));
+    undo.push(onAbort(source, () => controller.abort(source.reason)));
   }
   arm();
   return {
@@ -53,18 +72,19 @@ export function linkAbort(
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
-    const onAbort = () => {
-      clearTimeout(timer);
-      reject(signal?.reason);
-    };
+    let forget: () => void = () => undefined;
     const timer = setTimeout(
       () => {
-        signal?.removeEventListener("abort", onAbort);
+        forget();
         resolve();
       },
       Math.min(ms, LONGEST_TIMER_MS),
     );
-    signal?.addEventListener("abort", onAbort, { once: true });
+    if (signal === undefined) return;
+    forget = onAbort(signal, () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    });
   });
 }
 

@@ -1,5 +1,5 @@
 // Owns: one delivery from start to its end in this process: complete, fail, or hand back. Must not: know about streams and heartbeats.
-import { within } from "./abort.ts";
+import { onAbort, within } from "./abort.ts";
 import { AgentWrites } from "./agent-writes.ts";
 import { Attempt, type HandBackReason, isUnwinding } from "./attempt.ts";
 import { buildContext, type Context, ProgressReporter } from "./context.ts";
@@ -176,7 +176,7 @@ export class Run {
     const { signal } = this.attempt;
     // A handler that ignores its signal must not keep this delivery alive in our books once it is over.
     const over = new Promise<never>((_, reject) => {
-      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+      onAbort(signal, () => reject(signal.reason));
     });
     return { ended: false, result: toJson(await Promise.race([(async () => handler(ctx))(), over])) };
   }
