@@ -2,8 +2,6 @@
 
 import type { RetryPolicy } from "./intent.ts";
 
-export const NO_RETRY: RetryPolicy = { maxRetries: 0, initialDelayMs: 1_000, factor: 2, maxDelayMs: 300_000 };
-
 /** Delay before retry number `retry` (1-based), between half and the whole of the exponential step. */
 export function retryDelayMs(policy: RetryPolicy, retry: number, random: number): number {
   const whole = Math.min(policy.maxDelayMs, policy.initialDelayMs * policy.factor ** (retry - 1));

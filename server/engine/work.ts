@@ -138,6 +138,7 @@ function writeStep(engine: Engine, draft: Draft, input: RecordStepInput): Step {
         digest,
         error: write.error,
         retryable: write.retryable,
+        random: Math.random(),
       });
     }
   }

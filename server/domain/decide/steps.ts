@@ -13,8 +13,8 @@ import {
 } from "../plan.ts";
 import { RawJson } from "../raw-json.ts";
 import { Refusal } from "../refusal.ts";
-import { NO_RETRY } from "../retry.ts";
-import { handBackIfPaused, recordProgress } from "./attempt.ts";
+import { retryDelayMs } from "../retry.ts";
+import { endForRetry, handBackIfPaused, recordProgress } from "./attempt.ts";
 import { requireOpenAttempt } from "./fence.ts";
 import { finish } from "./finish.ts";
 
@@ -249,39 +249,43 @@ function markDone(draft: Draft, step: Step, result: RawJson): void {
 export interface FailedInput extends RecordInput {
   readonly error: Failure;
   readonly retryable: boolean;
+  /** 0..1, for the jitter of the intent's own retry. */
+  readonly random?: number;
 }
 
-/** Records a failed try. Final (not retryable, or retries used up): a declared step then fails the intent. */
+/**
+ * Records a failed try. A final failure is replayed as it is to later attempts; any other runs again with the same
+ * key. A declared step that may not be tried again in this attempt fails the intent, by the intent's retry policy.
+ */
 export function recordFailed(draft: Draft, key: string, input: FailedInput): Step {
   requireOpenAttempt(draft, input.attempt);
   const known = draft.steps.get(key);
   if (known?.status === "done")
     throw new Refusal("step_done", `step ${JSON.stringify(key)} is already done`, { key });
+  const { intent } = draft;
   const step = stepToRecord(draft, key, input.stepsMax);
-  const policy = step.retry ?? NO_RETRY;
-  const final = !input.retryable || step.tries > policy.maxRetries;
-  const error: Failure & { final: boolean } = { ...input.error, retryable: input.retryable, final };
+  const usedUp = step.tries > (step.retry?.maxRetries ?? 0);
+  const intentRetry =
+    input.retryable && intent.retry !== null && intent.retriesUsed < intent.retry.maxRetries;
+  const final = !input.retryable || (usedUp && step.retry !== null && !intentRetry);
   step.status = "failed";
-  step.error = RawJson.of(error);
+  step.error = RawJson.of({ ...input.error, retryable: input.retryable, final });
   settleStep(draft, step);
   emit(draft, "intent.step_failed", { key, tries: step.tries, final, error: input.error });
-  if (final && input.completeIntent && step.position !== null) {
-    finish(draft, {
-      status: "FAILED",
-      result: null,
-      error: {
-        code: input.error.code,
-        message: input.error.message,
-        retryable: false,
-        details: {
-          step: key,
-          ...(input.error.details === undefined ? {} : { details: input.error.details }),
-        },
-      },
-      digest: input.digest,
-    });
-  } else handBackIfPaused(draft);
+  if (!input.completeIntent || step.position === null || !(final || usedUp)) {
+    handBackIfPaused(draft);
+    return step;
+  }
+  if (intentRetry && intent.retry !== null) {
+    endForRetry(draft, input.error, retryDelayMs(intent.retry, intent.retriesUsed + 1, input.random ?? 1));
+  } else
+    finish(draft, { status: "FAILED", result: null, error: stepFailure(key, input), digest: input.digest });
   return step;
+}
+
+function stepFailure(key: string, { error, retryable }: FailedInput): Failure {
+  const inner = error.details === undefined ? {} : { details: error.details };
+  return { code: error.code, message: error.message, retryable, details: { step: key, ...inner } };
 }
 
 export type StepAnswer =
