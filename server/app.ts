@@ -19,6 +19,7 @@ import { agentRoutes } from "./http/routes/agents.ts";
 import { createRoutes } from "./http/routes/create.ts";
 import type { App, RouteDeps } from "./http/routes/deps.ts";
 import { healthRoutes } from "./http/routes/health.ts";
+import { operatorRoutes } from "./http/routes/operate.ts";
 import { readRoutes } from "./http/routes/read.ts";
 import { workRoutes } from "./http/routes/work.ts";
 import { requestSchemas } from "./http/schemas/requests.ts";
@@ -251,6 +252,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   createRoutes(app, deps);
   readRoutes(app, deps);
   workRoutes(app, deps);
+  operatorRoutes(app, deps);
   agentRoutes(app, deps);
 
   const sockets = trackSockets(app.server);

@@ -10,7 +10,7 @@ export interface AgentStream {
   readonly name: string;
   /** 0 while its agent drains. */
   capacity: number;
-  /** Our estimate; the database decides at every claim. */
+  /** Our estimate; the database decides at every claim. May be below zero while commits are told out of order. */
   held: number;
   readonly heartbeats: { seen: boolean };
   readonly frames: FrameStream;
@@ -85,7 +85,7 @@ export class AgentStreams {
 
   #moveHeld(from: string | null, to: string | null): void {
     const old = from === null ? undefined : this.#byConsumer.get(from);
-    if (old !== undefined) old.held = Math.max(0, old.held - 1);
+    if (old !== undefined) old.held -= 1;
     const next = to === null ? undefined : this.#byConsumer.get(to);
     if (next !== undefined) next.held += 1;
   }

@@ -22,6 +22,8 @@ export class Dispatcher {
   readonly #wakeups: Wakeups;
   readonly #options: DispatcherOptions;
   readonly #dirty = new Set<string>();
+  /** Asked for by more than a local commit: here the database says who has room, not our estimate. */
+  readonly #doubted = new Set<string>();
   #running: Promise<void> | null = null;
   #stopped = false;
 
@@ -33,12 +35,10 @@ export class Dispatcher {
     wakeups.observe((changes) => this.#follow(changes));
   }
 
-  /** Something may be claimable at this address. */
+  /** Something may be claimable at this address. What another replica ended never reached our estimates: ask. */
   wake(address: string): void {
-    this.#wakeups.addresses.wake(address);
-    if (this.#stopped || this.#streams.at(address).length === 0) return;
-    this.#dirty.add(address);
-    this.#start();
+    this.#doubted.add(address);
+    this.#hint(address);
   }
 
   wakeAll(): void {
@@ -60,7 +60,17 @@ export class Dispatcher {
       if (freed || (isClaimable(after) && !(before !== null && isClaimable(before))))
         addresses.add(after.toAgent);
     }
-    for (const address of addresses) this.wake(address);
+    for (const address of addresses) this.#hint(address);
+  }
+
+  #hint(address: string): void {
+    this.#wakeups.addresses.wake(address);
+    if (this.#stopped || this.#streams.at(address).length === 0) {
+      this.#doubted.delete(address);
+      return;
+    }
+    this.#dirty.add(address);
+    this.#start();
   }
 
   #start(): void {
@@ -83,8 +93,9 @@ export class Dispatcher {
     while (this.#dirty.size > 0 && !this.#stopped) {
       const addresses = [...this.#dirty];
       this.#dirty.clear();
-      const open = addresses.flatMap((address) => this.#streams.at(address)).filter(hasRoom);
+      const open = addresses.flatMap((address) => this.#candidates(address));
       if (open.length === 0) continue;
+      const estimates = open.map((stream) => stream.held);
       const answer = await claimIntents(
         this.#engine,
         open.map((stream) => ({
@@ -94,13 +105,23 @@ export class Dispatcher {
         })),
       );
       if (answer.delivered.length === 0) {
-        for (const stream of open) stream.held = answer.held.get(stream.consumerId) ?? 0;
+        // An estimate that moved meanwhile knows of a later commit than this answer does.
+        open.forEach((stream, index) => {
+          if (stream.held === estimates[index]) stream.held = answer.held.get(stream.consumerId) ?? 0;
+        });
         continue;
       }
       await this.#send(open, answer.delivered);
       // A full haul may have left more behind.
       for (const address of addresses) this.#dirty.add(address);
     }
+  }
+
+  #candidates(address: string): AgentStream[] {
+    const doubted = this.#doubted.delete(address);
+    return this.#streams
+      .at(address)
+      .filter((stream) => stream.frames.open && stream.capacity > (doubted ? 0 : stream.held));
   }
 
   async #send(
@@ -117,5 +138,3 @@ export class Dispatcher {
     this.#options.onDelivered?.(delivered.length);
   }
 }
-
-const hasRoom = (stream: AgentStream): boolean => stream.frames.open && stream.capacity > stream.held;

@@ -5,7 +5,10 @@ import { cancel, type ResolveInput, type ResolveOutcome, resolve } from "../doma
 import { decideStep, type StepAnswer } from "../domain/decide/steps.ts";
 import type { Draft } from "../domain/draft.ts";
 import type { IntentEvent } from "../domain/event.ts";
-import type { Actor, Intent, Step } from "../domain/intent.ts";
+import type { Actor, Intent } from "../domain/intent.ts";
+import { RawJson } from "../domain/raw-json.ts";
+import { Refusal } from "../domain/refusal.ts";
+import type { IdempotencyRef, Workspace } from "../store/workspace.ts";
 import { change, type Engine, fenced } from "./context.ts";
 
 /** How many undone steps an ending event can list. */
@@ -43,57 +46,74 @@ export function resolveIntent(
   });
 }
 
-function operate<T>(
-  engine: Engine,
-  actor: Actor,
-  intentId: string,
+export interface Operation {
+  readonly engine: Engine;
+  readonly actor: Actor;
+  readonly intentId: string;
+  /** With one, a repeat changes nothing and is answered as the first (I11). */
+  readonly idempotency: IdempotencyRef | null;
+}
+
+export interface Operated {
+  readonly intent: Intent;
+  readonly replayed: boolean;
+}
+
+const DONE = RawJson.of({ ok: true });
+
+/** Whether this very operation was done before; a key that was used for another one is refused. */
+function isReplay(work: Workspace, ref: IdempotencyRef | null): boolean {
+  const known = ref === null ? undefined : work.record(ref);
+  if (known === undefined) return false;
+  if (known.fingerprint === ref?.fingerprint) return true;
+  throw new Refusal(
+    "idempotency_mismatch",
+    "this Idempotency-Key was used for a different request; use a new key",
+  );
+}
+
+function operate(
+  { engine, actor, intentId, idempotency }: Operation,
   name: string,
-  undone: number | "all",
-  decide: (draft: Draft) => T,
-): Promise<{ intent: Intent; value: T }> {
-  return engine.commits.submit({
+  steps: { readonly keys?: readonly string[]; readonly undone: number | "all" },
+  decide: (draft: Draft) => unknown,
+): Promise<Operated> {
+  return engine.commits.submit<Operated>({
     name,
     intents: [intentId],
-    steps: [{ intentId, keys: [], undone }],
-    decide: (work) =>
-      change(work, intentId, actor, (draft) => ({ value: decide(draft), intent: draft.intent })),
+    steps: [{ intentId, keys: steps.keys ?? [], undone: steps.undone }],
+    ...(idempotency === null ? {} : { idempotency }),
+    decide(work) {
+      const known = work.peek(intentId);
+      if (known !== undefined && isReplay(work, idempotency)) return { intent: known.intent, replayed: true };
+      const intent = change(work, intentId, actor, (draft) => {
+        decide(draft);
+        return draft.intent;
+      });
+      if (idempotency !== null) work.stageRecord({ ...idempotency, intentId, response: DONE });
+      return { intent, replayed: false };
+    },
   });
 }
 
-export const cancelIntent = (engine: Engine, actor: Actor, intentId: string, reason: string | null) =>
-  operate(engine, actor, intentId, "cancel", UNDONE, (draft) => cancel(draft, reason));
+export const cancelIntent = (operation: Operation, reason: string | null): Promise<Operated> =>
+  operate(operation, "cancel", { undone: UNDONE }, (draft) => cancel(draft, reason));
 
-export const pauseIntent = (engine: Engine, actor: Actor, intentId: string, reason: string | null) =>
-  operate(engine, actor, intentId, "pause", 1, (draft) => pause(draft, reason));
+export const pauseIntent = (operation: Operation, reason: string | null): Promise<Operated> =>
+  operate(operation, "pause", { undone: 1 }, (draft) => pause(draft, reason));
 
-export const unpauseIntent = (engine: Engine, actor: Actor, intentId: string) =>
-  operate(engine, actor, intentId, "unpause", 1, (draft) => unpause(draft));
+export const unpauseIntent = (operation: Operation): Promise<Operated> =>
+  operate(operation, "unpause", { undone: 1 }, (draft) => unpause(draft));
 
 export const retryIntent = (
-  engine: Engine,
-  actor: Actor,
-  intentId: string,
-  deadline: { at: number | null; ttlMs: number | null },
-) =>
-  operate(engine, actor, intentId, "retry", "all", (draft) =>
+  operation: Operation,
+  deadline: { readonly at: number | null; readonly ttlMs: number | null },
+): Promise<Operated> =>
+  operate(operation, "retry", { undone: "all" }, (draft) =>
     retry(draft, { deadlineAt: deadline.ttlMs === null ? deadline.at : draft.now + deadline.ttlMs }),
   );
 
-export function decideIntentStep(
-  engine: Engine,
-  actor: Actor,
-  intentId: string,
-  key: string,
-  answer: StepAnswer,
-): Promise<{ intent: Intent; step: Step }> {
-  return engine.commits.submit({
-    name: "decide_step",
-    intents: [intentId],
-    steps: [{ intentId, keys: [key], undone: UNDONE }],
-    decide: (work) =>
-      change(work, intentId, actor, (draft) => ({
-        step: decideStep(draft, key, answer),
-        intent: draft.intent,
-      })),
-  });
-}
+export const decideIntentStep = (operation: Operation, key: string, answer: StepAnswer): Promise<Operated> =>
+  operate(operation, "decide_step", { keys: [key], undone: UNDONE }, (draft) =>
+    decideStep(draft, key, answer),
+  );

@@ -18,6 +18,8 @@ export interface ResolveInput {
   readonly result: RawJson | null;
   readonly error: Failure | null;
   readonly retryable: boolean;
+  /** The handler's own word on when to try again; null follows the policy. */
+  readonly retryAfterMs?: number | null;
   /** 0..1, for the jitter of a retry. */
   readonly random: number;
   /** A live consumer holds the intent: without an attempt only an operator may end its work. */
@@ -78,7 +80,7 @@ function scheduleRetry(draft: Draft, input: ResolveInput): boolean {
   if (!input.retryable || policy === null || intent.consumerId === null) return false;
   if (intent.retriesUsed >= policy.maxRetries) return false;
   const error = endingError(input) ?? { code: "failed", message: "the handler failed" };
-  endForRetry(draft, error, retryDelayMs(policy, intent.retriesUsed + 1, input.random));
+  endForRetry(draft, error, input.retryAfterMs ?? retryDelayMs(policy, intent.retriesUsed + 1, input.random));
   return true;
 }
 

@@ -2,14 +2,7 @@
 
 import type { z } from "zod";
 import { RawJson } from "../../domain/raw-json.ts";
-import {
-  cancelIntent,
-  decideIntentStep,
-  pauseIntent,
-  resolveIntent,
-  retryIntent,
-  unpauseIntent,
-} from "../../engine/finish.ts";
+import { resolveIntent } from "../../engine/finish.ts";
 import {
   recordStep,
   releaseIntent,
@@ -18,10 +11,8 @@ import {
   startIntent,
   touchIntent,
 } from "../../engine/work.ts";
-import { invalid } from "../../errors.ts";
 import { readSteps } from "../../store/queries/log.ts";
 import { eventView, nextStepView, stepView } from "../../wire/views.ts";
-import { requireOperator } from "../auth.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
 import { type App, actorOf, type RouteDeps } from "./deps.ts";
 import { intentAnswer, requireIntent } from "./read.ts";
@@ -174,6 +165,7 @@ function endingRoutes(app: App, deps: RouteDeps): void {
         attempt: body.attempt ?? null,
         result: body.status === "COMPLETED" ? (body.result ?? NULL) : null,
         error: body.status === "COMPLETED" ? null : (body.error ?? reason),
+        retryAfterMs: body.retry_after_seconds == null ? null : Math.round(body.retry_after_seconds * 1000),
         retryable: body.retryable,
       });
       const record = await requireIntent(deps, id);
@@ -190,94 +182,7 @@ function endingRoutes(app: App, deps: RouteDeps): void {
   );
 }
 
-function operatorRoutes(app: App, deps: RouteDeps): void {
-  const { schemas, engine } = deps;
-  const params = schemas.params.intent;
-  const tags = ["operators"];
-  const answer = async (id: string) => intentAnswer(await requireIntent(deps, id));
-
-  app.post(
-    "/v1/intents/:id/cancel",
-    { schema: { params, body: schemas.operate, tags, summary: "Cancel; whoever holds it is told" } },
-    async (request) => {
-      await cancelIntent(engine, actorOf(request), request.params.id, request.body.reason ?? null);
-      return answer(request.params.id);
-    },
-  );
-  app.post(
-    "/v1/intents/:id/pause",
-    { schema: { params, body: schemas.operate, tags, summary: "Pause at the next step boundary" } },
-    async (request) => {
-      requireOperator(request);
-      await pauseIntent(engine, actorOf(request), request.params.id, request.body.reason ?? null);
-      return answer(request.params.id);
-    },
-  );
-  app.post(
-    "/v1/intents/:id/unpause",
-    { schema: { params, body: schemas.operate, tags, summary: "Undo a pause" } },
-    async (request) => {
-      requireOperator(request);
-      await unpauseIntent(engine, actorOf(request), request.params.id);
-      return answer(request.params.id);
-    },
-  );
-  app.post(
-    "/v1/intents/:id/retry",
-    {
-      schema: {
-        params,
-        body: schemas.retry,
-        tags,
-        summary: "Reopen a FAILED, CANCELED or TIMED_OUT intent; done steps are kept",
-      },
-    },
-    async (request) => {
-      requireOperator(request);
-      const { deadline_at, ttl_seconds } = request.body;
-      const ttlMs = ttl_seconds == null ? null : Math.round(ttl_seconds * 1000);
-      await retryIntent(engine, actorOf(request), request.params.id, { at: deadline_at ?? null, ttlMs });
-      return answer(request.params.id);
-    },
-  );
-  app.post(
-    "/v1/intents/:id/steps/:key/decide",
-    {
-      schema: {
-        params: schemas.params.step,
-        body: schemas.decide,
-        tags,
-        summary: "Settle a step in doubt: done, retry or fail",
-      },
-    },
-    async (request) => {
-      requireOperator(request);
-      const { id, key } = request.params;
-      const { done, retry, fail } = request.body;
-      const given = [
-        done !== undefined && "done" in (request.body as object),
-        retry === true,
-        fail !== undefined,
-      ].filter(Boolean).length;
-      if (given !== 1) throw invalid("", "give exactly one of done, retry and fail");
-      const decision =
-        retry === true
-          ? ({ kind: "retry" } as const)
-          : fail !== undefined
-            ? ({
-                kind: "fail",
-                error:
-                  fail === true ? { code: "step_failed", message: `an operator failed step ${key}` } : fail,
-              } as const)
-            : ({ kind: "done", result: done ?? NULL } as const);
-      const { step, intent } = await decideIntentStep(engine, actorOf(request), id, key, decision);
-      return { ...(await answer(id)), step: stepView(intent, step) };
-    },
-  );
-}
-
 export function workRoutes(app: App, deps: RouteDeps): void {
   agentRoutes(app, deps);
   endingRoutes(app, deps);
-  operatorRoutes(app, deps);
 }

@@ -239,6 +239,7 @@ export function requestSchemas(limits: Limits) {
       error: failure.nullish(),
       reason,
       retryable: z.boolean().default(false),
+      retry_after_seconds: z.number().min(0).max(SECONDS_MAX).nullish(),
     }),
     operate: z.object({ reason }),
     retry: z.object({ deadline_at: instant.nullish(), ttl_seconds: seconds.nullish(), reason }),
