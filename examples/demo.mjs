@@ -64,9 +64,13 @@ async function startServer(port, dataDir) {
   const env = { PORT: String(port), HOST: "127.0.0.1", PERDURE_DATA_DIR: dataDir, PERDURE_LOG_LEVEL: "warn" };
   const child = start(["dist/server/main.js"], env, (line) => lines.push(line));
   for (let tries = 0; ; tries += 1) {
-    const ready = await fetch(`http://127.0.0.1:${port}/ready`).then((answer) => answer.ok, () => false);
+    const ready = await fetch(`http://127.0.0.1:${port}/ready`).then(
+      (answer) => answer.ok,
+      () => false,
+    );
     if (ready) return child;
-    if (child.exitCode !== null || tries > 600) throw new Error(`the server did not start:\n${lines.join("\n")}`);
+    if (child.exitCode !== null || tries > 600)
+      throw new Error(`the server did not start:\n${lines.join("\n")}`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }
@@ -76,9 +80,16 @@ function tell(event) {
   const d = event.details ?? {};
   switch (event.type) {
     case "intent.delivered":
-      return say("log", `delivered to ${d.consumer}, attempt ${event.attempt}${d.redelivered ? " (redelivery)" : ""}`, "36");
+      return say(
+        "log",
+        `delivered to ${d.consumer}, attempt ${event.attempt}${d.redelivered ? " (redelivery)" : ""}`,
+        "36",
+      );
     case "intent.step_running":
-      return say("log", `step ${d.index + 1}/${d.total} ${d.key} begins${d.interrupted ? " again: it was interrupted, same idempotency key" : ""}`);
+      return say(
+        "log",
+        `step ${d.index + 1}/${d.total} ${d.key} begins${d.interrupted ? " again: it was interrupted, same idempotency key" : ""}`,
+      );
     case "intent.step_done":
       return say("log", `step ${d.done}/${d.total} ${d.key} is recorded`, "32");
     case "intent.lost":
@@ -102,10 +113,14 @@ async function play(folder) {
   let agent = startAgent();
   say("demo", `an agent listens (pid ${agent.pid})`);
   let id;
-  const sender = start(["examples/etl/send.mjs", "examples/etl/data/orders.csv", output], { PERDURE_URL: url }, (line) => {
-    say("sender", line);
-    id ??= /^sent (\S+)/.exec(line)?.[1];
-  });
+  const sender = start(
+    ["examples/etl/send.mjs", "examples/etl/data/orders.csv", output],
+    { PERDURE_URL: url },
+    (line) => {
+      say("sender", line);
+      id ??= /^sent (\S+)/.exec(line)?.[1];
+    },
+  );
   while (id === undefined) {
     if (sender.exitCode !== null) throw new Error("the sender ended early");
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -129,17 +144,35 @@ async function play(folder) {
   const { code } = await sender.ended;
   await client.close();
 
-  const ran = (await readFile(ledger, "utf8")).trim().split("\n").map((line) => line.split(" ")[0]);
+  const ran = (await readFile(ledger, "utf8"))
+    .trim()
+    .split("\n")
+    .map((line) => line.split(" ")[0]);
   const times = (step) => ran.filter((one) => one === step).length;
-  const counts = ["extract", "validate", "transform", "load"].map((step) => `${step} ${times(step)}×`).join(", ");
+  const counts = ["extract", "validate", "transform", "load"]
+    .map((step) => `${step} ${times(step)}×`)
+    .join(", ");
   const result = await readFile(output, "utf8");
   agent.kill("SIGTERM");
   await agent.ended;
   server.kill("SIGTERM");
   await server.ended;
   say("demo", `steps that ran, by their own ledger: ${counts}`);
-  const right = code === 0 && crashed && times("extract") === 1 && times("validate") === 1 && times("transform") <= 2 && times("load") === 1 && result === EXPECTED;
-  say("demo", right ? "steps 1 and 2 did not run again, and the result is right" : `something is wrong: ${JSON.stringify(result)}`, right ? "1;32" : "1;31");
+  const right =
+    code === 0 &&
+    crashed &&
+    times("extract") === 1 &&
+    times("validate") === 1 &&
+    times("transform") <= 2 &&
+    times("load") === 1 &&
+    result === EXPECTED;
+  say(
+    "demo",
+    right
+      ? "steps 1 and 2 did not run again, and the result is right"
+      : `something is wrong: ${JSON.stringify(result)}`,
+    right ? "1;32" : "1;31",
+  );
   return right;
 }
 
@@ -147,7 +180,10 @@ const folder = await mkdtemp(join(tmpdir(), "perdure-demo-"));
 const clean = async () => {
   // A server that is asked nicely takes its PostgreSQL along.
   for (const child of running) child.kill("SIGTERM");
-  await Promise.race([Promise.all([...running].map((child) => child.ended)), new Promise((resolve) => setTimeout(resolve, 8_000))]);
+  await Promise.race([
+    Promise.all([...running].map((child) => child.ended)),
+    new Promise((resolve) => setTimeout(resolve, 8_000)),
+  ]);
   for (const child of running) child.kill("SIGKILL");
   await rm(folder, { recursive: true, force: true });
 };

@@ -41,7 +41,9 @@ const agent = client.listen(
     },
     async load(ctx, step) {
       await note(step);
-      const rows = Object.entries(ctx.results.transform).map(([customer, total]) => `${customer},${total.toFixed(2)}`);
+      const rows = Object.entries(ctx.results.transform).map(
+        ([customer, total]) => `${customer},${total.toFixed(2)}`,
+      );
       await mkdir(dirname(ctx.payload.output), { recursive: true });
       // Written whole each time: running this step twice leaves the same file.
       await writeFile(ctx.payload.output, ["customer,total", ...rows, ""].join("\n"));
