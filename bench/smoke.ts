@@ -48,7 +48,11 @@ async function measure(baseUrl: string): Promise<void> {
   const waits: number[] = [];
   for (let n = 0; n < ROUNDS; n += 1) {
     const sent = performance.now();
-    const id = await client.sendIntent({ intentType: "echo.v1", toAgent: "agent://bench/smoke/echo", payload: { n } });
+    const id = await client.sendIntent({
+      intentType: "echo.v1",
+      toAgent: "agent://bench/smoke/echo",
+      payload: { n },
+    });
     await client.waitFor(id);
     const back = performance.now();
     starts.push((started.get(n) ?? Number.NaN) - sent);
@@ -71,7 +75,10 @@ const exited = new Promise((resolve) => server.once("exit", resolve));
 try {
   const baseUrl = `http://127.0.0.1:${port}`;
   for (let tries = 0; ; tries += 1) {
-    const up = await fetch(`${baseUrl}/ready`).then((answer) => answer.ok, () => false);
+    const up = await fetch(`${baseUrl}/ready`).then(
+      (answer) => answer.ok,
+      () => false,
+    );
     if (up) break;
     if (tries > 300 || server.exitCode !== null) throw new Error("the server did not start");
     await new Promise((resolve) => setTimeout(resolve, 100));
