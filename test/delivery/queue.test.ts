@@ -1,18 +1,7 @@
 // Order, capacity, delays and sharing of the queue (DELIVERY D3, D8, D11), with notifications on and off.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { call, startTestServer, type TestServer, until } from "../support/server.ts";
-import {
-  claimOne,
-  connect,
-  eventsOf,
-  inStatus,
-  type Listener,
-  listen,
-  post,
-  send,
-  step,
-  view,
-} from "./listener.ts";
+import { claimOne, eventsOf, inStatus, type Listener, listen, post, send, step, view } from "./listener.ts";
 
 let server: TestServer;
 const open: Listener[] = [];
@@ -53,7 +42,7 @@ test("resumed work stays in front of newer work", async () => {
 
 test("an agent holds no more than its capacity, and gets the next as soon as it has finished one", async () => {
   const listener = await agent(server, "capacity", { capacity: 2 });
-  const ids = [];
+  const ids: string[] = [];
   for (let i = 0; i < 4; i += 1) ids.push(await send(server, "capacity"));
   await listener.next("intent.delivered", 2);
   // A second consumer takes what is left, so the first one's share was bounded by its capacity alone.
