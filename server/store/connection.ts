@@ -61,7 +61,12 @@ export function openStore(options: StoreOptions): Store {
     idleTimeoutMillis: 0,
     onConnect: tuneWriter,
   } as pg.PoolConfig);
-  for (const each of [pool, writers]) each.on("error", (error) => options.onError?.(error));
+  for (const each of [pool, writers]) {
+    each.on("error", (error) => options.onError?.(error));
+    // The pool listens only to idle clients. One that breaks while it works fails its queries, which is enough;
+    // without a listener of its own the event would end the process.
+    each.on("connect", (client) => client.on("error", () => undefined));
+  }
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
   let ended: Promise<void> | undefined;
   return {
