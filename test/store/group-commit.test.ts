@@ -1,0 +1,175 @@
+// Everything waiting is one transaction: neighbours are independent, order holds, and no acknowledgement is a guess.
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { GroupCommit, type Write } from "../../server/store/group-commit.ts";
+import { claimOne, eventsOf, post, send, step, view } from "../delivery/listener.ts";
+import { asAdmin } from "../support/postgres.ts";
+import { call, startTestServer, type TestServer, until } from "../support/server.ts";
+
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterAll(() => server.close());
+
+const read = (name: string, decide: () => unknown): Write<unknown> => ({ name, intents: [], decide });
+
+test("an operation that is refused or broken costs its neighbours in the same flush nothing", async () => {
+  const flushes: number[] = [];
+  const commits = new GroupCommit(server.store, {
+    queueMax: 100,
+    onFlush: ({ operations }) => flushes.push(operations),
+  });
+  const results = await Promise.allSettled([
+    commits.submit(read("a", () => 1)),
+    commits.submit(
+      read("broken", () => {
+        throw new Error("a bug");
+      }),
+    ),
+    commits.submit(read("b", () => 2)),
+  ]);
+  expect(
+    results.map((result) => (result.status === "fulfilled" ? result.value : String(result.reason))),
+  ).toEqual([1, "Error: a bug", 2]);
+  expect(flushes).toEqual([3]);
+  await commits.close();
+});
+
+test("refused writes of one intent leave the good ones beside them whole", async () => {
+  const id = await send(server, "mixed", { steps: ["a", "b", "c"] });
+  await claimOne(server, "mixed");
+  const answers = await Promise.all([
+    step(server, id, "a", { status: "done", attempt: 1, result: 1 }),
+    step(server, id, "b", { status: "done", attempt: 9, result: "stale" }),
+    step(server, id, "b", { status: "done", attempt: 1, result: 2 }),
+    post(server, id, "resolve", { status: "COMPLETED", attempt: 7 }),
+    step(server, id, "c", { status: "done", attempt: 1, result: 3 }),
+  ]);
+  expect(answers.map((answer) => answer.status)).toEqual([200, 409, 200, 409, 200]);
+  expect(await view(server, id)).toMatchObject({ status: "COMPLETED", progress: { done: 3, total: 3 } });
+});
+
+test("two hundred concurrent writes of one intent make a log without gap or repetition", async () => {
+  const id = await send(server, "gapless");
+  await claimOne(server, "gapless");
+  await Promise.all(
+    Array.from({ length: 200 }, (_, n) => post(server, id, "progress", { attempt: 1, message: String(n) })),
+  );
+  const events = await eventsOf(server, id);
+  expect(events.map((event) => event.seq)).toEqual(events.map((_, index) => index + 1));
+  const said = events.filter((event) => event.event_type === "intent.progress").map((e) => e.details.message);
+  expect(new Set(said).size).toBe(200);
+});
+
+test("operations of one intent are decided in the order they were submitted", async () => {
+  const id = await send(server, "ordered");
+  const order: number[] = [];
+  await Promise.all(
+    Array.from({ length: 50 }, (_, n) =>
+      server.engine.commits.submit({ name: "ordered", intents: [id], decide: () => void order.push(n) }),
+    ),
+  );
+  expect(order).toEqual(Array.from({ length: 50 }, (_, n) => n));
+});
+
+test("one write more than the queue holds is refused as unavailable, and nothing of it is stored", async () => {
+  const narrow = await startTestServer({ env: { PERDURE_QUEUE_MAX: "16" } });
+  try {
+    // Writers blocked by a lock, as a slow disk would block them.
+    const answers = await asAdmin(narrow.databaseUrl, async (admin) => {
+      await admin.query("begin; lock table intents in access exclusive mode");
+      const sent = Array.from({ length: 200 }, () =>
+        call(narrow, "POST", "/v1/intents", { intent_type: "job.v1", to_agent: "full", payload: {} }),
+      );
+      let refused = 0;
+      for (const one of sent) void one.then((answer) => (refused += answer.status === 503 ? 1 : 0));
+      await until("some are refused while the rest wait", () => refused > 0);
+      await admin.query("rollback");
+      return Promise.all(sent);
+    });
+    const accepted = answers.filter((answer) => answer.status === 200);
+    const refused = answers.filter((answer) => answer.status === 503);
+    expect(refused.length).toBeGreaterThan(0);
+    expect(accepted.length + refused.length).toBe(200);
+    expect(refused[0]?.body).toMatchObject({ code: "unavailable" });
+    expect(refused[0]?.headers.get("retry-after")).not.toBeNull();
+    const { rows } = await narrow.store.pool.query("select count(*)::int as n from intents");
+    expect(rows[0].n).toBe(accepted.length);
+  } finally {
+    await narrow.close();
+  }
+});
+
+test("two servers writing to the same intents at once lose no event", async () => {
+  const other = await startTestServer({ databaseUrl: server.databaseUrl });
+  try {
+    const id = await send(server, "conflict");
+    await claimOne(server, "conflict");
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, (_, n) =>
+        post(n % 2 === 0 ? server : other, id, "progress", { attempt: 1, message: String(n) }),
+      ),
+    );
+    expect(answers.every((answer) => answer.status === 200)).toBe(true);
+    const key = { "idempotency-key": "both" };
+    const body = { intent_type: "job.v1", to_agent: "both", payload: {} };
+    const created = await Promise.all(
+      Array.from({ length: 20 }, (_, n) =>
+        call(n % 2 === 0 ? server : other, "POST", "/v1/intents", body, key),
+      ),
+    );
+    expect(new Set(created.map((answer) => answer.body.intent_id)).size).toBe(1);
+    const events = await eventsOf(server, id);
+    expect(events.map((event) => event.seq)).toEqual(events.map((_, index) => index + 1));
+    expect(events.filter((event) => event.event_type === "intent.progress")).toHaveLength(100);
+  } finally {
+    await other.close();
+  }
+});
+
+test("while writers' connections are killed mid-commit, every acknowledged intent exists exactly once", async () => {
+  const acknowledged = new Map<string, string>();
+  let creating = true;
+  const create = async (worker: number) => {
+    for (let n = 0; n < 40; n += 1) {
+      const key = `kill-${worker}-${n}`;
+      const id = await until(
+        `${key} is acknowledged`,
+        async () => {
+          const body = { intent_type: "job.v1", to_agent: "backend-kill", payload: { key } };
+          const answer = await call(server, "POST", "/v1/intents", body, { "idempotency-key": key });
+          return answer.status === 200 && (answer.body.intent_id as string);
+        },
+        20_000,
+      );
+      acknowledged.set(key, id);
+    }
+  };
+  const killed = asAdmin(server.databaseUrl, async (admin) => {
+    let count = 0;
+    let next = 5;
+    // One kill for every few acknowledgements: the loop moves at the pace of the work.
+    while (creating) {
+      const { rows } = await admin.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity where $1 and datname = current_database()
+          and application_name = 'perdure' and pid <> pg_backend_pid() and xact_start is not null limit 1`,
+        [acknowledged.size >= next],
+      );
+      if (rows.length > 0) next = acknowledged.size + 10;
+      count += rows.length;
+    }
+    return count;
+  });
+  await Promise.all(Array.from({ length: 8 }, (_, worker) => create(worker))).finally(() => {
+    creating = false;
+  });
+  expect(await killed).toBeGreaterThan(5);
+  const { rows } = await server.store.pool.query(
+    `select i.id, d.payload->>'key' as key, i.seq, (select count(*)::int from events e where e.intent_id = i.id) as events,
+        (select count(*)::int from ready r where r.intent_id = i.id) as ready
+      from intents i join intent_data d on d.id = i.id where i.to_agent like '%/backend-kill'`,
+  );
+  expect(new Map(rows.map((row) => [row.key, row.id]))).toEqual(acknowledged);
+  expect(rows).toHaveLength(320);
+  for (const row of rows) expect(row).toMatchObject({ events: row.seq, ready: 1 });
+}, 60_000);
