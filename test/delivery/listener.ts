@@ -51,7 +51,9 @@ export function connect(
   address: string,
   query: ListenQuery = {},
 ): Listener {
-  const search = new URLSearchParams(Object.entries(query).map(([key, value]) => [key, String(value)]));
+  const search = new URLSearchParams(
+    Object.entries(query).map(([key, value]): [string, string] => [key, String(value)]),
+  );
   const frames: StreamFrame[] = [];
   let refusal: Listener["refusal"];
   let ended = false;
