@@ -82,7 +82,7 @@ function declarePlan(draft: Draft, plan: readonly StepPlan[], input: StartInput)
       );
     }
   }
-  requireRoom(draft, plan.length, input.stepsMax);
+  requireRoom(draft, plan.filter((step) => !draft.steps.has(step.key)).length, input.stepsMax);
   replacePlan(draft, plan);
 }
 
