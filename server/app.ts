@@ -12,6 +12,7 @@ import { Wakeups } from "./delivery/wakeups.ts";
 import { WriteRenewals } from "./delivery/write-renewals.ts";
 import { nextDueAt } from "./domain/schedule.ts";
 import type { Engine } from "./engine/context.ts";
+import { endPulse } from "./engine/pulse.ts";
 import { serverOptions } from "./http/conventions.ts";
 import { installFoundation } from "./http/foundation.ts";
 import { DEFAULT_LIMITS, type Limits } from "./http/limits.ts";
@@ -210,6 +211,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
         streams.endAll("database");
     },
     onPeers: (others) => notifications?.setOthers(others),
+    onGrace: () => streams.endAll("recovered"),
   });
   // A hint, so that a delay of 100 ms does not wait for the next poll; the clock that decides is the database's.
   wakeups.observe((changes) => {
@@ -275,6 +277,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
       await app.close();
       await engine.commits.close();
       await notifications?.stop();
+      await endPulse(engine).catch((error) => logger.warn({ err: error }, "the database is away at the end"));
       await store.end();
     },
   };

@@ -20,6 +20,8 @@ export interface FrameStreamOptions {
 }
 
 const BUFFER_MAX = 4 * 1024 * 1024;
+const BURST_FACTOR = 8;
+const BEHIND_MS = 5_000;
 
 export function encodeFrame(frame: Frame): string {
   const data = encodeJsonLine(frame.data);
@@ -31,6 +33,7 @@ export class FrameStream {
   readonly #options: FrameStreamOptions;
   readonly #keepAlive: NodeJS.Timeout;
   readonly #closing: ((byServer: boolean) => void)[] = [];
+  #behindSince: number | null = null;
   #ended = false;
   #closed = false;
 
@@ -82,12 +85,26 @@ export class FrameStream {
   #write(text: string): boolean {
     if (!this.open || this.#response.destroyed) return false;
     this.#response.write(text);
-    if (this.#response.writableLength > (this.#options.bufferMaxBytes ?? BUFFER_MAX)) {
-      this.#options.onSlow?.();
-      this.#response.destroy();
-      return false;
+    return this.#keepUp();
+  }
+
+  /** A burst may pile up for a moment; a reader that stays behind, or far behind, loses its socket. */
+  #keepUp(): boolean {
+    const waiting = this.#response.writableLength;
+    const max = this.#options.bufferMaxBytes ?? BUFFER_MAX;
+    if (waiting <= max) {
+      this.#behindSince = null;
+      return true;
     }
-    return true;
+    if (this.#behindSince === null) {
+      this.#behindSince = performance.now();
+      // Looked at again also when nothing more is written.
+      setTimeout(() => this.open && this.#keepUp(), BEHIND_MS + 1).unref();
+    }
+    if (waiting <= max * BURST_FACTOR && performance.now() - this.#behindSince < BEHIND_MS) return true;
+    this.#options.onSlow?.();
+    this.#response.destroy();
+    return false;
   }
 
   #close(): void {

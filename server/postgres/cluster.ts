@@ -154,7 +154,9 @@ async function removeLeftovers(home: string): Promise<void> {
     const pid = Number(name.slice(STAGING.length).split("-")[0]);
     // In a container every start may have the same pid, ours included; no initdb takes minutes.
     const age = Date.now() - ((await lstat(path).catch(() => undefined))?.mtimeMs ?? 0);
-    if (!(await isAlive(pid)) || age > LEFTOVER_AGE_MS) await rm(path, { recursive: true, force: true });
+    if ((await isAlive(pid)) && age < LEFTOVER_AGE_MS) continue;
+    // An initdb whose parent was killed may still be writing there; what stays is removed another time.
+    await rm(path, { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
   }
 }
 

@@ -124,7 +124,7 @@ async function relocate(directory: string, sharedBase: string, identity: Identit
 
 /** Whole or not at all, and only if there is none yet, across file systems. */
 async function copyExclusively(from: string, to: string): Promise<void> {
-  const staging = `${to}.new-${process.pid}`;
+  const staging = `${to}.new-${randomBytes(4).toString("hex")}`;
   await writeFile(staging, await readFile(from));
   try {
     await link(staging, to);

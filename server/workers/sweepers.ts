@@ -4,15 +4,16 @@
 import { expireConsumer } from "../engine/consumers.ts";
 import type { Engine } from "../engine/context.ts";
 import { dueIntents, tickIntent } from "../engine/due.ts";
-import { forgetReplicas, grantGrace, pulse } from "../engine/pulse.ts";
+import { forgetReplicas, grantGrace, type Pulse, pulse } from "../engine/pulse.ts";
 import { expiredConsumers, forgetIdleConsumers, renewOpenStreams } from "../store/consumers.ts";
 import { createWorker, type Worker } from "./service.ts";
 
 const BATCH = 100;
 const FORGET_CONSUMERS_MS = 3_600_000;
 const HOUSEKEEPING_MS = 300_000;
-/** A pulse older than this many intervals counts as dead. */
+/** A pulse older than this many intervals, and at least so many milliseconds, counts as dead. */
 const FRESH_PULSES = 5;
+const FRESH_MIN_MS = 3_000;
 
 export interface SweeperOptions {
   readonly engine: Engine;
@@ -24,6 +25,8 @@ export interface SweeperOptions {
   readonly openStreams: () => { id: string; streamNo: number }[];
   readonly onDatabase: (up: boolean) => void;
   readonly onPeers: (others: number) => void;
+  /** Every stream here now counts as closed: its agent has to connect again. */
+  readonly onGrace: () => void;
 }
 
 export interface Sweepers {
@@ -48,18 +51,20 @@ async function sweepLeases(engine: Engine): Promise<number> {
 }
 
 export function createSweepers(options: SweeperOptions): Sweepers {
-  const { engine, pollMs, onError } = options;
+  const { engine, onError } = options;
   const timers: Worker = createWorker({
     name: "timers",
     intervalMs: 30_000,
     onError,
     pass: async () => more(await sweepTimers(engine), () => timers.wake()),
   });
+  const outage: OutageWatch = { sure: false };
   const leases: Worker = createWorker({
     name: "leases",
     intervalMs: 30_000,
     onError,
-    pass: async () => more(await sweepLeases(engine), () => leases.wake()),
+    // Until it is sure that somebody served while we were away, nobody is declared dead (D6).
+    pass: async () => (outage.sure ? more(await sweepLeases(engine), () => leases.wake()) : 0),
   });
   const renewals = createWorker({
     name: "renewals",
@@ -71,30 +76,6 @@ export function createSweepers(options: SweeperOptions): Sweepers {
       return open.length;
     },
   });
-  const freshMs = Math.max(5_000, pollMs * FRESH_PULSES);
-  let lost = false;
-  const beat = createWorker({
-    name: "pulse",
-    intervalMs: pollMs,
-    onError: (error, worker) => {
-      lost = true;
-      options.onDatabase(false);
-      onError(error, worker);
-    },
-    pass: async () => {
-      const seen = await pulse(engine, options.addresses(), freshMs);
-      options.onPeers(seen.otherReplicas);
-      const slept = seen.sinceMs === null || seen.sinceMs > engine.settings.heartbeatIntervalMs;
-      // Nobody could hear heartbeats or see closes meanwhile: grace first, sweeping after (D6).
-      if ((slept || lost) && seen.otherReplicas === 0) await grantGrace(engine);
-      else if (seen.leasesOver) leases.wake();
-      lost = false;
-      options.onDatabase(true);
-      if (seen.timersDue) timers.wake();
-      for (const address of seen.readyAddresses) options.wakeAddress(address);
-      return seen.readyAddresses.length;
-    },
-  });
   const housekeeping = createWorker({
     name: "housekeeping",
     intervalMs: HOUSEKEEPING_MS,
@@ -104,7 +85,50 @@ export function createSweepers(options: SweeperOptions): Sweepers {
       return forgetIdleConsumers(engine.store, FORGET_CONSUMERS_MS, 1_000);
     },
   });
-  return { timers, leases, renewals, pulse: beat, housekeeping };
+  return { timers, leases, renewals, pulse: createPulse(options, outage, timers, leases), housekeeping };
+}
+
+interface OutageWatch {
+  /** False from boot until another replica's pulse, or our own grace, has covered the time before. */
+  sure: boolean;
+}
+
+function createPulse(options: SweeperOptions, outage: OutageWatch, timers: Worker, leases: Worker): Worker {
+  const { engine, pollMs, onError } = options;
+  const freshMs = Math.max(FRESH_MIN_MS, pollMs * FRESH_PULSES);
+  const bootedAt = performance.now();
+
+  /** Nobody could hear heartbeats or see closes for a while: grace first, sweeping after (D6). */
+  async function coverOutage(seen: Pulse): Promise<void> {
+    const alone = seen.otherReplicas === 0;
+    const slept = seen.sinceMs !== null && seen.sinceMs > engine.settings.heartbeatIntervalMs;
+    if (alone && (slept || !outage.sure)) {
+      await grantGrace(engine);
+      if (slept) options.onGrace();
+      outage.sure = true;
+    }
+    // A pulse that is fresh so long after our boot was made after it: that replica served all the time.
+    if (!alone && performance.now() - bootedAt > freshMs) outage.sure = true;
+  }
+
+  return createWorker({
+    name: "pulse",
+    intervalMs: pollMs,
+    onError: (error, worker) => {
+      options.onDatabase(false);
+      onError(error, worker);
+    },
+    pass: async () => {
+      const seen = await pulse(engine, options.addresses(), freshMs);
+      options.onPeers(seen.otherReplicas);
+      await coverOutage(seen);
+      options.onDatabase(true);
+      if (seen.leasesOver) leases.wake();
+      if (seen.timersDue) timers.wake();
+      for (const address of seen.readyAddresses) options.wakeAddress(address);
+      return seen.readyAddresses.length;
+    },
+  });
 }
 
 /** A full batch means that more is due. */

@@ -36,7 +36,7 @@ describe("delivery", () => {
   test("each delivery is a new attempt; an agent that never acknowledges is at work from then on", () => {
     const draft = delivered(created());
     expect(types(draft)).toEqual(["delivered", "in_progress"]);
-    expect(draft.intent).toMatchObject({ attempt: 1, status: "IN_PROGRESS", started: true });
+    expect(draft.intent).toMatchObject({ attempt: 1, status: "IN_PROGRESS", started: false });
     expect(delivered(created(), true).intent).toMatchObject({ status: "DELIVERED", started: false });
   });
 

@@ -61,6 +61,8 @@ describe("start", () => {
     start(draft, starting({ ackOnly: true }));
     start(draft, starting({ beginNext: false }));
     expect(types(draft)).toEqual(["acknowledged", "in_progress"]);
+    start(draft, starting());
+    expect(draft.events).toHaveLength(2);
   });
 
   test("is refused while paused", () => {
@@ -83,7 +85,7 @@ describe("start", () => {
     expect(again.steps.get("b")?.status).toBe("superseded");
     expect(nextDeclared(again)?.key).toBe("z");
     start(again, starting({ steps: [plan("a"), plan("b")], force: true }));
-    expect(again.steps.get("b")?.status).toBe("planned");
+    expect(again.steps.get("b")).toMatchObject({ status: "planned", tries: 0 });
     expect(
       refusal(() =>
         start(

@@ -35,7 +35,6 @@ export function deliver(draft: Draft, consumer: Consumer): void {
   intent.started = false;
   emit(draft, "intent.delivered", { consumer: consumer.name, consumer_id: consumer.id, redelivered });
   if (!consumer.explicitAck) {
-    intent.started = true;
     const before = intent.status;
     apply(draft, "start");
     if (before !== intent.status) emit(draft, "intent.in_progress");

@@ -48,7 +48,8 @@ export function start(draft: Draft, input: StartInput): void {
   }
   intent.started = true;
   const next = nextDeclared(draft);
-  if (input.beginNext && next !== null && (first || next.status !== "running")) begin(draft, next.key, {});
+  // Once per attempt: a repeated start must not put the next step in doubt (S1).
+  if (input.beginNext && first && next !== null) begin(draft, next.key, {});
 }
 
 function requireUnpaused(draft: Draft): void {
