@@ -117,8 +117,7 @@ function startReaper(pid: number, directories: string[]): ChildProcess {
 async function makeTemplate(adminUrl: string, template: string): Promise<string | undefined> {
   await asAdmin(adminUrl, (admin) => admin.query(`create database ${template}`));
   try {
-    const module = "../../server/store/migrate.ts";
-    const { migrate } = (await import(module)) as { migrate(url: string): Promise<unknown> };
+    const { migrate } = await import("../../server/store/migrate.ts");
     await migrate(urlOf(adminUrl, template));
     return undefined;
   } catch (error) {
