@@ -132,6 +132,9 @@ async function play(folder) {
     tell(event);
     if (crashed || event.type !== "intent.step_running" || event.details.key !== "transform") continue;
     crashed = true;
+    // Into the step, not between two: its ledger line is the proof that it runs again afterwards.
+    while (!(await readFile(ledger, "utf8")).includes("transform"))
+      await new Promise((resolve) => setTimeout(resolve, 20));
     await kill(agent);
     say("demo", "kill -9: the agent is dead, in step 3", "1;31");
     await kill(server);

@@ -6,14 +6,27 @@ import { readFileSync, writeFileSync } from "node:fs";
 const file = new URL("../package-lock.json", import.meta.url);
 const lock = JSON.parse(readFileSync(file, "utf8"));
 
-const OS = ["aix", "android", "darwin", "freebsd", "linux", "netbsd", "openbsd", "openharmony", "sunos", "win32"];
+const OS = [
+  "aix",
+  "android",
+  "darwin",
+  "freebsd",
+  "linux",
+  "netbsd",
+  "openbsd",
+  "openharmony",
+  "sunos",
+  "win32",
+];
 const CPU = ["arm64", "arm", "ia32", "loong64", "mips64el", "ppc64", "riscv64", "s390x", "wasm32", "x64"];
 
 /** What the package's name says about where it runs; null when it says nothing. */
 function platformOf(name) {
   const words = name.replace("windows", "win32").split(/[/\-.]/);
   const os = OS.filter((one) => words.includes(one));
-  const cpu = CPU.filter((one) => words.includes(one) || (one === "arm" && words.some((word) => word.startsWith("armv"))));
+  const cpu = CPU.filter(
+    (one) => words.includes(one) || (one === "arm" && words.some((word) => word.startsWith("armv"))),
+  );
   if (os.length === 0 && cpu.length === 0) return null;
   return { ...(os.length > 0 ? { os } : {}), ...(cpu.length > 0 ? { cpu } : {}) };
 }
@@ -30,7 +43,12 @@ for (const [path, entry] of Object.entries(lock.packages)) {
       console.log(`skipped ${name}@${version}: not an exact version`);
       continue;
     }
-    lock.packages[hoisted] = { version, ...platform, ...(entry.dev === true ? { dev: true } : {}), optional: true };
+    lock.packages[hoisted] = {
+      version,
+      ...platform,
+      ...(entry.dev === true ? { dev: true } : {}),
+      optional: true,
+    };
     added.push(`${name}@${version}`);
   }
 }

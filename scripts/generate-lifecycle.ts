@@ -3,7 +3,13 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { EVENT_TYPES } from "../server/domain/event.ts";
 import { STEP_STATUSES } from "../server/domain/intent.ts";
-import { ACTIONS, LIFECYCLE, STATUSES, TERMINAL_STATUSES, WAITING_REASONS } from "../server/domain/lifecycle.ts";
+import {
+  ACTIONS,
+  LIFECYCLE,
+  STATUSES,
+  TERMINAL_STATUSES,
+  WAITING_REASONS,
+} from "../server/domain/lifecycle.ts";
 
 const FILE = new URL("../docs/lifecycle.md", import.meta.url);
 

@@ -17,7 +17,10 @@ function checked(table: string, column: string): string[] {
 }
 
 test.each(["generate-lifecycle", "generate-settings"])("what %s writes is current", (script) => {
-  execFileSync(process.execPath, ["--import", "tsx", `scripts/${script}.ts`, "--check"], { cwd: root, stdio: "pipe" });
+  execFileSync(process.execPath, ["--import", "tsx", `scripts/${script}.ts`, "--check"], {
+    cwd: root,
+    stdio: "pipe",
+  });
 });
 
 test("the database accepts exactly the domain's values", () => {
