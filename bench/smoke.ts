@@ -2,7 +2,7 @@
 // them; asserts nothing. Server, PostgreSQL and client share this machine.
 
 import { spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -65,6 +65,8 @@ async function measure(baseUrl: string): Promise<void> {
 }
 
 const dataDir = await mkdtemp(join(tmpdir(), "perdure-bench-"));
+// Started as root, PostgreSQL runs as another user and has to get through.
+await chmod(dataDir, 0o711);
 const port = await freePort();
 const main = fileURLToPath(new URL("../dist/server/main.js", import.meta.url));
 const server = spawn(process.execPath, [main], {

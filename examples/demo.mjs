@@ -2,7 +2,7 @@
 // step 3 when both are back. Every part is a process of its own; nothing is left running.
 
 import { spawn } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -137,6 +137,7 @@ async function play(folder) {
       await new Promise((resolve) => setTimeout(resolve, 20));
     await kill(agent);
     say("demo", "kill -9: the agent is dead, in step 3", "1;31");
+    await new Promise((resolve) => setTimeout(resolve, 300));
     await kill(server);
     say("demo", "kill -9: the server is dead too", "1;31");
     server = await startServer(port, join(folder, "data"));
@@ -180,6 +181,8 @@ async function play(folder) {
 }
 
 const folder = await mkdtemp(join(tmpdir(), "perdure-demo-"));
+// Started as root, PostgreSQL runs as another user and has to get through.
+await chmod(folder, 0o711);
 const clean = async () => {
   // A server that is asked nicely takes its PostgreSQL along.
   for (const child of running) child.kill("SIGTERM");

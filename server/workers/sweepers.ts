@@ -12,7 +12,7 @@ const BATCH = 100;
 const FORGET_CONSUMERS_MS = 3_600_000;
 const HOUSEKEEPING_MS = 300_000;
 /** A pulse older than this many intervals, and at least so many milliseconds, counts as dead. */
-const FRESH_PULSES = 5;
+const FRESH_PULSES = 3;
 const FRESH_MIN_MS = 3_000;
 
 export interface SweeperOptions {
