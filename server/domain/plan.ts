@@ -42,14 +42,21 @@ export function stepIdempotencyKey(intentId: string, key: string, generation: nu
 
 export const isUndone = (step: Step): boolean => step.status !== "done" && step.status !== "superseded";
 
+export type DeclaredStep = Step & { position: number };
+
+const isDeclared = (step: Step): step is DeclaredStep => step.position !== null;
+
+/** The loaded steps of the plan, in its order. */
+export function declaredSteps(draft: Pick<Draft, "steps">): DeclaredStep[] {
+  return [...draft.steps.values()].filter(isDeclared).sort((a, b) => a.position - b.position);
+}
+
 /** The first declared step that is not done, among those loaded from the cursor on. */
-export function nextDeclared(draft: Pick<Draft, "intent" | "steps">): Step | null {
-  let first: Step | null = null;
-  for (const step of draft.steps.values()) {
-    if (step.position === null || step.position < draft.intent.planCursor || !isUndone(step)) continue;
-    if (first === null || step.position < (first.position ?? 0)) first = step;
-  }
-  return first;
+export function nextDeclared(draft: Pick<Draft, "intent" | "steps">): DeclaredStep | null {
+  const undone = declaredSteps(draft).filter(
+    (step) => step.position >= draft.intent.planCursor && isUndone(step),
+  );
+  return undone[0] ?? null;
 }
 
 export interface NextStep {
@@ -79,7 +86,7 @@ export function advanceCursor(draft: Draft, done: Step): void {
   draft.intent.stepsDone += 1;
   const next = nextDeclared(draft);
   // With nothing undone in sight the cursor may only claim what it has seen: the step itself.
-  if (next?.position != null) draft.intent.planCursor = next.position;
+  if (next !== null) draft.intent.planCursor = next.position;
   else if (done.position === draft.intent.planCursor) draft.intent.planCursor = done.position + 1;
 }
 

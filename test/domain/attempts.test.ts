@@ -3,6 +3,7 @@ import { deliver, handBackIfPaused, lose, release } from "../../server/domain/de
 import { auditStaleWrite, requireOpenAttempt } from "../../server/domain/decide/fence.ts";
 import { pause, retry, tick, unpause } from "../../server/domain/decide/operator.ts";
 import { cancel, type ResolveInput, resolve } from "../../server/domain/decide/resolve.ts";
+import { recordFailed } from "../../server/domain/decide/steps.ts";
 import { SERVER } from "../../server/domain/intent.ts";
 import { isClaimable, nextDueAt } from "../../server/domain/schedule.ts";
 import {
@@ -14,6 +15,7 @@ import {
   NOW,
   next,
   plan,
+  record,
   refusal,
   run,
   started,
@@ -254,6 +256,17 @@ describe("an intent's end", () => {
     const other = next(late);
     retry(other, { deadlineAt: NOW + 99 });
     expect(other.intent.deadlineAt).toBe(NOW + 99);
+    const canceled = next(created({ ttlMs: 50 }));
+    cancel(canceled, null);
+    expect(nextDueAt(canceled.intent)).toBeNull();
+    const reopened = next(canceled, 5);
+    retry(reopened, { deadlineAt: null });
+    expect(reopened.intent.deadlineAt).toBe(NOW + 50);
+    const broken = next(started(created({ steps: [plan("a")] })));
+    recordFailed(broken, "a", { ...record(broken), error: { code: "x", message: "x" }, retryable: false });
+    const mended = next(broken);
+    retry(mended, { deadlineAt: null });
+    expect(mended.steps.get("a")?.status).toBe("planned");
     const live = next(created());
     expect(refusal(() => retry(live, { deadlineAt: null }))).toBe("not_retryable");
   });
@@ -275,6 +288,9 @@ describe("time", () => {
     expect(tick(draft, LIMITS)).toBe(false);
     expect(tick(next(draft, 10), LIMITS)).toBe(true);
     expect(nextDueAt(created().intent)).toBeNull();
+    // Of two limits the earlier one counts, whichever it is.
+    expect(nextDueAt(created({ deliverAt: NOW + 10, deadlineAt: NOW + 5 }).intent)).toBe(NOW + 5);
+    expect(nextDueAt(created({ deliverAt: NOW + 10, deadlineAt: NOW + 20 }).intent)).toBe(NOW + 10);
     expect(created({ deadlineAt: NOW + 5 }).intent.deadlineAt).toBe(NOW + 5);
   });
 });

@@ -5,6 +5,7 @@ import { cancel } from "../../server/domain/decide/resolve.ts";
 import {
   begin,
   decideStep,
+  recordDone,
   recordFailed,
   reportProgress,
   type StartInput,
@@ -125,7 +126,8 @@ describe("begin", () => {
     expect(run(draft, "a")).toMatchObject({ status: "done", tries: 1 });
     start(draft, starting({ steps: [plan("c")], force: true }));
     draft.intent.generation = 3;
-    expect(run(draft, "b").generation).toBe(3);
+    expect(run(next(draft), "b").generation).toBe(3);
+    expect(done(next(draft), "b").generation).toBe(3);
   });
 
   test("is bounded, and is work: an acknowledged intent is in progress by it", () => {
@@ -164,10 +166,19 @@ describe("done", () => {
     expect(draft.intent.status).toBe("IN_PROGRESS");
   });
 
+  test("out of order, with the rest of the plan not loaded, leaves the cursor where it is", () => {
+    const draft = next(started(abc()));
+    draft.steps.delete("a");
+    draft.steps.delete("b");
+    draft.intent.openSteps = [];
+    done(draft, "c");
+    expect(draft.intent).toMatchObject({ stepsDone: 1, planCursor: 0 });
+  });
+
   test("may leave the intent open", () => {
     const draft = next(started(created({ steps: [plan("a")] })));
-    done(draft, "a");
-    expect(draft.intent.status).toBe("COMPLETED");
+    recordDone(draft, "a", json(1), record(draft, { completeIntent: false }));
+    expect(draft.intent.status).toBe("IN_PROGRESS");
   });
 
   test("is progress", () => {

@@ -2,7 +2,7 @@
 // delivery until it ends, and an intent has at most one open attempt (I6). What checks it: fence.ts.
 
 import { apply, type Draft, emit } from "../draft.ts";
-import type { Failure, Step } from "../intent.ts";
+import type { Failure, RetryPolicy, Step } from "../intent.ts";
 import { Refusal } from "../refusal.ts";
 import { releaseDelayMs } from "../retry.ts";
 import { isClaimable, isOverdue } from "../schedule.ts";
@@ -136,14 +136,14 @@ export function release(draft: Draft, notRun: readonly string[], reason: string)
 }
 
 /** Ends the attempt because the handler itself failed and may try again at `availableAt`. */
-export function endForRetry(draft: Draft, error: Failure, delayMs: number): void {
+export function endForRetry(draft: Draft, policy: RetryPolicy, error: Failure, delayMs: number): void {
   const { intent } = draft;
   apply(draft, "end_attempt");
   intent.retriesUsed += 1;
   intent.availableAt = draft.now + delayMs;
   emit(draft, "intent.retry_scheduled", {
     retry: intent.retriesUsed,
-    max_retries: intent.retry?.maxRetries ?? 0,
+    max_retries: policy.maxRetries,
     delay_ms: delayMs,
     error,
   });

@@ -9,7 +9,6 @@ export function closeAttempt(draft: Draft, notRun: readonly string[] = []): Step
   const interrupted: Step[] = [];
   for (const key of intent.openSteps) {
     const step = editStep(draft, key);
-    if (step.status !== "running") continue;
     if (notRun.includes(key)) {
       // Un-begun. What an earlier try left in doubt stays in doubt.
       step.tries -= 1;

@@ -4,7 +4,7 @@ import { apply, type Draft, emit } from "../draft.ts";
 import { TERMINAL_EVENTS } from "../event.ts";
 import type { Failure, Outcome } from "../intent.ts";
 import type { TerminalStatus } from "../lifecycle.ts";
-import { isUndone } from "../plan.ts";
+import { declaredSteps, isUndone } from "../plan.ts";
 import type { RawJson } from "../raw-json.ts";
 import { closeForEnd } from "./close.ts";
 
@@ -50,9 +50,8 @@ export function finish(draft: Draft, ending: Ending): void {
 function undoneSteps(draft: Draft): { count: number; keys: string[] } {
   const count = draft.intent.stepsTotal - draft.intent.stepsDone;
   if (count <= 0) return { count: 0, keys: [] };
-  const keys = [...draft.steps.values()]
-    .filter((step) => step.position !== null && isUndone(step))
-    .sort((a, b) => (a.position ?? 0) - (b.position ?? 0))
+  const keys = declaredSteps(draft)
+    .filter(isUndone)
     .slice(0, UNDONE_SHOWN)
     .map((step) => step.key);
   return { count, keys };

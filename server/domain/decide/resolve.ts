@@ -61,12 +61,16 @@ export function resolve(draft: Draft, input: ResolveInput): ResolveOutcome {
     );
   }
   if (input.status === "FAILED" && scheduleRetry(draft, input)) return "retry_scheduled";
-  finish(draft, { status: input.status, result: input.result, error: endingError(input), digest });
+  finish(draft, {
+    status: input.status,
+    result: input.result,
+    error: input.status === "COMPLETED" ? null : endingError(input),
+    digest,
+  });
   return "finished";
 }
 
-function endingError(input: ResolveInput): Failure | null {
-  if (input.status === "COMPLETED") return null;
+function endingError(input: ResolveInput): Failure {
   if (input.error !== null) return { ...input.error, retryable: input.retryable };
   return input.status === "CANCELED"
     ? { code: "canceled", message: "canceled", retryable: false }
@@ -79,8 +83,12 @@ function scheduleRetry(draft: Draft, input: ResolveInput): boolean {
   const policy = intent.retry;
   if (!input.retryable || policy === null || intent.consumerId === null) return false;
   if (intent.retriesUsed >= policy.maxRetries) return false;
-  const error = endingError(input) ?? { code: "failed", message: "the handler failed" };
-  endForRetry(draft, error, input.retryAfterMs ?? retryDelayMs(policy, intent.retriesUsed + 1, input.random));
+  endForRetry(
+    draft,
+    policy,
+    endingError(input),
+    input.retryAfterMs ?? retryDelayMs(policy, intent.retriesUsed + 1, input.random),
+  );
   return true;
 }
 

@@ -5,6 +5,7 @@ import type { Failure, OnInterrupt, RetryPolicy, Step } from "../intent.ts";
 import { isTerminal } from "../lifecycle.ts";
 import {
   advanceCursor,
+  declaredSteps,
   earliestStepDeadline,
   nextDeclared,
   plannedStep,
@@ -65,10 +66,7 @@ function declarePlan(draft: Draft, plan: readonly StepPlan[], input: StartInput)
   const { intent } = draft;
   if (plan.length === 0) return;
   if (intent.planBy !== null) {
-    const declared = [...draft.steps.values()].filter(
-      (step) => step.position !== null && step.status !== "superseded",
-    );
-    declared.sort((a, b) => (a.position ?? 0) - (b.position ?? 0));
+    const declared = declaredSteps(draft).filter((step) => step.status !== "superseded");
     const same =
       declared.length === plan.length && declared.every((step, index) => step.key === plan[index]?.key);
     if (same) return;
@@ -158,7 +156,7 @@ export function begin(draft: Draft, key: string, options: BeginInput): Step {
   if (options.timeoutMs != null) step.timeoutMs = options.timeoutMs;
   if (options.retry != null) step.retry = options.retry;
   if (options.input != null) step.input = options.input;
-  if (!intent.openSteps.includes(key)) intent.openSteps = [...intent.openSteps, key];
+  intent.openSteps = [...intent.openSteps, key];
   intent.stepDeadline = earliestStepDeadline(draft);
   if (intent.status !== "IN_PROGRESS") {
     apply(draft, "start");
@@ -278,7 +276,12 @@ export function recordFailed(draft: Draft, key: string, input: FailedInput): Ste
     return step;
   }
   if (intentRetry && intent.retry !== null) {
-    endForRetry(draft, input.error, retryDelayMs(intent.retry, intent.retriesUsed + 1, input.random ?? 1));
+    endForRetry(
+      draft,
+      intent.retry,
+      input.error,
+      retryDelayMs(intent.retry, intent.retriesUsed + 1, input.random ?? 1),
+    );
   } else
     finish(draft, { status: "FAILED", result: null, error: stepFailure(key, input), digest: input.digest });
   return step;
