@@ -39,8 +39,8 @@ export async function claimIntents(engine: Engine, requests: readonly ClaimReque
   if (requests.length === 0) return { delivered: [], held: new Map() };
   const { value, changes } = await transact(engine.store, async (tx) => {
     const ids = requests.map((request) => request.consumerId);
-    const rows = await lockConsumers(tx, ids);
-    const held = await countHeld(tx, ids);
+    // Sent together, run in this order: the count is a later statement and sees what the lock waited for.
+    const [rows, held] = await Promise.all([lockConsumers(tx, ids), countHeld(tx, ids)]);
     const groups = groupCandidates(rows, held, requests);
     if (groups.length === 0) return { delivered: [], held };
     const { work, heads } = await lockHeads(
