@@ -7,6 +7,7 @@ import type { Socket } from "node:net";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { encodeJson } from "../domain/raw-json.ts";
 import { ERRORS, type ErrorCode, type FieldError, isErrorCode, PerdureError } from "../errors.ts";
+import { isCodelessDisconnect } from "../store/connection.ts";
 
 export interface Problem {
   readonly type: string;
@@ -54,17 +55,20 @@ export function presentable(thrown: unknown): PerdureError | undefined {
   // Domain refusals carry one of our codes and nothing of HTTP.
   if (isErrorCode(code))
     return new PerdureError(code, thrown.message, { details, cause: thrown, ...retryAfter(details) });
+  if (isCodelessDisconnect(thrown)) return databaseAway(thrown);
   if (typeof code !== "string") return undefined;
   const known = FASTIFY[code];
   if (known !== undefined) return new PerdureError(known[0], known[1], { cause: thrown });
-  if (DATABASE_AWAY.test(code)) {
-    return new PerdureError(
-      "unavailable",
-      "the database cannot be reached; repeat the request, with its idempotency key if it writes",
-      { cause: thrown },
-    );
-  }
+  if (DATABASE_AWAY.test(code)) return databaseAway(thrown);
   return undefined;
+}
+
+function databaseAway(cause: unknown): PerdureError {
+  return new PerdureError(
+    "unavailable",
+    "the database cannot be reached; repeat the request, with its idempotency key if it writes",
+    { cause },
+  );
 }
 
 /** A refusal that knows when to come back says it in its details. */

@@ -99,11 +99,19 @@ export function isConflict(error: unknown): boolean {
   return RETRY_CODES.has(codeOf(error));
 }
 
+// pg gives these no code, so their words are all there is to go by.
+const CODELESS =
+  /^(?:Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed)/;
+
+/** pg's own words for a connection that was lost or could not be made. */
+export function isCodelessDisconnect(error: unknown): boolean {
+  return error instanceof Error && codeOf(error) === "" && CODELESS.test(error.message);
+}
+
 /** The connection or the server went away: nothing is known about a commit that was under way. */
 export function isConnectionError(error: unknown): boolean {
   const code = codeOf(error);
-  if (code === "")
-    return error instanceof Error && /connection|terminat|timeout|ECONN|socket/i.test(error.message);
+  if (code === "") return isCodelessDisconnect(error);
   return code.startsWith("08") || code.startsWith("57P0") || code === "53300" || /^E[A-Z]+$/.test(code);
 }
 
