@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # An agent in bash: examples/bash-agent.sh ADDRESS [NAME]. Needs curl, and node to take JSON apart.
 url=${PERDURE_URL:-http://127.0.0.1:7070} address=$1 name=${2:-bash-1}
-api() { curl -sS -X "$1" "$url$2" -H 'content-type: application/json' ${PERDURE_API_KEY:+-H "x-api-key: $PERDURE_API_KEY"} -d "$3"; }
+api() { curl -fsS -X "$1" "$url$2" -H 'content-type: application/json' ${PERDURE_API_KEY:+-H "x-api-key: $PERDURE_API_KEY"} -d "$3"; }
 pick() { node -pe "try { ($1)(JSON.parse(require('fs').readFileSync(0, 'utf8'))) ?? '' } catch { '' }"; }
 work() { echo "$1" >> "${LEDGER:-/dev/null}"; echo "{\"step\":\"$1\"}"; } # yours: prints the step's result as JSON
 while true; do
