@@ -9,8 +9,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PerdureClient } from "@perdure/sdk";
 
-const ROUNDS = 300;
-const WARM_UP = 50;
+const ROUNDS = 1_000;
+const WARM_UP = 200;
 
 async function freePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1");

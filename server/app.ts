@@ -144,6 +144,7 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
     commits,
     committed,
     replicaId: randomUUID(),
+    freeSlots: (address, count) => streams.free(address, count),
     settings: {
       heartbeatIntervalMs,
       leaseTtlMs,

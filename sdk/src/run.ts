@@ -10,6 +10,7 @@ import type { Http } from "./http.ts";
 import { type Intent, presentIntent } from "./intents.ts";
 import { toJson } from "./json.ts";
 import type { Logger } from "./logger.ts";
+import { Opening } from "./opening.ts";
 import { mayBeginAhead, type PlannedStep, planToWire, runPlan } from "./plan.ts";
 import { describeHandBack, describeResume } from "./report.ts";
 import { compact } from "./sending.ts";
@@ -33,6 +34,12 @@ export interface RunHooks {
   onRefusedKey(error: PerdureError): void;
 }
 
+/** `ended`: recording the last step completed the intent. */
+interface Finished {
+  ended: boolean;
+  result: unknown;
+}
+
 /** How long a hand-back may take once the drain timeout has passed. */
 const FORCED_RELEASE_MS = 3_000;
 
@@ -43,6 +50,7 @@ export class Run {
   readonly #intent: Intent;
   readonly #work: Work;
   readonly #writes: AgentWrites;
+  readonly #opening: Opening;
   readonly #steps: StepRunner;
   readonly #progress: ProgressReporter;
   readonly #logger: Logger;
@@ -64,7 +72,8 @@ export class Run {
       { onOver: () => hooks.onOver(this, this.#known), onRefusedKey: hooks.onRefusedKey },
     );
     this.#writes = new AgentWrites(http, delivery.intent_id, delivery.attempt);
-    this.#steps = new StepRunner(this.attempt, this.#writes);
+    this.#opening = new Opening(async () => void (await this.#start({ begin_next: false })));
+    this.#steps = new StepRunner(this.attempt, this.#writes, () => this.#opening.implied());
     this.#steps.load(delivery.steps);
     this.#progress = new ProgressReporter(this.attempt, this.#writes);
   }
@@ -111,74 +120,81 @@ export class Run {
 
   async #doWork(): Promise<void> {
     const { attempt } = this;
-    const started = await this.#start();
-    if ("handler" in this.#work) attempt.gate();
-    if (attempt.over) return;
-    const outcome = await this.#call(started).then(
-      (value) => ({ value, error: undefined, failed: false }),
-      (error: unknown) => ({ value: undefined, error, failed: true }),
-    );
+    const outcome = await this.#outcome();
     attempt.finish();
     // Steps beside the one that failed may still be at work: their results are worth keeping, and running them twice at once is not.
     await this.#steps.idle();
     await this.#progress.flush();
+    await this.#opening.implied();
     if (attempt.over) return;
     if (attempt.unwound || (outcome.failed && isUnwinding(outcome.error)))
       return await this.#release(attempt.handBack ?? "draining");
     this.#settling = true;
     if (outcome.failed) await this.#fail(describeFailure(outcome.error));
-    else if (!outcome.value?.ended) await this.#complete(outcome.value?.result);
+    else if (!outcome.value.ended) await this.#complete(outcome.value.result);
     attempt.close("finished");
   }
 
-  async #start(): Promise<Started> {
-    const { attempt } = this;
-    const { plan_by, next_step } = this.#delivery;
-    let body: Parameters<AgentWrites["start"]>[0] = { begin_next: false };
-    if ("steps" in this.#work) {
-      const { steps } = this.#work;
-      const nextKey = next_step?.key ?? steps[0]?.key ?? "";
-      const record = this.#steps.record(nextKey);
-      const next = steps.find((step) => step.key === nextKey);
-      body = {
-        begin_next: mayBeginAhead(next, record, plan_by),
-        ...(plan_by === "sender" ? {} : { steps: planToWire(steps) }),
-      };
-    }
-    const started = await attempt.write((signal) => this.#writes.start(body, signal));
-    this.#steps.load(started.steps);
-    if (started.cancel) attempt.end("canceled", "info");
-    if (started.pause) attempt.windDown("paused");
-    const total = this.#total();
-    const line = describeResume(this.intentType, this.#steps.done, total, attempt.number);
-    if (line !== undefined) this.#logger.info(line);
-    return started;
+  /** What the work came to. Throws when the server refuses that it begins. */
+  async #outcome(): Promise<{ failed: false; value: Finished } | { failed: true; error: unknown }> {
+    const work = this.#work;
+    // The server begins a plan's next step with the start, so that comes first.
+    const started = "steps" in work ? await this.#declare(work.steps) : undefined;
+    this.#reportResume();
+    const running =
+      "steps" in work ? this.#runPlan(work.steps, started as Started) : this.#runHandler(work.handler);
+    return await Promise.race([
+      running.then(
+        (value) => ({ failed: false as const, value }),
+        (error: unknown) => ({ failed: true as const, error }),
+      ),
+      this.#opening.refused,
+    ]);
   }
 
-  async #call(started: Started): Promise<{ ended: boolean; result: unknown }> {
-    const ctx = buildContext(
-      this.#intent,
-      this.#delivery.redelivered,
-      this.attempt,
-      this.#steps,
-      this.#progress,
-    );
-    if ("steps" in this.#work) {
-      return await runPlan({
-        steps: this.#work.steps,
-        runner: this.#steps,
-        attempt: this.attempt,
-        ctx,
-        started,
-      });
-    }
-    const { handler } = this.#work;
+  #declare(steps: PlannedStep[]): Promise<Started> {
+    const { plan_by, next_step } = this.#delivery;
+    const nextKey = next_step?.key ?? steps[0]?.key ?? "";
+    const next = steps.find((step) => step.key === nextKey);
+    return this.#start({
+      begin_next: mayBeginAhead(next, this.#steps.record(nextKey), plan_by),
+      ...(plan_by === "sender" ? {} : { steps: planToWire(steps) }),
+    });
+  }
+
+  #runPlan(steps: PlannedStep[], started: Started): Promise<Finished> {
+    return runPlan({ steps, runner: this.#steps, attempt: this.attempt, ctx: this.#context(), started });
+  }
+
+  /** A handler runs at once, while the server is being told. */
+  async #runHandler(handler: Handler): Promise<Finished> {
+    this.attempt.gate();
+    this.#opening.soon();
     const { signal } = this.attempt;
     // A handler that ignores its signal must not keep this delivery alive in our books once it is over.
     const over = new Promise<never>((_, reject) => {
       onAbort(signal, () => reject(signal.reason));
     });
-    return { ended: false, result: toJson(await Promise.race([(async () => handler(ctx))(), over])) };
+    const result = await Promise.race([(async () => handler(this.#context()))(), over]);
+    return { ended: false, result: toJson(result) };
+  }
+
+  async #start(body: Parameters<AgentWrites["start"]>[0]): Promise<Started> {
+    const { attempt } = this;
+    const started = await attempt.write((signal) => this.#writes.start(body, signal));
+    this.#steps.load(started.steps);
+    if (started.cancel) attempt.end("canceled", "info");
+    if (started.pause) attempt.windDown("paused");
+    return started;
+  }
+
+  #context(): Context {
+    return buildContext(this.#intent, this.#delivery.redelivered, this.attempt, this.#steps, this.#progress);
+  }
+
+  #reportResume(): void {
+    const line = describeResume(this.intentType, this.#steps.done, this.#total(), this.attempt.number);
+    if (line !== undefined) this.#logger.info(line);
   }
 
   async #complete(result: unknown): Promise<void> {

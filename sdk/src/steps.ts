@@ -67,10 +67,13 @@ export class StepRunner {
   readonly #running = new Map<string, Promise<unknown>>();
   readonly #attempt: Attempt;
   readonly #writes: AgentWrites;
+  readonly #mayWrite: () => Promise<void>;
 
-  constructor(attempt: Attempt, writes: AgentWrites) {
+  /** `mayWrite`: resolves when a step may say that work has begun; rejects when the server refused that. */
+  constructor(attempt: Attempt, writes: AgentWrites, mayWrite: () => Promise<void>) {
     this.#attempt = attempt;
     this.#writes = writes;
+    this.#mayWrite = mayWrite;
   }
 
   /** Takes over what the server has recorded so far. */
@@ -137,6 +140,8 @@ export class StepRunner {
     if (known?.status === "done") return { result: known.result ?? null };
     if (known !== undefined && failedForGood(known)) throw replayedFailure(known);
     try {
+      this.#attempt.gate();
+      await this.#mayWrite();
       this.#attempt.gate();
     } catch (error) {
       if (work.begun !== undefined) this.#attempt.notRun.add(work.key);

@@ -16,9 +16,13 @@ export interface AgentStream {
   readonly frames: FrameStream;
 }
 
+/** Consumers locked at most for one hand-over; a larger batch goes through the queue. */
+const FREE_MAX = 8;
+
 export class AgentStreams {
   readonly #byConsumer = new Map<string, AgentStream>();
   readonly #byAddress = new Map<string, Set<AgentStream>>();
+  #turn = 0;
 
   add(stream: AgentStream): void {
     const older = this.#byConsumer.get(stream.consumerId);
@@ -46,6 +50,21 @@ export class AgentStreams {
 
   at(address: string): readonly AgentStream[] {
     return [...(this.#byAddress.get(address) ?? [])];
+  }
+
+  /** Streams with room for up to `count` intents by our estimate; another one comes first each time. */
+  free(address: string, count: number): AgentStream[] {
+    const streams = this.at(address);
+    const first = streams.length === 0 ? 0 : this.#turn++ % streams.length;
+    const chosen: AgentStream[] = [];
+    let room = 0;
+    for (let i = 0; i < streams.length && room < count && chosen.length < FREE_MAX; i += 1) {
+      const stream = streams[(first + i) % streams.length] as AgentStream;
+      if (!stream.frames.open || stream.capacity <= stream.held) continue;
+      chosen.push(stream);
+      room += stream.capacity - stream.held;
+    }
+    return chosen;
   }
 
   all(): readonly AgentStream[] {

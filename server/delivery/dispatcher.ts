@@ -1,17 +1,17 @@
 // Brings the queue's head to the streams open here: one claim at a time for everyone who has room, so that
 // claims never compete with each other in this process. Woken by commits; the poll makes lost hints good.
 
+import type { Intent } from "../domain/intent.ts";
 import { isClaimable } from "../domain/schedule.ts";
 import { claimIntents } from "../engine/claim.ts";
 import type { Engine } from "../engine/context.ts";
-import type { Change } from "../store/workspace.ts";
+import type { Change, HandOver } from "../store/workspace.ts";
 import type { AgentStream, AgentStreams } from "./agent-streams.ts";
-import { buildFrames } from "./frames.ts";
+import { buildFrames, firstFrame } from "./frames.ts";
 import type { Wakeups } from "./wakeups.ts";
 
 export interface DispatcherOptions {
   readonly onError: (error: unknown) => void;
-  readonly onDelivered?: (count: number) => void;
 }
 
 const RETRY_MS = 250;
@@ -55,12 +55,19 @@ export class Dispatcher {
 
   #follow(changes: readonly Change[]): void {
     const addresses = new Set<string>();
-    for (const { before, after } of changes) {
+    for (const { before, after, handedOver } of changes) {
+      if (handedOver !== undefined) this.#handOver(after, handedOver);
       const freed = before !== null && before.consumerId !== null && after.consumerId === null;
       if (freed || (isClaimable(after) && !(before !== null && isClaimable(before))))
         addresses.add(after.toAgent);
     }
     for (const address of addresses) this.#hint(address);
+  }
+
+  #handOver(intent: Intent, handed: HandOver): void {
+    if (intent.consumerId === null) return;
+    const frame = firstFrame(this.#engine, intent, handed);
+    this.#streams.deliver(intent.consumerId, handed.streamNo, frame);
   }
 
   #hint(address: string): void {
@@ -135,6 +142,5 @@ export class Dispatcher {
       const consumerId = consumerOf.get(frame.intentId) ?? "";
       this.#streams.deliver(consumerId, streamNo.get(consumerId) ?? -1, frame);
     }
-    this.#options.onDelivered?.(delivered.length);
   }
 }

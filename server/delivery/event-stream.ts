@@ -2,7 +2,7 @@
 
 import { isTerminal } from "../domain/lifecycle.ts";
 import type { Engine } from "../engine/context.ts";
-import { findStatus } from "../store/queries/intents.ts";
+import { findEnded, findIntent, findStatus, type IntentRecord } from "../store/queries/intents.ts";
 import { firstSeq, readEvents } from "../store/queries/log.ts";
 import { eventView } from "../wire/views.ts";
 import type { FrameStream } from "./frame-stream.ts";
@@ -56,30 +56,31 @@ export async function followIntent(
   }
 }
 
-/** Waits until the intent has ended, or the time is up, or the signal aborts; the caller reads the truth afterwards. */
-export async function waitUntilTerminal(
+/** The intent once it has ended; when the time is up or the signal aborts, as it is then. Undefined: there is none. */
+export async function waitForEnd(
   engine: Engine,
   wakeups: Wakeups,
   intentId: string,
-  ms: number,
-  pollMs: number,
-  signal: AbortSignal,
-): Promise<void> {
+  options: { readonly ms: number; readonly pollMs: number; readonly signal: AbortSignal },
+): Promise<IntentRecord | undefined> {
+  const { ms, pollMs, signal } = options;
   const until = performance.now() + ms;
   while (!signal.aborted) {
+    // Subscribed before reading: a commit between the read and the wait still wakes us.
     let woken = false;
     const unsubscribe = wakeups.intents.on(intentId, () => {
       woken = true;
     });
     try {
-      const status = await findStatus(engine.store.db, intentId);
-      if (status === undefined || isTerminal(status.status)) return;
+      const found = await findEnded(engine.store, intentId);
+      if (found !== "live") return found;
     } finally {
       unsubscribe();
     }
     const left = until - performance.now();
-    if (left <= 0) return;
+    if (left <= 0) break;
     if (!woken)
       await nextWake((listener) => wakeups.intents.on(intentId, listener), Math.min(left, pollMs), signal);
   }
+  return findIntent(engine.store, intentId);
 }

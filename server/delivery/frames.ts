@@ -1,10 +1,12 @@
 // Builds delivery frames from the rows as they are now.
 
+import type { Intent } from "../domain/intent.ts";
 import { encodeJson, RawJson } from "../domain/raw-json.ts";
 import { Refusal } from "../domain/refusal.ts";
 import type { Engine } from "../engine/context.ts";
 import { findIntents } from "../store/queries/intents.ts";
 import { readSteps } from "../store/queries/log.ts";
+import type { HandOver } from "../store/workspace.ts";
 import { type DeliveryView, deliveryView } from "../wire/views.ts";
 
 export interface Assignment {
@@ -12,12 +14,18 @@ export interface Assignment {
   readonly attempt: number;
 }
 
+export interface DeliveryFrame {
+  readonly intentId: string;
+  readonly seq: number;
+  readonly data: RawJson;
+}
+
 async function readDeliveries(
   engine: Engine,
   assignments: readonly Assignment[],
 ): Promise<Map<string, DeliveryView>> {
   const ids = assignments.map((assignment) => assignment.intentId);
-  const records = await findIntents(engine.store.db, ids);
+  const records = await findIntents(engine.store, ids);
   const withSteps = [...records.values()]
     .filter((record) => record.intent.stepsCount > 0)
     .map((record) => record.intent.id);
@@ -37,17 +45,24 @@ async function readDeliveries(
 export async function buildFrames(
   engine: Engine,
   assignments: readonly Assignment[],
-): Promise<{ intentId: string; seq: number; data: RawJson }[]> {
+): Promise<DeliveryFrame[]> {
   if (assignments.length === 0) return [];
   const views = await readDeliveries(engine, assignments);
-  return [...views.values()].map((view) => {
-    const text = encodeJson(view);
-    const fits = Buffer.byteLength(text) <= engine.settings.frameMaxBytes;
-    const data = fits
-      ? new RawJson(text)
-      : RawJson.of({ intent_id: view.intent_id, attempt: view.attempt, fetch: true });
-    return { intentId: view.intent_id, seq: view.seq, data };
-  });
+  return [...views.values()].map((view) => deliveryFrame(engine, view));
+}
+
+/** The first frame of an intent that was leased as it was created: all of it is still at hand. */
+export function firstFrame(engine: Engine, intent: Intent, handed: HandOver): DeliveryFrame {
+  return deliveryFrame(engine, deliveryView({ intent, data: handed.data, outcome: null }, handed.steps));
+}
+
+function deliveryFrame(engine: Engine, view: DeliveryView): DeliveryFrame {
+  const text = encodeJson(view);
+  const fits = Buffer.byteLength(text) <= engine.settings.frameMaxBytes;
+  const data = fits
+    ? new RawJson(text)
+    : RawJson.of({ intent_id: view.intent_id, attempt: view.attempt, fetch: true });
+  return { intentId: view.intent_id, seq: view.seq, data };
 }
 
 /** The whole working set, for its holder, whatever its size. */
@@ -56,7 +71,7 @@ export async function fetchDelivery(
   intentId: string,
   attempt: number | null,
 ): Promise<DeliveryView> {
-  const record = (await findIntents(engine.store.db, [intentId])).get(intentId);
+  const record = (await findIntents(engine.store, [intentId])).get(intentId);
   if (record === undefined) throw new Refusal("not_found", `there is no intent ${intentId}`);
   const { intent } = record;
   if (intent.consumerId === null || (attempt !== null && attempt !== intent.attempt)) {

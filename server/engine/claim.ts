@@ -1,11 +1,13 @@
 // Claiming: queue heads become open attempts of consumers with a running lease, the newest open stream and free
 // capacity, checked under the consumer's lock (D3, I7, I15).
 
+import { mayTake } from "../domain/consumer.ts";
 import { deliver } from "../domain/decide/attempt.ts";
 import type { Actor } from "../domain/intent.ts";
 import { Refusal } from "../domain/refusal.ts";
 import { type ClaimGroup, lockHeads } from "../store/claim.ts";
 import { type ConsumerRow, countHeld, lockConsumers } from "../store/consumers.ts";
+import { takerOf } from "../store/slots.ts";
 import { transact } from "../store/transaction.ts";
 import type { Workspace } from "../store/workspace.ts";
 import type { Engine } from "./context.ts";
@@ -56,12 +58,6 @@ export async function claimIntents(engine: Engine, requests: readonly ClaimReque
   return value;
 }
 
-function isEligible(row: ConsumerRow, request: ClaimRequest | undefined): boolean {
-  if (request === undefined || row.lease_until === null || row.lease_until <= row.now) return false;
-  if (row.stream_no !== request.streamNo) return false;
-  return row.mode === "claim" || row.closed_stream_no < row.stream_no;
-}
-
 interface Group {
   readonly candidates: readonly Candidate[];
   readonly claim: ClaimGroup;
@@ -77,7 +73,7 @@ function groupCandidates(
   const groups = new Map<string, Candidate[]>();
   for (const row of rows) {
     const request = wanted.get(row.id);
-    if (request === undefined || !isEligible(row, request)) continue;
+    if (request === undefined || !mayTake(takerOf(row), request.streamNo, row.now)) continue;
     const free = Math.min(request.want, row.capacity - (held.get(row.id) ?? 0));
     if (free <= 0) continue;
     const key = JSON.stringify([row.address, row.intent_types]);

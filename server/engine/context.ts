@@ -6,6 +6,7 @@ import type { Actor } from "../domain/intent.ts";
 import { Refusal } from "../domain/refusal.ts";
 import type { Store } from "../store/connection.ts";
 import type { GroupCommit } from "../store/group-commit.ts";
+import type { SlotRef } from "../store/slots.ts";
 import type { Change, Workspace } from "../store/workspace.ts";
 
 export interface EngineSettings {
@@ -23,6 +24,8 @@ export interface Engine {
   readonly commits: GroupCommit;
   readonly settings: EngineSettings;
   readonly replicaId: string;
+  /** Consumers with an open stream here that seem to have room, for up to `count` new intents of an address. */
+  readonly freeSlots: (address: string, count: number) => readonly SlotRef[];
   /** Told of every commit, for waking streams and the dispatcher. */
   readonly committed: (changes: Change[]) => void;
 }

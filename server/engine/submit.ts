@@ -1,10 +1,14 @@
 // Creating intents: one or many, all or nothing, once per idempotency key (I1, I11).
 
+import { deliver } from "../domain/decide/attempt.ts";
 import { create, type NewIntent } from "../domain/decide/create.ts";
+import type { Draft } from "../domain/draft.ts";
 import type { Actor, IntentData } from "../domain/intent.ts";
 import type { Status } from "../domain/lifecycle.ts";
 import { RawJson } from "../domain/raw-json.ts";
 import { Refusal } from "../domain/refusal.ts";
+import { isClaimable, isOverdue } from "../domain/schedule.ts";
+import type { SlotRef } from "../store/slots.ts";
 import type { IdempotencyRef, Workspace } from "../store/workspace.ts";
 import type { Engine } from "./context.ts";
 
@@ -37,6 +41,22 @@ function replay(work: Workspace, ref: IdempotencyRef): SubmitAnswer | undefined 
   return { intents: (known.response.parse() as { intents: Submitted[] }).intents, replayed: true };
 }
 
+/** A consumer that is free gets it in this same commit, without a way through the queue. */
+function handOver(work: Workspace, draft: Draft, data: IntentData): void {
+  const { intent } = draft;
+  if (!isClaimable(intent) || isOverdue(intent, draft.now)) return;
+  const slot = work.freeSlot(intent.toAgent, intent.intentType);
+  if (slot === undefined) return;
+  deliver(draft, { id: slot.consumerId, name: slot.name, explicitAck: slot.explicitAck });
+  work.handOver(slot, data);
+}
+
+function slotsFor(engine: Engine, submissions: readonly Submission[]): SlotRef[] {
+  const counts = new Map<string, number>();
+  for (const { intent } of submissions) counts.set(intent.toAgent, (counts.get(intent.toAgent) ?? 0) + 1);
+  return [...counts].flatMap(([address, count]) => engine.freeSlots(address, count));
+}
+
 export function submitIntents(
   engine: Engine,
   actor: Actor,
@@ -46,6 +66,7 @@ export function submitIntents(
   return engine.commits.submit<SubmitAnswer>({
     name: "submit",
     intents: [],
+    slots: slotsFor(engine, submissions),
     ...(idempotency === null ? {} : { idempotency }),
     decide(work) {
       if (idempotency !== null) {
@@ -54,12 +75,10 @@ export function submitIntents(
       }
       const intents = submissions.map(({ intent, data }): Submitted => {
         const draft = create(intent, actor, work.now);
+        const { status } = draft.intent;
+        handOver(work, draft, data);
         work.stage(draft, data);
-        return {
-          intent_id: intent.id,
-          status: draft.intent.status,
-          created_at: new Date(work.now).toISOString(),
-        };
+        return { intent_id: intent.id, status, created_at: new Date(work.now).toISOString() };
       });
       const first = intents[0];
       if (idempotency !== null && first !== undefined) {

@@ -51,15 +51,14 @@ export function openStore(options: StoreOptions): Store {
     idleTimeoutMillis: 60_000,
     keepAlive: true,
     application_name: options.applicationName ?? "perdure",
-  };
+    onConnect: tune,
+  } as pg.PoolConfig;
   const pool = new pg.Pool({ ...base, max: options.poolMax });
-  // Prepared plans made while the tables are empty would keep sequential scans for ever.
   const writers = new pg.Pool({
     ...base,
     pipeline: true,
     max: WRITERS,
     idleTimeoutMillis: 0,
-    onConnect: tuneWriter,
   } as pg.PoolConfig);
   for (const each of [pool, writers]) {
     each.on("error", (error) => options.onError?.(error));
@@ -86,7 +85,9 @@ async function endReaders(db: Kysely<Database>, pool: pg.Pool): Promise<void> {
   if (!pool.ending) await pool.end();
 }
 
-async function tuneWriter(client: pg.ClientBase): Promise<void> {
+// Every query here is keyed or a keyset page. Prepared plans made while the tables are empty would keep sequential
+// scans for ever.
+async function tune(client: pg.ClientBase): Promise<void> {
   await client.query(
     "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off; set synchronous_commit = on",
   );

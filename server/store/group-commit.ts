@@ -8,6 +8,7 @@ import { Refusal } from "../domain/refusal.ts";
 import { isConflict, isConnectionError, type Store } from "./connection.ts";
 import { load, type StepNeeds } from "./load.ts";
 import { sendWrites } from "./persist.ts";
+import type { SlotRef } from "./slots.ts";
 import { type Change, type IdempotencyRef, idempotencyId, Workspace } from "./workspace.ts";
 
 /** One operation of a batch. `decide` stages drafts and returns the answer; a returned Refusal is committed and thrown. */
@@ -16,6 +17,8 @@ export interface Write<T> {
   readonly intents: readonly string[];
   readonly steps?: readonly StepNeeds[];
   readonly idempotency?: IdempotencyRef;
+  /** Consumers that seem free for what this operation creates. */
+  readonly slots?: readonly SlotRef[];
   decide(work: Workspace): T | Refusal;
 }
 
@@ -184,6 +187,7 @@ export class GroupCommit {
         records: batch.flatMap((entry) =>
           entry.write.idempotency === undefined ? [] : [entry.write.idempotency],
         ),
+        slots: batch.flatMap((entry) => entry.write.slots ?? []),
       });
       const work = new Workspace(loaded.now);
       loaded.fill(work);

@@ -1,10 +1,11 @@
-// Reads for deciding: locks intents in id order, then (in later statements: after a lock wait the same statement
+// Reads for deciding: locks consumers, then intents in id order, then (in later statements: after a lock wait the same statement
 // would still see the old snapshot) the steps and idempotency keys that the decisions ask for.
 
 import type { PoolClient } from "pg";
 import { RawJson } from "../domain/raw-json.ts";
 import { encodeArray } from "./binary.ts";
 import { toIntent, toStep } from "./rows.ts";
+import { askForSlots, type SlotRef } from "./slots.ts";
 import type { IdempotencyRef, Workspace } from "./workspace.ts";
 
 export interface StepNeeds {
@@ -78,6 +79,8 @@ export interface LoadRequest {
   readonly records: readonly IdempotencyRef[];
   /** Leave out intents that another transaction holds, instead of waiting for them. */
   readonly skipLocked?: boolean;
+  /** Consumers that a new intent may be handed to. */
+  readonly slots?: readonly SlotRef[];
 }
 
 export interface LoadAnswer {
@@ -96,6 +99,7 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
     sent.push(promise);
     return promise;
   };
+  const slots = request.slots?.length ? quiet(askForSlots(client, request.slots)) : undefined;
   const intents =
     request.intents.length > 0
       ? ask(request.skipLocked ? LOCK_FREE : LOCK, [uuids(request.intents)])
@@ -111,6 +115,7 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
   const stepRows = [...((await steps)?.rows ?? []), ...((await allSteps)?.rows ?? [])] as (Parameters<
     typeof toStep
   >[0] & { intent_id: string })[];
+  const slotRows = (await slots) ?? [];
   const recordRows = ((await records)?.rows ?? []) as RecordRow[];
   return {
     now,
@@ -122,6 +127,7 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
         if (!work.peek(row.intent_id)?.steps.has(row.key)) work.holdStep(row.intent_id, toStep(row));
       for (const row of recordRows)
         work.holdRecord({ ...row, intentId: row.intent_id, response: new RawJson(row.response) });
+      work.offer(slotRows);
     },
   };
 }

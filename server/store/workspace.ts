@@ -6,6 +6,7 @@ import type { IntentEvent } from "../domain/event.ts";
 import type { Actor, Intent, IntentData, Outcome, Step } from "../domain/intent.ts";
 import type { RawJson } from "../domain/raw-json.ts";
 import { Refusal } from "../domain/refusal.ts";
+import type { Slot } from "./slots.ts";
 
 export interface IdempotencyRef {
   readonly namespace: string;
@@ -35,6 +36,14 @@ export interface Change {
   readonly after: Intent;
   /** What the log says of it, in order. */
   readonly events: readonly IntentEvent[];
+  /** Created and leased in one commit: all that its first frame says, and the stream to say it through. */
+  readonly handedOver?: HandOver;
+}
+
+export interface HandOver {
+  readonly streamNo: number;
+  readonly data: IntentData;
+  readonly steps: readonly Step[];
 }
 
 export const idempotencyId = (ref: IdempotencyRef): string =>
@@ -53,6 +62,8 @@ export class Workspace {
   readonly newRecords: IdempotencyRecord[] = [];
   readonly newData: IntentData[] = [];
   readonly events: IntentEvent[] = [];
+  #slots: Slot[] = [];
+  readonly #handedOver = new Map<string, { streamNo: number; data: IntentData }>();
   #staged: Staged = { drafts: [], data: [], records: [] };
 
   constructor(now: number) {
@@ -75,6 +86,24 @@ export class Workspace {
 
   holdRecord(record: IdempotencyRecord): void {
     this.#records.set(idempotencyId(record), record);
+  }
+
+  offer(slots: readonly Slot[]): void {
+    this.#slots = [...slots];
+  }
+
+  /** A free place for an intent of this type at this address, the emptiest consumer first. */
+  freeSlot(address: string, intentType: string): Slot | undefined {
+    return this.#slots
+      .filter((slot) => slot.free > 0 && slot.address === address)
+      .filter((slot) => slot.intentTypes === null || slot.intentTypes.includes(intentType))
+      .sort((a, b) => b.free - a.free)[0];
+  }
+
+  /** The slot is taken by this new intent, whose draft is staged. */
+  handOver(slot: Slot, data: IntentData): void {
+    slot.free -= 1;
+    this.#handedOver.set(data.id, { streamNo: slot.streamNo, data });
   }
 
   has(intentId: string): boolean {
@@ -148,11 +177,15 @@ export class Workspace {
       if (list === undefined) events.set(event.intentId, [event]);
       else list.push(event);
     }
-    return [...this.touched()].map(({ before, intent }) => ({
-      before,
-      after: intent,
-      events: events.get(intent.id) ?? [],
-    }));
+    return [...this.touched()].map(({ before, intent, steps }) => {
+      const handed = this.#handedOver.get(intent.id);
+      return {
+        before,
+        after: intent,
+        events: events.get(intent.id) ?? [],
+        ...(handed === undefined ? {} : { handedOver: { ...handed, steps: [...steps.values()] } }),
+      };
+    });
   }
 }
 

@@ -34,6 +34,12 @@ const ending = (more: Partial<ResolveInput> = {}): ResolveInput => ({
   ...more,
 });
 
+test("an agent that tells how it went without having said that it began has begun", () => {
+  const draft = next(delivered(created(), true));
+  resolve(draft, ending());
+  expect(types(draft)).toEqual(["in_progress", "completed"]);
+});
+
 describe("delivery", () => {
   test("each delivery is a new attempt; an agent that never acknowledges is at work from then on", () => {
     const draft = delivered(created());

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { formatAddress, parseAddress } from "../../server/domain/address.ts";
+import { mayTake } from "../../server/domain/consumer.ts";
 import { editStep } from "../../server/domain/draft.ts";
 import { newId } from "../../server/domain/ids.ts";
 import { ACTIONS, isTerminal, LIFECYCLE, nextStatus, STATUSES } from "../../server/domain/lifecycle.ts";
@@ -108,4 +109,14 @@ describe("raw JSON", () => {
     expect(JSON.parse(encodeJsonLine("a\u2028b"))).toBe("a\u2028b");
     expect(encodeJsonLine("a\u2028b")).not.toContain("\u2028");
   });
+});
+
+test("a consumer may be given work with a running lease, through its newest stream, while that is open", () => {
+  const taker = { mode: "stream", leaseUntil: 10, streamNo: 2, closedStreamNo: 1 } as const;
+  expect(mayTake(taker, 2, 9)).toBe(true);
+  expect(mayTake(taker, 2, 10)).toBe(false);
+  expect(mayTake({ ...taker, leaseUntil: null }, 2, 9)).toBe(false);
+  expect(mayTake(taker, 1, 9)).toBe(false);
+  expect(mayTake({ ...taker, closedStreamNo: 2 }, 2, 9)).toBe(false);
+  expect(mayTake({ ...taker, mode: "claim", closedStreamNo: 2 }, 2, 9)).toBe(true);
 });

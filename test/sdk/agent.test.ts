@@ -63,6 +63,69 @@ function gate<T = void>() {
 const forever = (step: { signal: AbortSignal }) =>
   new Promise<never>((_, reject) => step.signal.addEventListener("abort", () => reject(step.signal.reason)));
 
+describe("the start of a handler", () => {
+  it("is said by whatever the handler does at once, else in a moment", async () => {
+    const address = newAddress();
+    const { client, network } = newProcess();
+    const slow = gate();
+    const agent = client.listen<{ does: string }>(
+      address,
+      async (ctx) => {
+        if (ctx.payload.does === "step") await ctx.step("a", () => 1);
+        if (ctx.payload.does === "slow") await slow.opened;
+      },
+      quiet,
+    );
+    await agent.ready;
+    const run = async (does: string) => {
+      const from = network.requests.length;
+      const id = await sender.sendIntent({ intentType: "x", toAgent: address, payload: { does } });
+      if (does === "slow") {
+        await until("the start", () => network.requests.slice(from).some((one) => one.endsWith("/start")));
+        slow.open();
+      }
+      await sender.waitFor(id, waiting);
+      const types: string[] = [];
+      for await (const event of sender.observe(id)) types.push(event.type.replace("intent.", ""));
+      const said = network.requests.slice(from).filter((one) => one.includes(id));
+      return { types, writes: said.map((one) => one.split("/").at(-1)) };
+    };
+    const begun = ["created", "submitted", "delivered", "in_progress"];
+    expect(await run("nothing")).toEqual({ types: [...begun, "completed"], writes: ["resolve"] });
+    expect(await run("step")).toEqual({
+      types: [...begun, "step_running", "step_done", "completed"],
+      writes: ["a", "a", "resolve"],
+    });
+    expect(await run("slow")).toEqual({ types: [...begun, "completed"], writes: ["start", "resolve"] });
+  });
+
+  it("refused ends the work: a paused intent goes back untouched", async () => {
+    const address = newAddress();
+    const { client, network } = newProcess();
+    let runs = 0;
+    const agent = client.listen(
+      address,
+      async (ctx) => {
+        runs += 1;
+        if (runs > 1) return "second";
+        network.freeze();
+        await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve));
+        return "first";
+      },
+      quiet,
+    );
+    await agent.ready;
+    const id = await sender.sendIntent({ intentType: "x", toAgent: address, payload: {} });
+    await until("the start", () => network.requests.some((one) => one.endsWith("/start")));
+    await sender.pause(id);
+    network.thaw();
+    await until("the hand-back", () => runs === 1 && agent.active.length === 0);
+    await sender.unpause(id);
+    await expect(sender.waitFor(id, waiting)).resolves.toMatchObject({ result: "second" });
+    expect((await sender.getIntent(id)).lostDeliveries).toBe(0);
+  });
+});
+
 describe("a handler with ctx.step", () => {
   it("records each step once and completes with what it returns, as JSON gives it back", async () => {
     const address = newAddress();

@@ -1,7 +1,7 @@
 // Asking for an end: complete, fail (with the retry policy), cancel. First commit wins (D10, I3).
 
 import { createHash } from "node:crypto";
-import type { Draft } from "../draft.ts";
+import { apply, type Draft, emit } from "../draft.ts";
 import type { Failure } from "../intent.ts";
 import { isTerminal } from "../lifecycle.ts";
 import type { RawJson } from "../raw-json.ts";
@@ -60,6 +60,7 @@ export function resolve(draft: Draft, input: ResolveInput): ResolveOutcome {
       },
     );
   }
+  if (input.attempt !== null) beginImplied(draft);
   if (input.status === "FAILED" && scheduleRetry(draft, input)) return "retry_scheduled";
   finish(draft, {
     status: input.status,
@@ -68,6 +69,13 @@ export function resolve(draft: Draft, input: ResolveInput): ResolveOutcome {
     digest,
   });
   return "finished";
+}
+
+/** Whoever holds an intent and tells how it went has worked on it, whether it said so before or not. */
+function beginImplied(draft: Draft): void {
+  if (draft.intent.status === "IN_PROGRESS") return;
+  apply(draft, "start");
+  emit(draft, "intent.in_progress");
 }
 
 function endingError(input: ResolveInput): Failure {

@@ -146,7 +146,7 @@ async function answerHeartbeat(
   const heldAttempts = new Map(beat.held.map((lease) => [lease.intent_id, lease.attempt]));
   const gone = body.holding.filter((one) => heldAttempts.get(one.intent_id) !== one.attempt);
   const ids = [...new Set([...heldAttempts.keys(), ...gone.map((one) => one.intent_id)])];
-  const records = ids.length === 0 ? new Map() : await findIntents(deps.engine.store.db, ids);
+  const records = ids.length === 0 ? new Map() : await findIntents(deps.engine.store, ids);
   const lost: object[] = [];
   const canceled: object[] = [];
   for (const one of gone) {

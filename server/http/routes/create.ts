@@ -2,17 +2,16 @@
 
 import { createHash } from "node:crypto";
 import type { FastifyReply, FastifyRequest } from "fastify";
-import { waitUntilTerminal } from "../../delivery/event-stream.ts";
+import { waitForEnd } from "../../delivery/event-stream.ts";
 import { parseAddress } from "../../domain/address.ts";
 import { newId } from "../../domain/ids.ts";
 import { encodeJson, RawJson } from "../../domain/raw-json.ts";
 import { type Submission, submitIntents } from "../../engine/submit.ts";
-import { findIntent } from "../../store/queries/intents.ts";
 import type { IdempotencyRef } from "../../store/workspace.ts";
 import { intentView } from "../../wire/views.ts";
 import { idempotencyKey, waitSeconds } from "../conventions.ts";
 import type { CreateBody } from "../schemas/requests.ts";
-import { type App, actorOf, type RouteDeps, waitSignal } from "./deps.ts";
+import { type App, actorOf, type RouteDeps, waitOptions } from "./deps.ts";
 
 const EMPTY = new RawJson("{}");
 const toMs = (seconds: number | null | undefined): number | null =>
@@ -117,15 +116,10 @@ export function createRoutes(app: App, deps: RouteDeps): void {
       const wait = waitSeconds(request, request.query.wait);
       if (wait === 0 || created === undefined) return base;
       // The commit is done: from here on the answer is always 200 with the current truth (E4).
-      await waitUntilTerminal(
-        deps.engine,
-        deps.wakeups,
-        created.intent_id,
-        wait * 1000,
-        deps.pollMs,
-        waitSignal(deps, reply),
+      const waiting = waitOptions(deps, reply, wait);
+      const record = await waitForEnd(deps.engine, deps.wakeups, created.intent_id, waiting).catch(
+        () => undefined,
       );
-      const record = await findIntent(deps.engine.store.db, created.intent_id).catch(() => undefined);
       if (record === undefined) return base;
       const intent = intentView(record);
       return { ...base, status: intent.status, result: intent.result, intent };

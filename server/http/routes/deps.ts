@@ -84,6 +84,11 @@ export function openFrames(
   return frames;
 }
 
+/** For an answer that is held for at most `seconds`. */
+export function waitOptions(deps: RouteDeps, reply: { raw: ServerResponse }, seconds: number) {
+  return { ms: seconds * 1000, pollMs: deps.pollMs, signal: waitSignal(deps, reply) };
+}
+
 /** Aborts when the client has gone, the answer is sent, or the server drains: nobody waits for nobody. */
 export function waitSignal(deps: RouteDeps, reply: { raw: ServerResponse }): AbortSignal {
   const controller = new AbortController();

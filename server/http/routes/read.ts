@@ -1,7 +1,7 @@
 // Reading intents: one, a list, its log, its steps, its delivery, its explanation.
 
 import { z } from "zod";
-import { followIntent, waitUntilTerminal } from "../../delivery/event-stream.ts";
+import { followIntent, waitForEnd } from "../../delivery/event-stream.ts";
 import { fetchDelivery } from "../../delivery/frames.ts";
 import { parseAddress } from "../../domain/address.ts";
 import { Refusal } from "../../domain/refusal.ts";
@@ -13,14 +13,17 @@ import { eventView, intentView, progressView, stepView } from "../../wire/views.
 import { waitSeconds } from "../conventions.ts";
 import { cursorCodec, pageOf } from "../pagination.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
-import { type App, openFrames, type RouteDeps, waitSignal } from "./deps.ts";
+import { type App, openFrames, type RouteDeps, waitOptions } from "./deps.ts";
 
 const intentCursor = cursorCodec("intents", z.tuple([z.number(), z.string()]));
 const eventCursor = cursorCodec("events", z.number());
 const ATTEMPT_EVENTS = 200;
 
 export async function requireIntent(deps: RouteDeps, id: string): Promise<IntentRecord> {
-  const record = await findIntent(deps.engine.store.db, id);
+  return found(id, await findIntent(deps.engine.store, id));
+}
+
+function found(id: string, record: IntentRecord | undefined): IntentRecord {
   if (record === undefined) throw new Refusal("not_found", `there is no intent ${id}`, { intent_id: id });
   return record;
 }
@@ -96,9 +99,10 @@ export function readRoutes(app: App, deps: RouteDeps): void {
     async (request, reply) => {
       const { id } = request.params;
       const wait = waitSeconds(request, request.query.wait);
-      if (wait > 0)
-        await waitUntilTerminal(engine, deps.wakeups, id, wait * 1000, deps.pollMs, waitSignal(deps, reply));
-      return intentAnswer(await requireIntent(deps, id));
+      if (wait === 0) return intentAnswer(await requireIntent(deps, id));
+      return intentAnswer(
+        found(id, await waitForEnd(engine, deps.wakeups, id, waitOptions(deps, reply, wait))),
+      );
     },
   );
 

@@ -2,8 +2,10 @@
 
 import { type Kysely, sql } from "kysely";
 import type { Intent, IntentData, Outcome } from "../../domain/intent.ts";
-import type { Status } from "../../domain/lifecycle.ts";
+import { isTerminal, type Status, TERMINAL_STATUSES } from "../../domain/lifecycle.ts";
 import { RawJson } from "../../domain/raw-json.ts";
+import { encodeArray } from "../binary.ts";
+import type { Store } from "../connection.ts";
 import type { Database, IntentsTable } from "../database.ts";
 import { rawOrNull, toIntent } from "../rows.ts";
 
@@ -92,16 +94,36 @@ function joined(db: Kysely<Database>) {
     .select(DATA_COLUMNS);
 }
 
-export async function findIntents(
-  db: Kysely<Database>,
-  ids: readonly string[],
-): Promise<Map<string, IntentRecord>> {
-  const rows = await joined(db).where("i.id", "=", sql<string>`any(${ids}::uuid[])`).execute();
-  return new Map(rows.map((row) => [row.id, toRecord(row as unknown as JoinedRow)]));
+// Asked for at every delivery and every answer: prepared once per connection instead of planned each time.
+const BY_ID = {
+  name: "intents_by_id",
+  text: `select i.*, ${DATA_COLUMNS.join(", ")} from intents i
+    join intent_data d on d.id = i.id left join outcomes o on o.intent_id = i.id where i.id = any($1::uuid[])`,
+};
+
+export async function findIntents(store: Store, ids: readonly string[]): Promise<Map<string, IntentRecord>> {
+  const { rows } = await store.pool.query<JoinedRow>({ ...BY_ID, values: [encodeArray("uuid", ids)] });
+  return new Map(rows.map((row) => [row.id, toRecord(row)]));
 }
 
-export async function findIntent(db: Kysely<Database>, id: string): Promise<IntentRecord | undefined> {
-  return (await findIntents(db, [id])).get(id);
+export async function findIntent(store: Store, id: string): Promise<IntentRecord | undefined> {
+  return (await findIntents(store, [id])).get(id);
+}
+
+// One trip for whoever waits for an end: what it ended with is read only if it has ended.
+const ENDED = {
+  name: "intent_ended",
+  text: `select i.*, ${DATA_COLUMNS.join(", ")} from intents i
+    left join intent_data d on d.id = i.id and i.status = any($2::text[])
+    left join outcomes o on o.intent_id = d.id where i.id = $1`,
+};
+
+/** The intent if it has ended, `"live"` if it has not. */
+export async function findEnded(store: Store, id: string): Promise<IntentRecord | "live" | undefined> {
+  const values = [id, encodeArray("text", TERMINAL_STATUSES)];
+  const [row] = (await store.pool.query<JoinedRow>({ ...ENDED, values })).rows;
+  if (row === undefined) return undefined;
+  return isTerminal(row.status) ? toRecord(row) : "live";
 }
 
 export async function findStatus(

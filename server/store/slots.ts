@@ -1,0 +1,81 @@
+// Free places of consumers whose streams are open here, for handing a new intent over in the very commit that creates
+// it. Only ever a shortcut: whoever is busy, locked elsewhere or has a backlog is left to the claims.
+
+import type { PoolClient } from "pg";
+import { mayTake } from "../domain/consumer.ts";
+import { encodeArray } from "./binary.ts";
+import type { ConsumersTable } from "./database.ts";
+
+/** A consumer that seems to have room, and the stream it would be told through. */
+export interface SlotRef {
+  readonly consumerId: string;
+  readonly streamNo: number;
+}
+
+export interface Slot {
+  readonly consumerId: string;
+  readonly streamNo: number;
+  readonly name: string;
+  readonly explicitAck: boolean;
+  readonly address: string;
+  readonly intentTypes: readonly string[] | null;
+  free: number;
+}
+
+// Consumers are locked before intents everywhere, and here without waiting: a claim under way has the better right.
+const LOCK = {
+  name: "slots_lock",
+  text: "select c.*, perdure_now() as now from consumers c where id = any($1::uuid[]) order by id for update skip locked",
+};
+
+// A later statement: it sees what a claim committed just before the lock was taken.
+const ROOM = {
+  name: "slots_room",
+  text: `select c.id, (select count(*)::int from leases l where l.consumer_id = c.id) as held,
+      exists (select 1 from ready r where r.to_agent = c.address) as backlog
+    from consumers c where c.id = any($1::uuid[])`,
+};
+
+type LockedRow = ConsumersTable & { readonly now: number };
+interface RoomRow {
+  readonly id: string;
+  readonly held: number;
+  readonly backlog: boolean;
+}
+
+/** Sends the statements behind what the caller has sent already; the answer is read with the rest of the trip. */
+export function askForSlots(client: PoolClient, refs: readonly SlotRef[]): Promise<Slot[]> {
+  const streamNos = new Map(refs.map((ref) => [ref.consumerId, ref.streamNo]));
+  const ids = [encodeArray("uuid", [...streamNos.keys()])];
+  const locked = client.query<LockedRow>({ ...LOCK, values: ids });
+  const room = client.query<RoomRow>({ ...ROOM, values: ids });
+  return Promise.all([locked, room]).then(([{ rows }, { rows: rooms }]) => {
+    const roomOf = new Map(rooms.map((row) => [row.id, row]));
+    return rows.flatMap((row) => {
+      const { held, backlog } = roomOf.get(row.id) ?? { held: row.capacity, backlog: true };
+      const streamNo = streamNos.get(row.id) ?? -1;
+      // Somebody waits in the queue already: nothing new may overtake it.
+      if (backlog || row.capacity <= held || !mayTake(takerOf(row), streamNo, row.now)) return [];
+      return [
+        {
+          consumerId: row.id,
+          streamNo,
+          name: row.name,
+          explicitAck: row.explicit_ack,
+          address: row.address,
+          intentTypes: row.intent_types,
+          free: row.capacity - held,
+        },
+      ];
+    });
+  });
+}
+
+export const takerOf = (
+  row: Pick<ConsumersTable, "mode" | "lease_until" | "stream_no" | "closed_stream_no">,
+) => ({
+  mode: row.mode,
+  leaseUntil: row.lease_until,
+  streamNo: row.stream_no,
+  closedStreamNo: row.closed_stream_no,
+});
