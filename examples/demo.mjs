@@ -2,7 +2,7 @@
 // step 3 when both are back. Every part is a process of its own; nothing is left running.
 
 import { spawn } from "node:child_process";
-import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -180,6 +180,23 @@ async function play(folder) {
   return right;
 }
 
+/** A server killed by the demo leaves its PostgreSQL to its successor; interrupted in between, there is none. */
+async function stopOrphan(dataDir) {
+  for (const name of await readdir(dataDir, { recursive: true }).catch(() => [])) {
+    if (!name.endsWith("postmaster.pid")) continue;
+    const pid = Number((await readFile(join(dataDir, name), "utf8")).split("\n")[0]);
+    try {
+      process.kill(pid, "SIGINT");
+      for (let tries = 0; tries < 50; tries += 1) {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        process.kill(pid, 0);
+      }
+    } catch {
+      // It is gone.
+    }
+  }
+}
+
 const folder = await mkdtemp(join(tmpdir(), "perdure-demo-"));
 // Started as root, PostgreSQL runs as another user and has to get through.
 await chmod(folder, 0o711);
@@ -191,6 +208,7 @@ const clean = async () => {
     new Promise((resolve) => setTimeout(resolve, 8_000)),
   ]);
   for (const child of running) child.kill("SIGKILL");
+  await stopOrphan(join(folder, "data"));
   await rm(folder, { recursive: true, force: true });
 };
 const stop = (code) => clean().finally(() => process.exit(code));

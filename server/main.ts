@@ -32,7 +32,15 @@ async function openDatabase(
   return { url: postgres.url, where: postgres.dataDir, stop: () => postgres.stop() };
 }
 
-function greet(url: string, where: string, config: Config): void {
+/** In words for whoever typed `npm start`; as one more line of the log for a service whose log is collected as JSON. */
+function greet(url: string, where: string, config: Config, logger: Logger): void {
+  const json =
+    config.logFormat === "json" ||
+    (config.logFormat === "auto" && config.databaseUrl !== undefined && !process.stdout.isTTY);
+  if (json) {
+    logger.info({ url, data: where, version: VERSION }, `Perdure listens on ${url}`);
+    return;
+  }
   const key = config.adminKey === undefined ? "" : ` -H "x-api-key: $PERDURE_ADMIN_KEY"`;
   process.stdout.write(`
   Perdure ${VERSION} listens on ${url}
@@ -108,7 +116,7 @@ async function serve(
       port: config.port,
       listenTextResolver: (address) => `listening on ${address}`,
     });
-    greet(publicUrl(config, address), database.where, config);
+    greet(publicUrl(config, address), database.where, config, logger);
     const signal = await stopped;
     logger.info({ signal }, "draining: agents are told, commits under way finish");
   } finally {

@@ -134,7 +134,7 @@ const storage = {
     30,
     0,
     36_500,
-    "Days to keep finished intents; 0 keeps them for ever.",
+    "Days to keep finished intents; 0 keeps them for ever. Not in effect yet: everything is kept.",
   ),
 };
 
@@ -179,7 +179,7 @@ const delivery = {
     300_000,
     1_000,
     DAY_MS,
-    "Lease of agents that poll in windows and send no heartbeats.",
+    "Lease of agents that poll in windows and send no heartbeats. Not in effect yet: there are no windows.",
   ),
   streamMaxAgeMs: integer(
     "PERDURE_STREAM_MAX_AGE_MS",

@@ -18,6 +18,7 @@ import type { Actor, Failure, Intent, Step } from "../domain/intent.ts";
 import type { Status } from "../domain/lifecycle.ts";
 import { describeNext, type NextStep, nextDeclared } from "../domain/plan.ts";
 import type { RawJson } from "../domain/raw-json.ts";
+import { renewByWrite } from "../store/consumers.ts";
 import { type Engine, fenced } from "./context.ts";
 
 /** One step finishes and one begins at most: this much of the plan's head is needed. */
@@ -180,14 +181,14 @@ export function reportIntentProgress(
   });
 }
 
-/** A fenced sign of life for one intent; tells what the agent should know. */
-export function touchIntent(
+/** A fenced sign of life for one intent, which renews the lease of a consumer that has no stream; tells what the agent should know. */
+export async function touchIntent(
   engine: Engine,
   actor: Actor,
   intentId: string,
   attempt: number,
 ): Promise<{ intent: Intent }> {
-  return engine.commits.submit({
+  const { intent } = await engine.commits.submit({
     name: "touch",
     intents: [intentId],
     decide: (work) =>
@@ -196,4 +197,6 @@ export function touchIntent(
         return { intent: draft.intent };
       }),
   });
+  if (intent.consumerId !== null) await renewByWrite(engine.store, [intent.consumerId]);
+  return { intent };
 }

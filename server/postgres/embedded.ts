@@ -2,7 +2,7 @@
 // hold the directory, bring it up again when it dies, stop it. Must not know what the server stores in it.
 import { resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Binaries, locateBinaries } from "./binaries.ts";
+import { type Binaries, locateBinaries, platformPackage } from "./binaries.ts";
 import { type Cluster, ensureCluster, rememberedPort, rememberPort } from "./cluster.ts";
 import { codeOf, EmbeddedPostgresError } from "./errors.ts";
 import { connectionUrl, type Ownership, takeOwnership } from "./ownership.ts";
@@ -68,6 +68,8 @@ interface Running {
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const log = options.log ?? (() => {});
   const asked = resolve(options.dataDir);
+  // Said before any directory is: where the package was left out, DATABASE_URL is what is missing.
+  await platformPackage();
   const place = await findPlace(asked);
   if (place.relocated) log(`the database of ${asked} is in ${place.home} (PostgreSQL does not run as root)`);
   const binaries = await locateBinaries(place.identity, place.copyBase);

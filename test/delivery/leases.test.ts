@@ -1,7 +1,7 @@
 // Streams come and go; who keeps its work, who may take a name, and what counts as a loss (DELIVERY D2 to D6).
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { call, startTestServer, type TestServer, until } from "../support/server.ts";
-import { eventsOf, inStatus, type Listener, listen, post, send, step, typesOf, view } from "./listener.ts";
+import { claimOne, eventsOf, inStatus, type Listener, listen, post, send, step, typesOf, view } from "./listener.ts";
 
 let server: TestServer;
 const open: Listener[] = [];
@@ -217,4 +217,21 @@ test("a stream's holder is told at once of a cancel, and its later writes are re
   const late = await step(server, id, "one", { status: "done", attempt: 1 });
   expect(late.body.code).toBe("stale_attempt");
   expect(await inStatus(server, id, "CANCELED")).toMatchObject({ attempt: 1 });
+});
+
+test("a heartbeat for an intent renews the lease of an agent that has no stream, and is fenced", async () => {
+  const id = await send(server, "touch");
+  await claimOne(server, "touch", { consumer: "shell", lease_seconds: 60 });
+  const leaseSeconds = async () => {
+    const { rows } = await server.store.pool.query(
+      "select extract(epoch from lease_until - perdure_now())::float8 as left from consumers where name = 'shell'",
+    );
+    return rows[0].left;
+  };
+  await server.store.pool.query(
+    "update consumers set lease_until = perdure_now() + interval '20 seconds' where name = 'shell'",
+  );
+  expect((await post(server, id, "heartbeat", { attempt: 1 })).body).toMatchObject({ ok: true, pause: false });
+  expect(await leaseSeconds()).toBeGreaterThan(50);
+  expect((await post(server, id, "heartbeat", { attempt: 0 })).status).not.toBe(200);
 });

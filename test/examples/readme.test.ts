@@ -21,7 +21,15 @@ beforeAll(async () => {
   server = await startTestServer();
 });
 afterAll(async () => {
-  for (const child of started) child.kill("SIGKILL");
+  for (const { pid, exitCode } of started) {
+    if (pid === undefined) continue;
+    try {
+      // The whole group: a shell that is killed leaves what it started.
+      process.kill(-pid, "SIGKILL");
+    } catch (error) {
+      if (exitCode === null) throw error;
+    }
+  }
   await server.close();
 });
 
@@ -30,6 +38,7 @@ function start(command: string, args: readonly string[], env: Record<string, str
     cwd: root,
     env: { ...process.env, NO_COLOR: "1", PERDURE_URL: server.url, ...env },
     stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
   });
   started.push(child);
   return child;

@@ -93,7 +93,7 @@ export async function startServer(databaseUrl: string, port: number): Promise<Pr
     DATABASE_URL: databaseUrl,
     PORT: String(port),
     HOST: "127.0.0.1",
-    PERDURE_LOG_LEVEL: "warn",
+    PERDURE_LOG_LEVEL: "info",
     PERDURE_MAX_DELIVERY_ATTEMPTS: "10",
   });
   await server.says("listens on");

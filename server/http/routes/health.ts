@@ -3,6 +3,21 @@
 import { PerdureError } from "../../errors.ts";
 import type { App, RouteDeps } from "./deps.ts";
 
+const ASK_MS = 1_000;
+
+/** Whether the database answers now: the pulse learns of an outage only with its next failure. */
+async function answers(deps: RouteDeps): Promise<boolean> {
+  let late: NodeJS.Timeout | undefined;
+  const silence = new Promise<boolean>((resolve) => {
+    late = setTimeout(resolve, ASK_MS, false);
+  });
+  const asked = deps.engine.store.pool.query("select 1").then(
+    () => true,
+    () => false,
+  );
+  return Promise.race([asked, silence]).finally(() => clearTimeout(late));
+}
+
 export function healthRoutes(app: App, deps: RouteDeps, version: string): void {
   const alive = () => ({ ok: true, status: "ok", name: "perdure", version });
   app.get("/health", { schema: { tags: ["health"], summary: "The process is alive" } }, alive);
@@ -10,8 +25,8 @@ export function healthRoutes(app: App, deps: RouteDeps, version: string): void {
   app.get(
     "/ready",
     { schema: { tags: ["health"], summary: "The database answers and the server is not going away" } },
-    () => {
-      if (deps.draining.aborted || !deps.isReady())
+    async () => {
+      if (deps.draining.aborted || !deps.isReady() || !(await answers(deps)))
         throw new PerdureError(
           "unavailable",
           "not ready: the database is away or the server is shutting down",
