@@ -1,7 +1,18 @@
 // Streams come and go; who keeps its work, who may take a name, and what counts as a loss (DELIVERY D2 to D6).
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { call, startTestServer, type TestServer, until } from "../support/server.ts";
-import { claimOne, eventsOf, inStatus, type Listener, listen, post, send, step, typesOf, view } from "./listener.ts";
+import {
+  claimOne,
+  eventsOf,
+  inStatus,
+  type Listener,
+  listen,
+  post,
+  send,
+  step,
+  typesOf,
+  view,
+} from "./listener.ts";
 
 let server: TestServer;
 const open: Listener[] = [];
@@ -231,7 +242,10 @@ test("a heartbeat for an intent renews the lease of an agent that has no stream,
   await server.store.pool.query(
     "update consumers set lease_until = perdure_now() + interval '20 seconds' where name = 'shell'",
   );
-  expect((await post(server, id, "heartbeat", { attempt: 1 })).body).toMatchObject({ ok: true, pause: false });
+  expect((await post(server, id, "heartbeat", { attempt: 1 })).body).toMatchObject({
+    ok: true,
+    pause: false,
+  });
   expect(await leaseSeconds()).toBeGreaterThan(50);
   expect((await post(server, id, "heartbeat", { attempt: 0 })).status).not.toBe(200);
 });
