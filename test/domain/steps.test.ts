@@ -191,6 +191,14 @@ describe("done", () => {
   });
 });
 
+test("an operator's answer may be the plan's last result, also while nobody waits for it", () => {
+  const draft = next(started(created({ steps: [plan("a")] })));
+  lose(draft, "takeover", LIMITS);
+  decideStep(draft, "a", { kind: "done", result: json(7) });
+  expect(draft.intent.status).toBe("COMPLETED");
+  expect(draft.outcome?.result?.text).toBe("7");
+});
+
 describe("failed", () => {
   test("runs again with the same key while it may", () => {
     const retry = { maxRetries: 1, initialDelayMs: 1, factor: 1, maxDelayMs: 1 };
@@ -201,6 +209,20 @@ describe("failed", () => {
     run(draft, "a");
     failed(draft, "a", true);
     expect(draft.outcome).toMatchObject({ status: "FAILED", code: "x" });
+  });
+
+  test("said again after a lost answer counts once; from an agent that never begins it is another try", () => {
+    const retry = { maxRetries: 5, initialDelayMs: 1, factor: 1, maxDelayMs: 1 };
+    const draft = next(started(created({ steps: [plan("a", { retry })] })));
+    failed(draft, "a", true);
+    const again = next(draft);
+    expect(failed(again, "a", true)).toMatchObject({ status: "failed", tries: 1 });
+    expect(again.events).toEqual([]);
+    failed(again, "a", false);
+    expect(types(again)).toContain("step_failed");
+    const silent = next(delivered(created({ steps: [plan("a", { retry })] })));
+    failed(silent, "a", true);
+    expect(failed(silent, "a", true).tries).toBe(2);
   });
 
   test("without a policy of its own it follows the intent's", () => {

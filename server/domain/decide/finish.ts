@@ -3,7 +3,7 @@
 import { apply, type Draft, emit } from "../draft.ts";
 import { TERMINAL_EVENTS } from "../event.ts";
 import type { Failure, Outcome } from "../intent.ts";
-import type { TerminalStatus } from "../lifecycle.ts";
+import { nextStatus, type TerminalStatus } from "../lifecycle.ts";
 import { declaredSteps, isUndone } from "../plan.ts";
 import type { RawJson } from "../raw-json.ts";
 import { closeForEnd } from "./close.ts";
@@ -29,8 +29,11 @@ export function finish(draft: Draft, ending: Ending): void {
   const { intent } = draft;
   const attempt = intent.consumerId === null ? null : intent.attempt;
   const undone = undoneSteps(draft);
-  apply(draft, ACTION_OF[ending.status]);
+  const action = ACTION_OF[ending.status];
+  // Refused before anything is closed; what was interrupted is told while the intent still lives.
+  nextStatus(intent.status, action);
   closeForEnd(draft);
+  apply(draft, action);
   intent.availableAt = null;
   intent.terminalDigest = ending.digest ?? null;
   const outcome: Outcome = {

@@ -262,6 +262,7 @@ export function recordFailed(draft: Draft, key: string, input: FailedInput): Ste
   if (known?.status === "done")
     throw new Refusal("step_done", `step ${JSON.stringify(key)} is already done`, { key });
   const { intent } = draft;
+  if (known !== undefined && isReported(known, intent.attempt, input)) return known;
   const step = stepToRecord(draft, key, input.stepsMax);
   const usedUp = step.tries > (step.retry?.maxRetries ?? 0);
   const intentRetry =
@@ -285,6 +286,15 @@ export function recordFailed(draft: Draft, key: string, input: FailedInput): Ste
   } else
     finish(draft, { status: "FAILED", result: null, error: stepFailure(key, input), digest: input.digest });
   return step;
+}
+
+/**
+ * This very try was reported before and the answer got lost: it counts once. Only an agent that begins its steps is
+ * recognised so; of one that never does, the same failure again is another try.
+ */
+function isReported(step: Step, attempt: number, { error, retryable }: FailedInput): boolean {
+  if (step.status !== "failed" || step.attempt !== attempt || step.startedAt === null) return false;
+  return [true, false].some((final) => step.error?.text === RawJson.of({ ...error, retryable, final }).text);
 }
 
 function stepFailure(key: string, { error, retryable }: FailedInput): Failure {
@@ -335,8 +345,8 @@ export function decideStep(draft: Draft, key: string, answer: StepAnswer): Step 
   if (intent.status === "WAITING" && intent.openSteps.length === 0) {
     apply(draft, "wake");
     emit(draft, "intent.resumed", { steps: [key] });
-    completeIfPlanDone(draft, step);
   }
+  if (intent.status !== "WAITING") completeIfPlanDone(draft, step);
   return step;
 }
 
