@@ -116,6 +116,11 @@ export function isConnectionError(error: unknown): boolean {
   return code.startsWith("08") || code.startsWith("57P0") || code === "53300" || /^E[A-Z]+$/.test(code);
 }
 
+/** PostgreSQL answered with an error of its own: the transaction is certainly undone. */
+export function isRefusedByDatabase(error: unknown): boolean {
+  return /^[0-9A-Z]{5}$/.test(codeOf(error)) && !isConnectionError(error);
+}
+
 function codeOf(error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code;
   return typeof code === "string" ? code : "";

@@ -5,7 +5,7 @@
 
 import type { PoolClient } from "pg";
 import { Refusal } from "../domain/refusal.ts";
-import { isConflict, isConnectionError, type Store } from "./connection.ts";
+import { isConflict, isConnectionError, isRefusedByDatabase, type Store } from "./connection.ts";
 import { load, type StepNeeds } from "./load.ts";
 import { sendWrites } from "./persist.ts";
 import type { SlotRef } from "./slots.ts";
@@ -49,6 +49,7 @@ const FLUSHES_MAX = 2;
 const OUTAGE_MS = 5_000;
 const RETRY_PAUSE_MS = 50;
 const CONFLICT_TRIES = 20;
+const AWAY = () => new Refusal("unavailable", "the database is away; try again", { cause: "database" });
 
 export class GroupCommit {
   readonly #store: Store;
@@ -151,20 +152,27 @@ export class GroupCommit {
         return;
       } catch (error) {
         this.#options.onError?.(error, batch.length);
-        const oldest = Math.min(...batch.map((entry) => entry.since));
-        const conflict = isConflict(error) && ++conflicts <= CONFLICT_TRIES;
-        const away = isConnectionError(error) && Date.now() - oldest < (this.#options.outageMs ?? OUTAGE_MS);
-        if (conflict) continue;
-        if (!away) {
-          const answer = isConnectionError(error)
-            ? new Refusal("unavailable", "the database is away; try again", { cause: "database" })
-            : error;
-          for (const entry of batch) entry.reject(answer);
+        if (isConnectionError(error)) {
+          if (!this.#mayWait(batch)) return this.#rejectAll(batch, AWAY());
+          await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS));
+        } else if (!isConflict(error) || ++conflicts > CONFLICT_TRIES) {
+          // Not known to be undone: nothing of it may be tried a second time.
+          if (batch.length === 1 || !isRefusedByDatabase(error)) return this.#rejectAll(batch, error);
+          // What the database refuses is one operation's doing: its neighbours go without it.
+          for (const entry of batch) await this.#flush([entry]);
           return;
         }
-        await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS));
       }
     }
+  }
+
+  #mayWait(batch: readonly Entry[]): boolean {
+    const oldest = Math.min(...batch.map((entry) => entry.since));
+    return Date.now() - oldest < (this.#options.outageMs ?? OUTAGE_MS);
+  }
+
+  #rejectAll(batch: readonly Entry[], error: unknown): void {
+    for (const entry of batch) entry.reject(error);
   }
 
   #answer(batch: readonly Entry[], verdicts: readonly Verdict[]): void {

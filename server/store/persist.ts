@@ -165,15 +165,15 @@ function collect(work: Workspace): Written {
     timersIn: [],
     timersOut: [],
   };
-  for (const { before, intent, steps, changedSteps, outcome } of work.touched()) {
+  for (const { before, intent, steps, changedSteps, outcome, outcomeGone } of work.touched()) {
     if (before === null) w.inserted.push(intent);
     else w.updated.push({ intent, seqBefore: before.seq });
     for (const key of changedSteps) {
       const step = steps.get(key);
       if (step !== undefined) w.steps.push({ intentId: intent.id, step });
     }
-    if (outcome === null) w.outcomesGone.push(intent);
-    else if (outcome !== undefined)
+    if (outcomeGone) w.outcomesGone.push(intent);
+    if (outcome !== null && outcome !== undefined)
       w.outcomes.push({ intentId: intent.id, namespace: intent.namespace, outcome, at: work.now });
     compareQueue(w, before, intent);
     compareLease(w, before, intent);

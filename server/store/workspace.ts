@@ -28,6 +28,8 @@ interface Held {
   steps: Map<string, Step>;
   readonly changedSteps: Set<string>;
   outcome: Outcome | null | undefined;
+  /** A stored outcome has to go, whether another one comes after it in this commit or not. */
+  outcomeGone: boolean;
 }
 
 /** What a commit changed about one intent, for whoever has to be woken. */
@@ -77,6 +79,7 @@ export class Workspace {
       steps: new Map(),
       changedSteps: new Set(),
       outcome: undefined,
+      outcomeGone: false,
     });
   }
 
@@ -156,13 +159,21 @@ export class Workspace {
     const { intent } = draft;
     let held = this.#held.get(intent.id);
     if (held === undefined) {
-      held = { before: null, intent, steps: new Map(), changedSteps: new Set(), outcome: undefined };
+      held = {
+        before: null,
+        intent,
+        steps: new Map(),
+        changedSteps: new Set(),
+        outcome: undefined,
+        outcomeGone: false,
+      };
       this.#held.set(intent.id, held);
     }
     held.intent = intent;
     held.steps = draft.steps;
     for (const key of draft.changedSteps) held.changedSteps.add(key);
     if (draft.outcome !== undefined) held.outcome = draft.outcome;
+    if (draft.outcome === null) held.outcomeGone = true;
     this.events.push(...draft.events);
   }
 

@@ -1,5 +1,7 @@
 // Everything waiting is one transaction: neighbours are independent, order holds, and no acknowledgement is a guess.
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { newId } from "../../server/domain/ids.ts";
+import { RawJson } from "../../server/domain/raw-json.ts";
 import { GroupCommit, type Write } from "../../server/store/group-commit.ts";
 import { claimOne, eventsOf, post, send, step, view } from "../delivery/listener.ts";
 import { asAdmin } from "../support/postgres.ts";
@@ -33,6 +35,42 @@ test("an operation that is refused or broken costs its neighbours in the same fl
   ).toEqual([1, "Error: a bug", 2]);
   expect(flushes).toEqual([3]);
   await commits.close();
+});
+
+test("an operation that the database refuses costs its neighbours in the same flush nothing", async () => {
+  const commits = new GroupCommit(server.store, { queueMax: 100 });
+  const record = (key: string, namespace: string): Write<string> => ({
+    name: key,
+    intents: [],
+    decide(work) {
+      const ref = { namespace, sender: "s", operation: "test", key, fingerprint: "f" };
+      // NUL is what no column of text takes; the routes keep it out.
+      work.stageRecord({ ...ref, intentId: newId(), response: RawJson.of(1) });
+      return key;
+    },
+  });
+  const results = await Promise.allSettled([
+    commits.submit(record("a", "n")),
+    commits.submit(record("broken", "n\u0000")),
+    commits.submit(record("b", "n")),
+  ]);
+  expect(results.map((result) => result.status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+  const { rows } = await server.store.pool.query(
+    "select key from idempotency_keys where operation = 'test' order by key",
+  );
+  expect(rows.map((row) => row.key)).toEqual(["a", "b"]);
+  await commits.close();
+});
+
+test("a retry and an end of the same intent may share a flush", async () => {
+  const id = await send(server, "reopened");
+  await post(server, id, "cancel");
+  for (let n = 0; n < 5; n += 1) {
+    const answers = await Promise.all([post(server, id, "retry"), post(server, id, "cancel")]);
+    expect(answers.map((answer) => answer.status)).toEqual([200, 200]);
+    await post(server, id, "cancel");
+  }
+  expect(await view(server, id)).toMatchObject({ status: "CANCELED", error: { code: "canceled" } });
 });
 
 test("refused writes of one intent leave the good ones beside them whole", async () => {
