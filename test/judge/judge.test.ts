@@ -1,0 +1,295 @@
+// The judge is judged: a good history has no violation, and each way to go wrong is called by its invariant's name.
+import { describe, expect, test } from "vitest";
+import type { Effect, Exchange, Json, Line, Told, Watched } from "./history.ts";
+import { judge, judgeDrained } from "./judge.ts";
+import type { Final, LogEvent } from "./log-rules.ts";
+
+const ID = "00000000-0000-7000-8000-000000000001";
+
+/** `type/status/attempt key`: one line per event. */
+function logOf(lines: readonly string[]): LogEvent[] {
+  return lines.map((line, index) => {
+    const [head = "", key] = line.split(" ");
+    const [type = "", status = "", attempt = "0"] = head.split("/");
+    const details: Json = {
+      ...(key === undefined ? {} : { key }),
+      ...(type === "delivered" ? { consumer: `c${attempt}` } : {}),
+      ...(type === "step_done" ? { result: `${key}!` } : {}),
+      ...(type === "completed" ? { result: "all" } : {}),
+    };
+    return { seq: index + 1, type, status, attempt: Number(attempt) || null, details };
+  });
+}
+
+/** Crashed once in step b, completed by the second agent. */
+const GOOD = [
+  "created/CREATED/0",
+  "submitted/SUBMITTED/0",
+  "delivered/DELIVERED/1",
+  "in_progress/IN_PROGRESS/1",
+  "step_running/IN_PROGRESS/1 a",
+  "step_done/IN_PROGRESS/1 a",
+  "step_running/IN_PROGRESS/1 b",
+  "lost/IN_PROGRESS/1",
+  "step_interrupted/IN_PROGRESS/1 b",
+  "redelivery_scheduled/IN_PROGRESS/1",
+  "delivered/IN_PROGRESS/2",
+  "step_running/IN_PROGRESS/2 b",
+  "step_done/IN_PROGRESS/2 b",
+  "completed/COMPLETED/2",
+];
+
+function final(lines: readonly string[] = GOOD, more: Partial<Final> = {}): Final {
+  const events = logOf(lines);
+  const done = [
+    ...new Set(events.filter((event) => event.type === "step_done").map((event) => event.details?.key)),
+  ];
+  return {
+    id: ID,
+    status: events.at(-1)?.status ?? "",
+    attempt: Math.max(0, ...events.map((event) => event.attempt ?? 0)),
+    lostDeliveries: 0,
+    maxDeliveryAttempts: 3,
+    payload: { mark: "m1" },
+    result: "all",
+    events,
+    steps: done.map((key) => ({ key, status: "done", result: `${key}!` })),
+    ...more,
+  };
+}
+
+const exchange = (
+  method: string,
+  path: string,
+  body: Json,
+  answer: Json,
+  more: Partial<Exchange> = {},
+): Exchange => ({
+  kind: "exchange",
+  client: "t",
+  at: 1,
+  until: 2,
+  method,
+  path,
+  key: null,
+  body,
+  status: 200,
+  answer,
+  ...more,
+});
+const write = (verb: string, body: Json, answer: Json = {}) =>
+  exchange("POST", `/v1/intents/${ID}/${verb}`, body, answer);
+const stepDone = (key: string, attempt: number, result = `${key}!`) =>
+  exchange(
+    "PUT",
+    `/v1/intents/${ID}/steps/${key}`,
+    { status: "done", attempt, result },
+    { step: { status: "done", result } },
+  );
+const create = exchange("POST", "/v1/intents", { payload: { mark: "m1" } }, { intent_id: ID }, { key: "k1" });
+const told = (attempt: number, more: Partial<Told> = {}): Told => ({
+  kind: "told",
+  client: "t",
+  consumer: `c${attempt}`,
+  incarnation: "i",
+  at: 1,
+  intentId: ID,
+  attempt,
+  seq: 3,
+  doneSteps: [],
+  nextStep: "a",
+  ...more,
+});
+const effect = (step: string, attempt: number, idempotencyKey = `key-${step}`): Effect => ({
+  kind: "effect",
+  client: "t",
+  at: 1,
+  intentId: ID,
+  step,
+  attempt,
+  idempotencyKey,
+});
+const watched = (seq: number, watcher = "w"): Watched => ({
+  kind: "watched",
+  watcher,
+  at: 1,
+  intentId: ID,
+  seq,
+  type: GOOD[seq - 1]?.split("/")[0] ?? "",
+});
+
+const HISTORY: Line[] = [
+  create,
+  told(1),
+  write("start", { attempt: 1 }),
+  effect("a", 1),
+  stepDone("a", 1),
+  effect("b", 1),
+  told(2, { seq: 11, doneSteps: ["a"], nextStep: "b" }),
+  effect("b", 2),
+  stepDone("b", 2),
+  write("resolve", { status: "COMPLETED", attempt: 2 }),
+  exchange("GET", `/v1/intents/${ID}?wait=5`, {}, { status: "COMPLETED", result: "all" }),
+  ...GOOD.map((_, index) => watched(index + 1)),
+];
+
+const found = (history: readonly Line[], finals: readonly Final[] = [final()]) =>
+  [...new Set(judge(history, finals).violations.map((one) => one.invariant))].sort();
+const without = (type: string): string[] => GOOD.filter((line) => !line.startsWith(type));
+const insert = (at: number, ...lines: string[]): string[] => [
+  ...GOOD.slice(0, at),
+  ...lines,
+  ...GOOD.slice(at),
+];
+
+test("a crash and its recovery, seen by everybody, violate nothing", () => {
+  expect(judge(HISTORY, [final()]).violations).toEqual([]);
+});
+
+test("a request that nobody answered promises nothing", () => {
+  const unknown = { ...stepDone("c", 2), status: null, until: null, answer: null };
+  expect(found([...HISTORY, unknown])).toEqual([]);
+});
+
+describe("an acknowledged write that is gone is lost (I1):", () => {
+  const lost = (history: readonly Line[], finals = [final()]) => {
+    expect(found(history, finals)).toContain("I1");
+    expect(judge(history, finals).lost).toBeGreaterThan(0);
+  };
+  test("a create", () => lost([create], []));
+  test("a create of a batch", () => {
+    const batch = { intents: [{ payload: { mark: "m1" } }, { payload: { mark: "m2" } }] };
+    lost([
+      exchange("POST", "/v1/intents/batch", batch, { intents: [{ intent_id: ID }, { intent_id: "other" }] }),
+    ]);
+  });
+  test("a payload", () => lost([create], [final(GOOD, { payload: { mark: "other" } })]));
+  test("a step", () => lost([stepDone("c", 2)]));
+  test("an end", () =>
+    lost(
+      [write("resolve", { status: "COMPLETED", attempt: 2 })],
+      [final(without("completed"), { status: "IN_PROGRESS" })],
+    ));
+  test("a hand-back", () => lost([write("release", { attempt: 2 })]));
+  test("a cancel", () => lost([write("cancel", {})]));
+  test("an event that a watcher saw", () =>
+    lost([...GOOD.map((_, n) => watched(n + 1))], [final(GOOD.slice(0, 13))]));
+  test("an end that a reader saw", () =>
+    lost([exchange("GET", `/v1/intents/${ID}?wait=5`, {}, { status: "FAILED" })]));
+});
+
+describe("of the log", () => {
+  test("a gap is seen (I2)", () => {
+    const events = logOf(GOOD).map((event, n) => (n < 7 ? event : { ...event, seq: event.seq + 1 }));
+    expect(found([], [final(GOOD, { events })])).toEqual(["I2"]);
+  });
+  test("a row that says something else is seen (I2)", () => {
+    expect(found([], [final(GOOD, { status: "FAILED" })])).toEqual(["I2"]);
+    expect(found([], [final([])])).toContain("I2");
+  });
+  test("a second end is seen (I3)", () => {
+    expect(found([], [final([...GOOD, "failed/FAILED/2"])])).toContain("I3");
+    expect(found([], [final([...GOOD, "completed/COMPLETED/2"])])).toContain("I3");
+  });
+  test("leaving an end without an operator is seen, with one it is not (I3)", () => {
+    expect(found([], [final([...GOOD, "delivered/IN_PROGRESS/3"])])).toContain("I3");
+    const reopened = [
+      ...GOOD.slice(0, 13),
+      "canceled/CANCELED/2",
+      "retried/SUBMITTED/2",
+      "delivered/DELIVERED/3",
+      "completed/COMPLETED/3",
+    ];
+    expect(found([], [final(reopened)])).toEqual([]);
+  });
+  test("an attempt that falls, repeats or jumps is seen (I4)", () => {
+    expect(found([], [final([...GOOD.slice(0, 13), "completed/COMPLETED/1"])])).toContain("I4");
+    expect(found([], [final(GOOD.map((line) => line.replace(/\/2/, "/3")))])).toContain("I4");
+    expect(found([], [final(GOOD, { attempt: 5 })])).toContain("I4");
+  });
+  test("work outside an open attempt is seen (I4)", () => {
+    expect(found([], [final(insert(10, "step_running/IN_PROGRESS/1 c"))])).toContain("I4");
+  });
+  test("a step begun or done again is seen (I5)", () => {
+    expect(
+      found([], [final(insert(11, "step_running/IN_PROGRESS/2 a", "step_failed/IN_PROGRESS/2 a"))]),
+    ).toContain("I5");
+    expect(found([], [final(insert(12, "step_done/IN_PROGRESS/2 a"))])).toContain("I5");
+  });
+  test("a result that changed is seen (I5)", () => {
+    const steps = [{ key: "a", status: "done", result: "other" }];
+    expect(found([], [final(GOOD, { steps })])).toEqual(["I5"]);
+  });
+  test("two open attempts are seen (I6)", () => {
+    expect(found([], [final(insert(6, "delivered/IN_PROGRESS/2"))])).toContain("I6");
+  });
+  test("a delivery while paused is seen (I7), and a step begun while paused (I16)", () => {
+    expect(found([], [final(insert(10, "paused/IN_PROGRESS/1"))])).toEqual(["I16", "I7"]);
+  });
+  test("more losses than allowed are seen, and a wrong count (I8)", () => {
+    expect(found([], [final(GOOD, { maxDeliveryAttempts: 1 })])).toEqual(["I8"]);
+    expect(found([], [final(GOOD, { lostDeliveries: 2 })])).toEqual(["I8"]);
+  });
+  test("a step that vanished with its attempt is seen (I13)", () => {
+    expect(found([], [final(without("step_interrupted"))])).toContain("I13");
+  });
+});
+
+describe("of what clients were told", () => {
+  test("a late write that was let in is seen (I4)", () => {
+    expect(found([...HISTORY, write("resolve", { status: "COMPLETED", attempt: 1 })])).toEqual(["I4"]);
+    const stale = exchange(
+      "PUT",
+      `/v1/intents/${ID}/steps/b`,
+      { status: "failed", attempt: 1 },
+      { step: { status: "failed" } },
+    );
+    expect(found([...HISTORY, stale])).toEqual(["I4"]);
+  });
+  test("a late done that was answered with the first result is right, with another it is the wrong winner (I5)", () => {
+    expect(found([...HISTORY, stepDone("b", 1)])).toEqual([]);
+    expect(found([...HISTORY, stepDone("b", 1, "mine")])).toEqual(["I5"]);
+  });
+  test("one attempt given to two is seen (I6)", () => {
+    expect(found([told(1), told(1, { consumer: "other" })])).toEqual(["I6"]);
+    expect(found([told(1), told(1, { incarnation: "other" })])).toEqual(["I6"]);
+  });
+  test("a frame that forgets a done step, or hands it out, is seen (I5)", () => {
+    expect(found([told(2, { seq: 11, doneSteps: [], nextStep: "b" })])).toEqual(["I5"]);
+    expect(found([told(2, { seq: 11, doneSteps: ["a"], nextStep: "a" })])).toEqual(["I5"]);
+  });
+  test("a key that made two intents is seen (I11)", () => {
+    const other = { ...final(), id: "other", payload: { mark: "m2" } };
+    const again = { ...create, body: { payload: { mark: "m2" } }, answer: { intent_id: "other" } };
+    expect(found([create, again], [final(), other])).toEqual(["I11"]);
+    expect(found([], [final(), { ...final(), id: "twin" }])).toEqual(["I11"]);
+  });
+  test("a watcher's gap, repetition and wrong event are seen (I10)", () => {
+    expect(found([watched(1), watched(3)])).toEqual(["I10"]);
+    expect(found([watched(1), watched(1)])).toEqual(["I10"]);
+    expect(found([{ ...watched(1), type: "failed" }])).toEqual(["I10"]);
+  });
+  test("a reader's wrong result is seen (I3)", () => {
+    expect(
+      found([exchange("GET", `/v1/intents/${ID}?wait=5`, {}, { status: "COMPLETED", result: "other" })]),
+    ).toEqual(["I3"]);
+  });
+});
+
+describe("of effects", () => {
+  test("a done step that acts again in a later delivery is seen, a woken zombie's is not (I5)", () => {
+    const more = final(insert(11, "step_running/IN_PROGRESS/2 x"));
+    expect(found([effect("a", 2)], [more])).toEqual(["I5"]);
+    expect(found([effect("b", 2), effect("b", 1)])).toEqual([]);
+  });
+  test("two idempotency keys are seen (I5)", () => {
+    expect(found([effect("b", 1, "x"), effect("b", 2, "y")])).toEqual(["I5"]);
+  });
+  test("acting more often than begun is seen (I13)", () => {
+    expect(found([effect("a", 1), effect("a", 1)])).toEqual(["I13"]);
+  });
+});
+
+test("what is still open when all is healed and drained is seen (I7)", () => {
+  expect(judgeDrained([final(), final(GOOD.slice(0, 6))]).map((one) => one.invariant)).toEqual(["I7"]);
+});
