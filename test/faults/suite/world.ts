@@ -1,0 +1,223 @@
+// The world that faults happen in: a PostgreSQL, two servers, three agents and an initiator, each a process of its own,
+// with faulty wires in between. Knows how to break and to mend each part; decides nothing.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import pg from "pg";
+import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../../server/postgres/embedded.ts";
+import { migrate } from "../../../server/store/migrate.ts";
+import { freePort } from "../processes.ts";
+import { AGENTS, SERVERS } from "./plan.ts";
+import { TcpProxy } from "./tcp-proxy.ts";
+
+const root = fileURLToPath(new URL("../../../", import.meta.url));
+
+/** Short, but each well apart from the next, as in production. */
+const TIMINGS = {
+  PERDURE_HEARTBEAT_INTERVAL_MS: "400",
+  PERDURE_LEASE_TTL_MS: "2500",
+  PERDURE_RECONNECT_GRACE_MS: "300",
+  PERDURE_RESTART_GRACE_MS: "2000",
+  PERDURE_POLL_INTERVAL_MS: "200",
+  PERDURE_MAX_TOTAL_LOSSES: "100000",
+};
+
+type Role = "server" | "agent" | "initiator";
+
+/** A process that is started again until the world ends, unless somebody keeps it away. */
+export class Part {
+  readonly role: Role;
+  readonly number: number;
+  readonly #spawn: (part: Part) => ChildProcess;
+  #child: ChildProcess | null = null;
+  #kept = false;
+  #ended = false;
+  /** Set for the next start only. */
+  crashPoint: string | null = null;
+  starts = 0;
+  output = "";
+
+  constructor(role: Role, number: number, spawnChild: (part: Part) => ChildProcess) {
+    this.role = role;
+    this.number = number;
+    this.#spawn = spawnChild;
+  }
+
+  start(): void {
+    if (this.#ended || this.#kept || this.#child !== null) return;
+    this.starts += 1;
+    const child = this.#spawn(this);
+    this.crashPoint = null;
+    this.#child = child;
+    for (const stream of [child.stdout, child.stderr])
+      stream?.setEncoding("utf8").on("data", (text: string) => {
+        this.output = (this.output + text).slice(-20_000);
+      });
+    child.once("exit", () => {
+      this.#child = null;
+      setTimeout(() => this.start(), 50);
+    });
+  }
+
+  get alive(): boolean {
+    return this.#child !== null;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child?.kill(signal);
+  }
+
+  /** Dead for a while: the supervisor comes only then. */
+  async keepAway(ms: number): Promise<void> {
+    this.#kept = true;
+    this.signal("SIGKILL");
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    this.#kept = false;
+    this.start();
+  }
+
+  async end(): Promise<void> {
+    this.#ended = true;
+    const child = this.#child;
+    if (child === null) return;
+    const gone = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGCONT");
+    child.kill("SIGKILL");
+    await gone;
+  }
+}
+
+export interface World {
+  readonly servers: readonly Part[];
+  readonly agents: readonly Part[];
+  readonly initiator: Part;
+  readonly agentWires: readonly TcpProxy[];
+  readonly databaseWire: TcpProxy;
+  readonly postgres: EmbeddedPostgres;
+  /** A server's own address, past the wires. */
+  readonly serverUrls: readonly string[];
+  readonly historyFiles: readonly string[];
+  query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
+  end(): Promise<void>;
+}
+
+export async function openWorld(seed: number, distribution: string): Promise<World> {
+  const directory = await mkdtemp(join(tmpdir(), "perdure-faults-"));
+  // As root, PostgreSQL runs as another user, who has to be able to enter.
+  await chmod(directory, 0o711);
+  const postgres = await startEmbeddedPostgres({
+    dataDir: join(directory, "postgres"),
+    settings: { fsync: "off", full_page_writes: "off", max_connections: "200" },
+  });
+  await migrate(postgres.url);
+  await makeClockSteerable(postgres.url);
+  const database = new URL(postgres.url);
+  const databaseWire = await TcpProxy.open({ host: database.hostname, port: Number(database.port) });
+  database.port = String(databaseWire.port);
+
+  const ports = await Promise.all(Array.from({ length: SERVERS }, () => freePort()));
+  const serverUrls = ports.map((port) => `http://127.0.0.1:${port}`);
+  const agentWires = await Promise.all(ports.map((port) => TcpProxy.open({ host: "127.0.0.1", port })));
+  const historyFiles: string[] = [];
+  const history = (name: string) => {
+    const file = join(directory, `${name}.jsonl`);
+    historyFiles.push(file);
+    return file;
+  };
+  const wireUrl = (n: number) => `http://127.0.0.1:${agentWires[n % SERVERS]?.port}`;
+
+  const servers = ports.map(
+    (port, n) => new Part("server", n, (part) => spawnServer(part, distribution, database.href, port)),
+  );
+  const agents = Array.from({ length: AGENTS }, (_, n) => {
+    const file = history(`agent${n}`);
+    return new Part("agent", n, () =>
+      run(["--import", "tsx", "test/faults/fixtures/faulted-agent.ts"], {
+        HISTORY: file,
+        SERVER_URL: wireUrl(n),
+        NAME: `agent${n}`,
+        // The last one is a new name each time, as the SDK does by default.
+        ...(n < AGENTS - 1 ? { FIXED_NAME: `agent${n}` } : {}),
+      }),
+    );
+  });
+  const initiatorFile = history("initiator");
+  const initiator = new Part("initiator", 0, () =>
+    run(["--import", "tsx", "test/faults/fixtures/faulted-initiator.ts"], {
+      HISTORY: initiatorFile,
+      SERVER_URL: wireUrl(0),
+      NAME: "initiator",
+      SEED: String(seed),
+    }),
+  );
+  for (const part of [...servers, ...agents, initiator]) part.start();
+
+  return {
+    servers,
+    agents,
+    initiator,
+    agentWires,
+    databaseWire,
+    postgres,
+    serverUrls,
+    historyFiles,
+    query: (text, values = []) => queryOnce(postgres.url, text, values),
+    async end() {
+      await Promise.all([...agents, initiator, ...servers].map((part) => part.end()));
+      await Promise.all([...agentWires, databaseWire].map((wire) => wire.close()));
+      await postgres.stop();
+      for (const path of new Set([postgres.dataDir, directory]))
+        await rm(path, { recursive: true, force: true });
+    },
+  };
+}
+
+/** The clock of the whole world is the database's; a row says how wrong it is. */
+async function makeClockSteerable(url: string): Promise<void> {
+  await queryOnce(url, "create table test_clock (wrong_by interval not null)", []);
+  await queryOnce(url, "insert into test_clock values ('0')", []);
+  await queryOnce(
+    url,
+    "create or replace function perdure_now() returns timestamptz language sql volatile as 'select clock_timestamp() + (select wrong_by from test_clock)'",
+    [],
+  );
+}
+
+async function queryOnce<Row extends pg.QueryResultRow>(
+  url: string,
+  text: string,
+  values: unknown[],
+): Promise<Row[]> {
+  const client = new pg.Client({ connectionString: url, application_name: "faults" });
+  client.on("error", () => undefined);
+  await client.connect();
+  try {
+    return (await client.query<Row>(text, values)).rows;
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+function spawnServer(part: Part, distribution: string, databaseUrl: string, port: number): ChildProcess {
+  const armed = part.crashPoint !== null;
+  const preload = armed ? ["--import", "tsx", "--import", "./test/faults/suite/crash-points.ts"] : [];
+  return run([...preload, join(distribution, "server/main.js")], {
+    ...TIMINGS,
+    DATABASE_URL: databaseUrl,
+    HOST: "127.0.0.1",
+    PORT: String(port),
+    PERDURE_LOG_LEVEL: "error",
+    ...(part.crashPoint === null ? {} : { CRASH_POINT: part.crashPoint }),
+  });
+}
+
+function run(args: string[], env: Record<string, string>): ChildProcess {
+  return spawn(process.execPath, args, {
+    cwd: root,
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+}
