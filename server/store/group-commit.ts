@@ -3,8 +3,8 @@
 // second trip. A refused operation costs its neighbours nothing. Measured alternatives: docs/decisions.
 // Owns the queue, the flushes and what to do when a commit's answer is lost; decides nothing about intents.
 
-import type { PoolClient } from "pg";
 import { Refusal } from "../domain/refusal.ts";
+import { commitPipelined } from "./commit.ts";
 import { isConflict, isConnectionError, isRefusedByDatabase, type Store } from "./connection.ts";
 import { load, type StepNeeds } from "./load.ts";
 import { sendWrites } from "./persist.ts";
@@ -200,17 +200,14 @@ export class GroupCommit {
       const work = new Workspace(loaded.now);
       loaded.fill(work);
       const verdicts = batch.map((entry) => decide(entry.write, work));
-      await this.#commit(client, work, loaded.xid);
+      const proof = { xid: loaded.xid, event: work.events[0] };
+      await commitPipelined(this.#store, client, sendWrites(client, work), proof);
       healthy = true;
       return { verdicts, changes: work.changes() };
     } finally {
       // A connection that failed in the middle is in an unknown state: never reused.
       client.release(!healthy);
     }
-  }
-
-  async #commit(client: PoolClient, work: Workspace, xid: string): Promise<void> {
-    await commitPipelined(this.#store, client, sendWrites(client, work), xid);
   }
 }
 
@@ -224,53 +221,4 @@ function decide(write: Write<unknown>, work: Workspace): Verdict {
     // Anything that is not a refusal is a bug in one operation: it must not take its neighbours down.
     return { error };
   }
-}
-
-/** Sends COMMIT behind the writes. If its answer is lost, the outcome is looked up by transaction id, never guessed. */
-export async function commitPipelined(
-  store: Store,
-  client: PoolClient,
-  writes: Promise<unknown>[],
-  xid: string,
-): Promise<void> {
-  const commit = client.query("commit");
-  const results = await Promise.allSettled([...writes, commit]);
-  const failed = results.find((result) => result.status === "rejected");
-  if (failed === undefined) {
-    const { command } = await commit;
-    // COMMIT of an aborted transaction answers ROLLBACK without an error.
-    if (command !== "COMMIT") throw new Error(`the transaction ended with ${command} instead of COMMIT`);
-    return;
-  }
-  const error: unknown = failed.reason;
-  if (!isConnectionError(error)) throw error;
-  if (await wasCommitted(store, xid)) return;
-  throw error;
-}
-
-const LOOK_UP_TRIES = 100;
-const LOOK_UP_PAUSE_MS = 100;
-
-async function wasCommitted(store: Store, xid: string): Promise<boolean> {
-  for (let tries = 0; tries < LOOK_UP_TRIES; tries += 1) {
-    try {
-      const answer = await store.pool.query<{ status: string | null }>(
-        "select pg_xact_status($1::xid8) as status",
-        [xid],
-      );
-      const status = answer.rows[0]?.status;
-      if (status === "committed") return true;
-      if (status === "aborted") return false;
-    } catch (error) {
-      if (!isConnectionError(error)) throw error;
-    }
-    await new Promise((resolve) => setTimeout(resolve, LOOK_UP_PAUSE_MS));
-  }
-  throw new Refusal(
-    "unavailable",
-    "the database went away during a commit: the outcome is unknown. Repeat the call with the same attempt or Idempotency-Key",
-    {
-      outcome: "unknown",
-    },
-  );
 }

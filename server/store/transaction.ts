@@ -2,9 +2,9 @@
 // Lock order everywhere: consumers, then intents by id.
 
 import type { PoolClient } from "pg";
+import { commitPipelined } from "./commit.ts";
 import type { Store } from "./connection.ts";
 import { isConflict } from "./connection.ts";
-import { commitPipelined } from "./group-commit.ts";
 import { type LoadRequest, load } from "./load.ts";
 import { sendWrites } from "./persist.ts";
 import { type Change, Workspace } from "./workspace.ts";
@@ -52,7 +52,10 @@ export class Transaction {
   async commit(store: Store): Promise<Change[]> {
     if (this.#xid === "") {
       await Promise.all([...this.#writes, this.client.query("commit")]);
-    } else await commitPipelined(store, this.client, this.#writes, this.#xid);
+    } else {
+      const proof = { xid: this.#xid, event: this.#work?.events[0] };
+      await commitPipelined(store, this.client, this.#writes, proof);
+    }
     return this.#work?.changes() ?? [];
   }
 }

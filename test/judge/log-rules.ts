@@ -118,6 +118,10 @@ function judgeSteps(walk: Walk, event: LogEvent): void {
       walk.done.add(key);
       walk.running.delete(key);
       break;
+    case "released":
+      // Un-begun: its agent says that it never ran.
+      for (const unbegun of event.details?.not_run ?? []) walk.running.delete(unbegun);
+      break;
     case "step_failed":
     case "step_interrupted":
       walk.running.delete(key);

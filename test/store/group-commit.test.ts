@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { newId } from "../../server/domain/ids.ts";
 import { RawJson } from "../../server/domain/raw-json.ts";
+import { wasCommitted } from "../../server/store/commit.ts";
 import { GroupCommit, type Write } from "../../server/store/group-commit.ts";
 import { claimOne, eventsOf, post, send, step, view } from "../delivery/listener.ts";
 import { asAdmin } from "../support/postgres.ts";
@@ -71,6 +72,32 @@ test("a retry and an end of the same intent may share a flush", async () => {
     await post(server, id, "cancel");
   }
   expect(await view(server, id)).toMatchObject({ status: "CANCELED", error: { code: "canceled" } });
+});
+
+test("a lost commit is recognised by what it wrote, not by an id that a crash may have given out again", async () => {
+  const id = await send(server, "proof");
+  const { rows } = await server.store.pool.query(
+    "select xmin::text as xid, type, at, actor, namespace from events where intent_id = $1 and seq = 1",
+    [id],
+  );
+  const [{ xid, ...row }] = rows;
+  const event = {
+    ...row,
+    intentId: id,
+    seq: 1,
+    status: "CREATED",
+    waitingReason: null,
+    attempt: null,
+    details: null,
+  };
+  expect(await wasCommitted(server.store, { xid, event })).toBe(true);
+  // The same id, committed, but by somebody else's transaction.
+  expect(await wasCommitted(server.store, { xid, event: { ...event, at: event.at + 1 } })).toBe(false);
+  expect(await wasCommitted(server.store, { xid, event: { ...event, seq: 99 } })).toBe(false);
+  // The same event, written by another transaction.
+  expect(await wasCommitted(server.store, { xid: String(Number(xid) - 1), event })).toBe(false);
+  // An id that the database has not given out yet.
+  expect(await wasCommitted(server.store, { xid: String(Number(xid) + 1_000_000), event })).toBe(false);
 });
 
 test("refused writes of one intent leave the good ones beside them whole", async () => {

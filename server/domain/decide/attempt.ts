@@ -125,14 +125,16 @@ export function release(draft: Draft, notRun: readonly string[], reason: string)
   const { intent } = draft;
   apply(draft, "end_attempt");
   intent.releases += 1;
+  const unbegun = intent.openSteps.filter((key) => notRun.includes(key));
   const delay = releaseDelayMs(intent.releases);
   if (delay > 0) intent.availableAt = draft.now + delay;
   emit(draft, "intent.released", {
     reason,
     attempt: intent.attempt,
     ...(delay > 0 ? { available_in_ms: delay } : {}),
+    ...(unbegun.length > 0 ? { not_run: unbegun } : {}),
   });
-  settleInterrupted(draft, closeAttempt(draft, notRun));
+  settleInterrupted(draft, closeAttempt(draft, unbegun));
 }
 
 /** Ends the attempt because the handler itself failed and may try again at `availableAt`. */

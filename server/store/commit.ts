@@ -1,0 +1,85 @@
+// The end of a transaction, and what to do when its answer is lost: look, never guess.
+
+import type { PoolClient } from "pg";
+import type { IntentEvent } from "../domain/event.ts";
+import { Refusal } from "../domain/refusal.ts";
+import { isConnectionError, isRefusedByDatabase, type Store } from "./connection.ts";
+
+/** What a transaction can be recognised by afterwards. */
+export interface Proof {
+  readonly xid: string;
+  /** One event that it writes. Without one nothing is lost by doing it again on fresh rows. */
+  readonly event: IntentEvent | undefined;
+}
+
+/** Sends COMMIT behind the writes. Resolves only if it is committed; an error other than `unavailable` means that it is not. */
+export async function commitPipelined(
+  store: Store,
+  client: PoolClient,
+  writes: Promise<unknown>[],
+  proof: Proof,
+): Promise<void> {
+  const commit = client.query("commit");
+  const results = await Promise.allSettled([...writes, commit]);
+  const failed = results.find((result) => result.status === "rejected");
+  if (failed === undefined) {
+    const { command } = await commit;
+    // COMMIT of an aborted transaction answers ROLLBACK without an error.
+    if (command !== "COMMIT") throw new Error(`the transaction ended with ${command} instead of COMMIT`);
+    return;
+  }
+  const error: unknown = failed.reason;
+  if (!isConnectionError(error)) throw error;
+  if (await wasCommitted(store, proof)) return;
+  throw error;
+}
+
+const LOOK_UP_TRIES = 100;
+const LOOK_UP_PAUSE_MS = 100;
+const IN_PROGRESS = new Error("the transaction is still in progress");
+
+// The transaction's id alone proves nothing: PostgreSQL logs no id before it is used, so that after a crash the next
+// transaction may get the same one. Its event, written by that id at that instant, is its own.
+const IS_WRITTEN = `select 1 from events where intent_id = $2 and seq = $3 and type = $4
+    and at = to_timestamp($5::float8 / 1000) and xmin::text::bigint = $1::text::bigint % 4294967296`;
+
+/** Whether the transaction that would prove itself so is in the database. Waits while that is undecided. */
+export async function wasCommitted(store: Store, { xid, event }: Proof): Promise<boolean> {
+  if (event === undefined) return false;
+  for (let tries = 0; tries < LOOK_UP_TRIES; tries += 1) {
+    try {
+      // Looked for only once it is over, by a statement of its own: an older snapshot would not see it.
+      if (!(await isOver(store, xid))) throw IN_PROGRESS;
+      const { rowCount } = await store.pool.query(IS_WRITTEN, [
+        xid,
+        event.intentId,
+        event.seq,
+        event.type,
+        event.at,
+      ]);
+      return rowCount === 1;
+    } catch (error) {
+      if (error !== IN_PROGRESS && !isConnectionError(error)) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, LOOK_UP_PAUSE_MS));
+  }
+  throw new Refusal(
+    "unavailable",
+    "the database went away during a commit: the outcome is unknown. Repeat the call with the same attempt or Idempotency-Key",
+    { outcome: "unknown" },
+  );
+}
+
+async function isOver(store: Store, xid: string): Promise<boolean> {
+  try {
+    const { rows } = await store.pool.query<{ status: string | null }>(
+      "select pg_xact_status($1::xid8) as status",
+      [xid],
+    );
+    return rows[0]?.status !== "in progress";
+  } catch (error) {
+    // An id of the future: a crash forgot that it was ever given out.
+    if (isRefusedByDatabase(error)) return true;
+    throw error;
+  }
+}
