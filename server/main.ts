@@ -32,6 +32,16 @@ async function openDatabase(
   return { url: postgres.url, where: postgres.dataDir, stop: () => postgres.stop() };
 }
 
+/** The database of these settings, for a command that only reads beside the server, or instead of it. */
+export async function openDatabaseToRead(
+  env: NodeJS.ProcessEnv,
+): Promise<{ url: string; stop(): Promise<void> }> {
+  const config = loadConfig(env);
+  if (config.databaseUrl !== undefined) return { url: config.databaseUrl, stop: async () => undefined };
+  const { openExistingPostgres } = await import("./postgres/embedded.ts");
+  return openExistingPostgres(config.dataDir);
+}
+
 /** In words for whoever typed `npm start`; as one more line of the log for a service whose log is collected as JSON. */
 function greet(url: string, where: string, config: Config, logger: Logger): void {
   const json =

@@ -20,6 +20,16 @@ export class Cli {
     this.io.out(JSON.stringify(value));
   }
 
+  /** How far long work is, on one line of a terminal; nobody else gets it. */
+  progress(what: string, done: number, total: number): void {
+    if (this.json || !this.io.terminal.err) return;
+    const width = 24;
+    const filled = total === 0 ? width : Math.floor((done / total) * width);
+    const bar = `${"#".repeat(filled)}${"-".repeat(width - filled)}`;
+    const end = done >= total ? "\r\u001b[K" : "";
+    this.io.errBytes(Buffer.from(`\r${what} [${bar}] ${done} of ${total}${end}`));
+  }
+
   /** A remark for people; programs do not get it. */
   note(text: string): void {
     if (!this.json) this.io.err(text);

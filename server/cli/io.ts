@@ -13,6 +13,8 @@ export interface Io {
   /** What a command we run wrote to its stderr, as it came. */
   errBytes(chunk: Uint8Array): void;
   readonly colour: { readonly out: boolean; readonly err: boolean };
+  /** Whether somebody watches. */
+  readonly terminal: { readonly err: boolean };
   readStdin(): Promise<string>;
   /** Calls back at each of these signals instead of ending the process. Returns the undoing. */
   onSignal(signals: readonly Signal[], listener: (signal: Signal) => void): () => void;
@@ -31,6 +33,7 @@ export function processIo(): Io {
     out: (text) => void process.stdout.write(`${text}\n`),
     err: (text) => void process.stderr.write(`${text}\n`),
     errBytes: (chunk) => void process.stderr.write(chunk),
+    terminal: { err: process.stderr.isTTY === true },
     colour: { out: wantsColour(env, process.stdout), err: wantsColour(env, process.stderr) },
     readStdin,
     onSignal: (signals, listener) => {

@@ -12,6 +12,7 @@ import { sendCommand } from "./commands/send.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { stepsCommand } from "./commands/steps.ts";
 import { tailCommand } from "./commands/tail.ts";
+import { verifyCommand } from "./commands/verify.ts";
 import { waitCommand } from "./commands/wait.ts";
 import type { Cli } from "./context.ts";
 
@@ -29,6 +30,7 @@ export function buildProgram(cli: Cli): Command {
   const commands = [
     serveCommand(cli),
     migrateCommand(cli),
+    verifyCommand(cli),
     sendCommand(cli),
     waitCommand(cli),
     getCommand(cli),

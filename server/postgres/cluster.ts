@@ -36,6 +36,11 @@ const SETTINGS: Record<string, string> = {
   max_parallel_workers_per_gather: "0",
 };
 
+/** Whether `ensureCluster` would find one. */
+export async function hasCluster(home: string): Promise<boolean> {
+  return isThere(join(home, "postgres", "data", "PG_VERSION"));
+}
+
 export async function ensureCluster(
   home: string,
   binaries: Binaries,

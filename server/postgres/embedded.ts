@@ -1,9 +1,10 @@
 // Owns the life of the embedded PostgreSQL: bring it up on a data directory or adopt the one a killed server left,
 // hold the directory, bring it up again when it dies, stop it. Must not know what the server stores in it.
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Binaries, locateBinaries, platformPackage } from "./binaries.ts";
-import { type Cluster, ensureCluster, rememberedPort, rememberPort } from "./cluster.ts";
+import { type Cluster, ensureCluster, hasCluster, rememberedPort, rememberPort } from "./cluster.ts";
 import { codeOf, EmbeddedPostgresError } from "./errors.ts";
 import { connectionUrl, type Ownership, takeOwnership } from "./ownership.ts";
 import { findPlace, type Place } from "./place.ts";
@@ -81,6 +82,23 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   await rememberPort(cluster, running.port);
   if (running.adopted) log(`PostgreSQL was still running (process ${running.postmaster.pid}); using it`);
   return supervise(site, running, options.onLost ?? (() => {}));
+}
+
+/** The database that is there, beside the server that runs it, or started for as long as it is needed. Never makes a new one. */
+export async function openExistingPostgres(dataDir: string): Promise<{ url: string; stop(): Promise<void> }> {
+  const asked = resolve(dataDir);
+  const place = existsSync(asked) ? await findPlace(asked) : undefined;
+  if (place === undefined || !(await hasCluster(place.home))) {
+    throw new EmbeddedPostgresError(
+      "data_directory_unusable",
+      `There is no database in ${asked}. Set DATABASE_URL or PERDURE_DATA_DIR to the one you mean.`,
+    );
+  }
+  const binaries = await locateBinaries(place.identity, place.copyBase);
+  const cluster = await ensureCluster(place.home, binaries, place.identity);
+  const found = await findPostmaster(cluster.data);
+  if (found.state !== "running") return startEmbeddedPostgres({ dataDir });
+  return { url: connectionUrl(cluster, await portOf(cluster.data)), stop: async () => undefined };
 }
 
 /** Finds or starts PostgreSQL and takes the lock. With `keepPort`, no other port will do. */

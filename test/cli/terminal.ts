@@ -28,6 +28,7 @@ export function openTerminal(env: Record<string, string | undefined> = {}, stdin
         written.err += Buffer.from(chunk).toString("utf8");
       },
       colour: { out: false, err: false },
+      terminal: { err: false },
       readStdin: async () => stdin,
       onSignal: (_signals, listener) => {
         listeners.add(listener);

@@ -1,8 +1,8 @@
 // The judge is judged: a good history has no violation, and each way to go wrong is called by its invariant's name.
 import { describe, expect, test } from "vitest";
+import type { LogEvent } from "../../server/verify/log-rules.ts";
 import type { Effect, Exchange, Json, Line, Told, Watched } from "./history.ts";
-import { judge, judgeDrained } from "./judge.ts";
-import type { Final, LogEvent } from "./log-rules.ts";
+import { type Final, judge, judgeDrained } from "./judge.ts";
 
 const ID = "00000000-0000-7000-8000-000000000001";
 

@@ -1,8 +1,14 @@
 // Proves the invariants from what clients asked and were told, and from the logs in the end. Knows nothing of the server
 // but its documents.
 
+import { judgeLog, type LogEvent, type Logged, type Violation } from "../../server/verify/log-rules.ts";
 import type { Effect, Exchange, Json, Line, Told, Watched } from "./history.ts";
-import { type Final, judgeLog, type LogEvent, type Violation } from "./log-rules.ts";
+
+/** An intent as it is in the end. */
+export interface Final extends Logged {
+  readonly payload: Json;
+  readonly result: unknown;
+}
 
 export interface Judgement {
   readonly violations: readonly Violation[];

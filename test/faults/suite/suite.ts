@@ -1,8 +1,8 @@
 // Plays a plan of faults on a world at work, mends everything, lets the work drain, and has the histories judged.
 
+import type { Violation } from "../../../server/verify/log-rules.ts";
 import { type Line, readHistory, type Told } from "../../judge/history.ts";
-import { judge, judgeDrained } from "../../judge/judge.ts";
-import type { Final, Violation } from "../../judge/log-rules.ts";
+import { type Final, judge, judgeDrained } from "../../judge/judge.ts";
 import { describeFault, type Fault, type Planned, planFaults } from "./plan.ts";
 import { openWorld, type World } from "./world.ts";
 

@@ -1,24 +1,22 @@
-// What must hold of one intent's log by itself. Written from the invariants, knowing nothing of how the server decides.
-
-import type { Json } from "./history.ts";
+// What must hold of one intent's log by itself: a witness written from the invariants (DESIGN.md's I1 to I16), which knows
+// nothing of how the server decides. Events are named without their `intent.`.
 
 export interface LogEvent {
   readonly seq: number;
   readonly type: string;
   readonly status: string;
   readonly attempt: number | null;
-  readonly details: Json | null;
+  // biome-ignore lint/suspicious/noExplicitAny: an event's details are its own
+  readonly details: Record<string, any> | null;
 }
 
-/** An intent as it is in the end. */
-export interface Final {
+/** An intent with its log, as it is stored. */
+export interface Logged {
   readonly id: string;
   readonly status: string;
   readonly attempt: number;
   readonly lostDeliveries: number;
   readonly maxDeliveryAttempts: number;
-  readonly payload: Json;
-  readonly result: unknown;
   readonly events: readonly LogEvent[];
   readonly steps: readonly { readonly key: string; readonly status: string; readonly result: unknown }[];
 }
@@ -38,7 +36,7 @@ const OF_AN_ATTEMPT = new Set(["acknowledged", "in_progress", "step_running", "s
 
 /** Walks the log once, with what is known so far. */
 interface Walk {
-  readonly intent: Final;
+  readonly intent: Logged;
   readonly violations: Violation[];
   attempt: number;
   open: boolean;
@@ -49,7 +47,7 @@ interface Walk {
   readonly running: Set<string>;
 }
 
-export function judgeLog(intent: Final): Violation[] {
+export function judgeLog(intent: Logged): Violation[] {
   const walk: Walk = {
     intent,
     violations: [],
