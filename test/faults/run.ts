@@ -40,7 +40,10 @@ function print(report: Report): void {
 }
 
 console.log(`seed ${seed}, ${values.minutes} minutes`);
+const interrupted = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort());
 const report = await runFaults({
+  signal: interrupted.signal,
   seed,
   ms,
   say: values.quiet ? () => undefined : (line) => console.log(line),

@@ -39,6 +39,7 @@ test(
     await fc.assert(property, {
       seed,
       numRuns: RUNS,
+      endOnFailure: process.env.MODEL_SHRINK === "off",
       interruptAfterTimeLimit: limitMs(),
       markInterruptAsFailure: false,
     });

@@ -1,6 +1,7 @@
 // Plays a plan of faults on a world at work, mends everything, lets the work drain, and has the histories judged.
 
 import type { Violation } from "../../../server/verify/log-rules.ts";
+import { verifyDatabase } from "../../../server/verify/verify.ts";
 import { type Line, readHistory, type Told } from "../../judge/history.ts";
 import { type Final, judge, judgeDrained } from "../../judge/judge.ts";
 import { describeFault, type Fault, type Planned, planFaults } from "./plan.ts";
@@ -12,6 +13,8 @@ export interface SuiteOptions {
   readonly say: (line: string) => void;
   /** Where the built server is; the mutants have one of their own. */
   readonly distribution?: string;
+  /** Ends the world early: whoever runs it from a terminal may be interrupted. */
+  readonly signal?: AbortSignal;
 }
 
 export interface Report {
@@ -31,6 +34,7 @@ const DRAIN_MS = 90_000;
 export async function runFaults(options: SuiteOptions): Promise<Report> {
   const plan = planFaults(options.seed, options.ms);
   const world = await openWorld(options.seed, options.distribution ?? "dist");
+  options.signal?.addEventListener("abort", () => void world.end().finally(() => process.exit(130)));
   try {
     await waitFor("the agents are at work", 60_000, async () => {
       const [row] = await world.query<{ done: number }>(
@@ -178,6 +182,7 @@ async function report(
   const finals = await readFinals(world);
   const history = world.historyFiles.flatMap(readHistory);
   const judgement = judge(history, finals);
+  const verified = await verifyDatabase(world.postgres.url);
   const byKind: Record<string, number> = {};
   for (const { fault } of plan) byKind[fault.kind] = (byKind[fault.kind] ?? 0) + 1;
   return {
@@ -187,7 +192,7 @@ async function report(
     operations: judgement.operations,
     intents: finals.length,
     lost: judgement.lost,
-    violations: [...judgement.violations, ...judgeDrained(finals)],
+    violations: [...judgement.violations, ...judgeDrained(finals), ...verified.violations],
     redeliveryMs: redeliveries(history, deaths),
   };
 }

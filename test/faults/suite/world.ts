@@ -139,6 +139,8 @@ export async function openWorld(seed: number, distribution: string): Promise<Wor
         HISTORY: file,
         SERVER_URL: wireUrl(n),
         NAME: `agent${n}`,
+        // Only the second listens far from the initiator's server.
+        ...(n === 1 ? { LISTENS_FAR: "1" } : {}),
         // The last one is a new name each time, as the SDK does by default.
         ...(n < AGENTS - 1 ? { FIXED_NAME: `agent${n}` } : {}),
       }),
@@ -210,6 +212,8 @@ function spawnServer(part: Part, distribution: string, databaseUrl: string, port
     HOST: "127.0.0.1",
     PORT: String(port),
     PERDURE_LOG_LEVEL: "error",
+    // The second one hears of nothing: its agents live by the poll.
+    PERDURE_NOTIFY: part.number === 0 ? "on" : "off",
     ...(part.crashPoint === null ? {} : { CRASH_POINT: part.crashPoint }),
   });
 }

@@ -1,0 +1,125 @@
+// Ways in which the server could be wrong. Each must be seen by the judge: the reference model or the fault suite.
+
+export interface Mutant {
+  readonly name: string;
+  readonly file: string;
+  /** Exactly once in the file. */
+  readonly find: string;
+  readonly replace: string;
+  readonly judge: "model" | "faults";
+}
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: "no fence: any attempt may write",
+    file: "server/domain/decide/fence.ts",
+    find: "if (attempt === intent.attempt && intent.consumerId !== null) return;",
+    replace: "if (attempt <= intent.attempt) return;",
+    judge: "model",
+  },
+  {
+    name: "a gap in the log",
+    file: "server/domain/draft.ts",
+    find: "intent.seq += 1;",
+    replace: 'intent.seq += type === "intent.lost" ? 2 : 1;',
+    judge: "model",
+  },
+  {
+    name: "no grace for a closed stream",
+    file: "server/store/consumers.ts",
+    find: "lease_until = least(lease_until, perdure_now() + make_interval(secs => $3::int / 1000.0))",
+    replace: "lease_until = least(lease_until, perdure_now() + 0 * make_interval(secs => $3::int / 1000.0))",
+    judge: "model",
+  },
+  {
+    name: "no poll: only hints wake",
+    file: "server/workers/sweepers.ts",
+    find: "for (const address of seen.readyAddresses) options.wakeAddress(address);",
+    replace: "",
+    judge: "faults",
+  },
+  {
+    name: "acknowledged before the commit",
+    file: "server/store/group-commit.ts",
+    find: "const proof = { xid: loaded.xid, event: work.events[0] };",
+    replace: "this.#answer(batch, verdicts); const proof = { xid: loaded.xid, event: work.events[0] };",
+    judge: "faults",
+  },
+  {
+    name: "one delivery too many before the end",
+    file: "server/domain/decide/attempt.ts",
+    find: "const capped = intent.strikes >= intent.maxDeliveryAttempts;",
+    replace: "const capped = intent.strikes > intent.maxDeliveryAttempts;",
+    judge: "model",
+  },
+  {
+    name: "a done step is begun again",
+    file: "server/domain/decide/steps.ts",
+    find: 'if (existing?.status === "done") return existing;',
+    replace: "",
+    judge: "model",
+  },
+  {
+    name: "the last result wins",
+    file: "server/domain/decide/steps.ts",
+    find: 'if (known?.status === "done") return known;\n  requireOpenAttempt',
+    replace: "requireOpenAttempt",
+    judge: "model",
+  },
+  {
+    name: "capacity is not looked at",
+    file: "server/engine/claim.ts",
+    find: "row.capacity - (held.get(row.id) ?? 0)",
+    replace: "row.capacity",
+    judge: "model",
+  },
+  {
+    name: "a takeover inherits what the dead process held",
+    file: "server/engine/consumers.ts",
+    find: 'if (row !== undefined && (admission === "takeover" || leaseOver)) {',
+    replace: "if (row !== undefined && leaseOver) {",
+    judge: "model",
+  },
+  {
+    name: "steps begin while paused",
+    file: "server/domain/decide/steps.ts",
+    find: "if (draft.intent.paused) {",
+    replace: "if (draft.intent.paused && draft.intent.attempt < 0) {",
+    judge: "model",
+  },
+  {
+    name: "an interrupted step looks as if it had never run",
+    file: "server/domain/decide/close.ts",
+    find: "step.interrupted = true;",
+    replace: "",
+    judge: "model",
+  },
+  {
+    name: "a repeated key creates again",
+    file: "server/engine/submit.ts",
+    find: "if (known === undefined) return undefined;",
+    replace: "if (known === undefined || known.fingerprint === ref.fingerprint) return undefined;",
+    judge: "model",
+  },
+  {
+    name: "the queue forgets priority",
+    file: "server/store/claim.ts",
+    find: "order by r.rank, r.queue_at, r.intent_id limit g.free",
+    replace: "order by r.queue_at, r.intent_id limit g.free",
+    judge: "model",
+  },
+  {
+    name: "losses count again after progress",
+    file: "server/domain/decide/attempt.ts",
+    find: "draft.intent.strikes = 0;\n  draft.intent.retriesUsed = 0;",
+    replace: "draft.intent.retriesUsed = 0;",
+    judge: "model",
+  },
+  {
+    name: "a lost commit is taken for done",
+    file: "server/store/commit.ts",
+    find: "if (event === undefined) return false;",
+    replace: "if (event !== undefined || xid !== event) return true;",
+    judge: "faults",
+  },
+];
