@@ -73,11 +73,15 @@ function run(
   });
 }
 
-/** How it was noticed; null when it was not. */
-async function judge(mutant: Mutant): Promise<string | null> {
+/** How it was noticed; null when it was not. Without a mutant, whether the judge finds fault with the server as it is. */
+async function judge(
+  mutant: Mutant | null,
+  suite: (typeof SUITES)[keyof typeof SUITES],
+  tries: number,
+): Promise<string | null> {
   const copy = makeCopy();
   try {
-    mutate(copy, mutant);
+    if (mutant !== null) mutate(copy, mutant);
     const bin = join(root, "node_modules");
     const built = await run(
       copy,
@@ -87,8 +91,7 @@ async function judge(mutant: Mutant): Promise<string | null> {
     // What the compiler refuses to emit would be no proof.
     if (built.code !== 0 && !built.output.includes("error TS6133"))
       throw new Error(`the mutant does not build:\n${built.output}`);
-    const suite = SUITES[mutant.judge];
-    for (let tries = 0; tries < TRIES; tries += 1) {
+    for (let done = 0; done < tries; done += 1) {
       const { code, output } = await run(
         copy,
         [join(bin, "vitest/vitest.mjs"), "run", suite.file],
@@ -115,10 +118,17 @@ function firstReason(output: string): string {
 
 const asked = process.argv.slice(2);
 const chosen = MUTANTS.filter(({ name }) => asked.length === 0 || asked.some((part) => name.includes(part)));
+// A judge that finds fault with everything would catch every mutant.
+for (const [name, suite] of Object.entries(SUITES)) {
+  const reason = await judge(null, suite, 1);
+  if (reason === null) continue;
+  console.error(`the ${name} suite fails without a mutant: ${reason}`);
+  process.exit(1);
+}
 let missed = 0;
 for (const [index, mutant] of chosen.entries()) {
   const began = performance.now();
-  const reason = await judge(mutant);
+  const reason = await judge(mutant, SUITES[mutant.judge], TRIES);
   if (reason === null) missed += 1;
   const seconds = Math.round((performance.now() - began) / 1000);
   console.log(

@@ -30,6 +30,8 @@ export interface Report {
 }
 
 const DRAIN_MS = 90_000;
+const PROBE_MS = 30_000;
+const PLACES = ["wrapped", "declared", "far"];
 
 export async function runFaults(options: SuiteOptions): Promise<Report> {
   const plan = planFaults(options.seed, options.ms);
@@ -45,7 +47,8 @@ export async function runFaults(options: SuiteOptions): Promise<Report> {
     const deaths = await play(world, plan, options.ms, options.say);
     await world.initiator.end();
     await mend(world);
-    await drain(world);
+    await drain(world, DRAIN_MS);
+    await probe(world);
     return await report(world, plan, deaths, options.seed);
   } finally {
     await world.end();
@@ -143,8 +146,8 @@ async function mend(world: World): Promise<void> {
 
 const OPEN = "status not in ('COMPLETED', 'FAILED', 'CANCELED', 'TIMED_OUT', 'WAITING')";
 
-async function drain(world: World): Promise<void> {
-  await waitFor("everything is over", DRAIN_MS, async () => {
+async function drain(world: World, ms: number): Promise<void> {
+  await waitFor("everything is over", ms, async () => {
     const rows = await world.query<{ id: string; paused: boolean }>(
       `select id, paused from intents where ${OPEN} limit 1000`,
     );
@@ -155,13 +158,27 @@ async function drain(world: World): Promise<void> {
   }).catch(() => undefined);
 }
 
-async function unpause(world: World, id: string): Promise<void> {
+/** Healed means that new work flows again: from every server to every address. */
+async function probe(world: World): Promise<void> {
+  for (const url of world.serverUrls) {
+    for (const place of PLACES) {
+      const payload = { mark: `probe ${url} ${place}`, steps: 1, ms: 0 };
+      await post(`${url}/v1/intents`, {
+        intent_type: "probe.v1",
+        to_agent: `agent://faults/test/${place}`,
+        payload,
+      });
+    }
+  }
+  await drain(world, PROBE_MS);
+}
+
+const unpause = (world: World, id: string): Promise<void> =>
+  post(`${world.serverUrls[0]}/v1/intents/${id}/unpause`, {});
+
+async function post(url: string, body: object): Promise<void> {
   const headers = { "content-type": "application/json" };
-  await fetch(`${world.serverUrls[0]}/v1/intents/${id}/unpause`, {
-    method: "POST",
-    body: "{}",
-    headers,
-  }).catch(() => undefined);
+  await fetch(url, { method: "POST", body: JSON.stringify(body), headers }).catch(() => undefined);
 }
 
 async function waitFor(what: string, ms: number, condition: () => Promise<boolean>): Promise<void> {
