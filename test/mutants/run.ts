@@ -25,7 +25,7 @@ const LIMIT_MS = 300_000;
 const TRIES = 3;
 
 const SUITES = {
-  model: { file: "test/model/model.test.ts", env: { MODEL_RUNS: "60", MODEL_SHRINK: "off" } },
+  model: { file: "test/model/model.test.ts", env: { MODEL_RUNS: "120", MODEL_SHRINK: "off" } },
   faults: { file: "test/faults/suite.test.ts", env: { FAULT_MS: "25000" } },
 } as const;
 

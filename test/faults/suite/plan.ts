@@ -25,6 +25,13 @@ export type Fault =
       readonly awayMs: number;
     }
   | { readonly kind: "database network"; readonly fault: ProxyFault; readonly awayMs: number }
+  /** Dies while what it has sent to the database is still on its way: whatever it answered before that was a guess. */
+  | {
+      readonly kind: "kill server behind a slow database";
+      readonly which: number;
+      readonly delayMs: number;
+      readonly awayMs: number;
+    }
   | { readonly kind: "clock jump"; readonly ms: number };
 
 export interface Planned {
@@ -67,6 +74,8 @@ const KINDS: readonly Fault["kind"][] = [
   "agent network",
   "database network",
   "database network",
+  "kill server behind a slow database",
+  "kill server behind a slow database",
   "clock jump",
 ];
 
@@ -111,6 +120,8 @@ function faultOf(random: () => number): Fault {
       };
     case "kill postgres":
       return { kind };
+    case "kill server behind a slow database":
+      return { kind, which: which % SERVERS, delayMs: Math.round(50 + length * 150), awayMs: 100 };
     case "terminate backends":
       return { kind, share: 0.2 + length * 0.8 };
     case "lose notifications":
@@ -142,6 +153,7 @@ export function describeFault(fault: Fault): string {
     case "kill agent":
     case "stop agent":
     case "kill server":
+    case "kill server behind a slow database":
       return `${fault.kind} ${fault.which}, away for ${fault.awayMs} ms`;
     default:
       return fault.kind;

@@ -119,6 +119,14 @@ async function inflict(world: World, fault: Fault): Promise<void> {
         "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'perdure-listen'",
       );
       return;
+    case "kill server behind a slow database": {
+      world.databaseWire.fail({ kind: "delay", ms: fault.delayMs });
+      // Long enough for requests to arrive and wait for their commits.
+      await sleep(fault.delayMs * 3);
+      const back = world.servers[fault.which]?.keepAway(fault.awayMs);
+      world.databaseWire.heal();
+      return await back;
+    }
     case "clock jump":
       await world.query(
         "update test_clock set wrong_by = wrong_by + make_interval(secs => $1::float8 / 1000)",
