@@ -40,6 +40,13 @@ test("an agent that tells how it went without having said that it began has begu
   expect(types(draft)).toEqual(["in_progress", "completed"]);
 });
 
+test("a hand-back tells in the log which steps were begun and never run", () => {
+  const draft = next(started(created({ steps: [plan("a")] })));
+  release(draft, ["a", "unknown"], "draining");
+  expect(draft.events[0]?.details).toMatchObject({ reason: "draining", not_run: ["a"] });
+  expect(draft.steps.get("a")).toMatchObject({ status: "planned", tries: 0, interrupted: false });
+});
+
 describe("delivery", () => {
   test("each delivery is a new attempt; an agent that never acknowledges is at work from then on", () => {
     const draft = delivered(created());

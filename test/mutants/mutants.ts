@@ -118,8 +118,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a lost commit is taken for done",
     file: "server/store/commit.ts",
-    find: "if (event === undefined) return false;",
-    replace: "if (event !== undefined || xid !== event) return true;",
+    find: "return rowCount === 1;",
+    replace: "return rowCount !== null;",
     judge: "faults",
   },
 ];
