@@ -166,9 +166,12 @@ async function drain(world: World, ms: number): Promise<void> {
   }).catch(() => undefined);
 }
 
-/** Healed means that new work flows again: from every server to every address. */
+/**
+ * Healed means that new work flows again: from every server to every address. One server after the other, the one that
+ * nobody hears of last: what the second one's agents get from it, they get by the poll alone.
+ */
 async function probe(world: World): Promise<void> {
-  for (const url of world.serverUrls) {
+  for (const url of [...world.serverUrls].reverse()) {
     for (const place of PLACES) {
       const payload = { mark: `probe ${url} ${place}`, steps: 1, ms: 0 };
       await post(`${url}/v1/intents`, {
@@ -177,8 +180,8 @@ async function probe(world: World): Promise<void> {
         payload,
       });
     }
+    await drain(world, PROBE_MS);
   }
-  await drain(world, PROBE_MS);
 }
 
 const unpause = (world: World, id: string): Promise<void> =>
