@@ -22,6 +22,7 @@ import type { App, RouteDeps } from "./http/routes/deps.ts";
 import { healthRoutes } from "./http/routes/health.ts";
 import { operatorRoutes } from "./http/routes/operate.ts";
 import { readRoutes } from "./http/routes/read.ts";
+import { stateRoutes } from "./http/routes/state.ts";
 import { workRoutes } from "./http/routes/work.ts";
 import { requestSchemas } from "./http/schemas/requests.ts";
 import { trackSockets } from "./http/sockets.ts";
@@ -255,6 +256,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   createRoutes(app, deps);
   readRoutes(app, deps);
   workRoutes(app, deps);
+  stateRoutes(app, deps);
   operatorRoutes(app, deps);
   agentRoutes(app, deps);
 

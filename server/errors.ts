@@ -23,6 +23,8 @@ export const ERRORS = Object.freeze({
   validation_failed: kind(422, "The request is not valid"),
   invalid_address: kind(422, "Not an agent address"),
   too_many_steps: kind(422, "Too many steps"),
+  invalid_scope: kind(422, "Not a state scope"),
+  duplicate_key: kind(422, "A key is written twice in one batch"),
   headers_too_large: kind(431, "The request headers are too large"),
 
   // Not allowed
@@ -32,6 +34,7 @@ export const ERRORS = Object.freeze({
   // Not there
   not_found: kind(404, "Not found"),
   step_not_found: kind(404, "No such step"),
+  state_not_found: kind(404, "No such state entry"),
   not_supported: kind(404, "Not supported by this server"),
   method_not_allowed: kind(405, "Method not allowed"),
 

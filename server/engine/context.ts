@@ -50,6 +50,8 @@ export function fenced<T>(
     return change(work, intentId, actor, decide);
   } catch (error) {
     if (!(error instanceof Refusal) || error.code !== "stale_attempt" || write.attempt === null) throw error;
+    // Whatever the refused write had staged goes with it.
+    work.discard();
     const audit = work.open(intentId, actor);
     if (!auditStaleWrite(audit, write.attempt, write.operation)) throw error;
     work.stage(audit);

@@ -7,9 +7,9 @@ import type { Draft } from "../domain/draft.ts";
 import type { IntentEvent } from "../domain/event.ts";
 import type { Actor, Intent } from "../domain/intent.ts";
 import { RawJson } from "../domain/raw-json.ts";
-import { Refusal } from "../domain/refusal.ts";
-import type { IdempotencyRef, Workspace } from "../store/workspace.ts";
+import type { IdempotencyRef } from "../store/workspace.ts";
 import { change, type Engine, fenced } from "./context.ts";
+import { findReplay } from "./idempotency.ts";
 
 /** How many undone steps an ending event can list. */
 const UNDONE = 50;
@@ -61,17 +61,6 @@ export interface Operated {
 
 const DONE = RawJson.of({ ok: true });
 
-/** Whether this very operation was done before; a key that was used for another one is refused. */
-function isReplay(work: Workspace, ref: IdempotencyRef | null): boolean {
-  const known = ref === null ? undefined : work.record(ref);
-  if (known === undefined) return false;
-  if (known.fingerprint === ref?.fingerprint) return true;
-  throw new Refusal(
-    "idempotency_mismatch",
-    "this Idempotency-Key was used for a different request; use a new key",
-  );
-}
-
 function operate(
   { engine, actor, intentId, idempotency }: Operation,
   name: string,
@@ -85,7 +74,8 @@ function operate(
     ...(idempotency === null ? {} : { idempotency }),
     decide(work) {
       const known = work.peek(intentId);
-      if (known !== undefined && isReplay(work, idempotency)) return { intent: known.intent, replayed: true };
+      if (known !== undefined && findReplay(work, idempotency) !== undefined)
+        return { intent: known.intent, replayed: true };
       const intent = change(work, intentId, actor, (draft) => {
         decide(draft);
         return draft.intent;

@@ -11,6 +11,7 @@ import { isClaimable, isOverdue } from "../domain/schedule.ts";
 import type { SlotRef } from "../store/slots.ts";
 import type { IdempotencyRef, Workspace } from "../store/workspace.ts";
 import type { Engine } from "./context.ts";
+import { findReplay } from "./idempotency.ts";
 
 export interface Submission {
   readonly intent: NewIntent;
@@ -26,19 +27,6 @@ export interface Submitted {
 export interface SubmitAnswer {
   readonly intents: readonly Submitted[];
   readonly replayed: boolean;
-}
-
-function replay(work: Workspace, ref: IdempotencyRef): SubmitAnswer | undefined {
-  const known = work.record(ref);
-  if (known === undefined) return undefined;
-  if (known.fingerprint !== ref.fingerprint) {
-    throw new Refusal(
-      "idempotency_mismatch",
-      "this Idempotency-Key was used for a different request; use a new key",
-      { intent_id: known.intentId },
-    );
-  }
-  return { intents: (known.response.parse() as { intents: Submitted[] }).intents, replayed: true };
 }
 
 /** A consumer that is free gets it in this same commit, without a way through the queue. */
@@ -69,10 +57,9 @@ export function submitIntents(
     slots: slotsFor(engine, submissions),
     ...(idempotency === null ? {} : { idempotency }),
     decide(work) {
-      if (idempotency !== null) {
-        const earlier = replay(work, idempotency);
-        if (earlier !== undefined) return earlier;
-      }
+      const earlier = findReplay(work, idempotency);
+      if (earlier !== undefined)
+        return { intents: (earlier.response.parse() as { intents: Submitted[] }).intents, replayed: true };
       const intents = submissions.map(({ intent, data }): Submitted => {
         const draft = create(intent, actor, work.now);
         const { status } = draft.intent;

@@ -18,8 +18,10 @@ import type { Actor, Failure, Intent, Step } from "../domain/intent.ts";
 import type { Status } from "../domain/lifecycle.ts";
 import { describeNext, type NextStep, nextDeclared } from "../domain/plan.ts";
 import type { RawJson } from "../domain/raw-json.ts";
+import type { StateWrite } from "../domain/state.ts";
 import { renewByWrite } from "../store/consumers.ts";
 import { type Engine, fenced } from "./context.ts";
+import { headRefs, stageState } from "./state.ts";
 
 /** One step finishes and one begins at most: this much of the plan's head is needed. */
 const HEAD = 3;
@@ -53,12 +55,15 @@ export type StepWrite =
   | { readonly status: "failed"; readonly error: Failure; readonly retryable: boolean };
 
 export interface RecordStepInput {
+  readonly namespace: string;
   readonly key: string;
   readonly attempt: number;
   readonly write: StepWrite;
   /** Begin this step in the same commit; `true` is the plan's next one. */
   readonly beginNext: string | true | null;
   readonly completeIntent: boolean;
+  /** State that is written with the step, or not at all. */
+  readonly state: readonly StateWrite[];
 }
 
 export interface RecordStepAnswer {
@@ -80,13 +85,22 @@ export function recordStep(
     name: "record_step",
     intents: [intentId],
     steps: [{ intentId, keys, undone: HEAD }],
+    state: headRefs(input.namespace, input.state),
     decide: (work) =>
       fenced(
         work,
         intentId,
         actor,
         { attempt: input.attempt, operation: `step_${input.write.status}` },
-        (draft) => decideStepWrite(engine, draft, input),
+        (draft) => {
+          // A repeated report finds its step done: what came with it was written then.
+          const repeated = draft.steps.get(input.key)?.status === "done";
+          if (input.state.length > 0 && !repeated) {
+            requireOpenAttempt(draft, input.attempt);
+            stageState(work, draft, input.namespace, input.state);
+          }
+          return decideStepWrite(engine, draft, input);
+        },
       ),
   });
 }

@@ -6,10 +6,10 @@
 import { Refusal } from "../domain/refusal.ts";
 import { commitPipelined } from "./commit.ts";
 import { isConflict, isConnectionError, isRefusedByDatabase, type Store } from "./connection.ts";
-import { load, type StepNeeds } from "./load.ts";
+import { type HeadRef, load, type StepNeeds } from "./load.ts";
 import { sendWrites } from "./persist.ts";
 import type { SlotRef } from "./slots.ts";
-import { type Change, type IdempotencyRef, idempotencyId, Workspace } from "./workspace.ts";
+import { type Change, headName, type IdempotencyRef, idempotencyId, Workspace } from "./workspace.ts";
 
 /** One operation of a batch. `decide` stages drafts and returns the answer; a returned Refusal is committed and thrown. */
 export interface Write<T> {
@@ -17,6 +17,8 @@ export interface Write<T> {
   readonly intents: readonly string[];
   readonly steps?: readonly StepNeeds[];
   readonly idempotency?: IdempotencyRef;
+  /** State keys that it decides over. */
+  readonly state?: readonly HeadRef[];
   /** Consumers that seem free for what this operation creates. */
   readonly slots?: readonly SlotRef[];
   decide(work: Workspace): T | Refusal;
@@ -78,6 +80,7 @@ export class GroupCommit {
       return Promise.reject(new Refusal("unavailable", "too many writes are waiting; try again in a second"));
     }
     const locks = [...write.intents];
+    for (const { namespace, scope, key } of write.state ?? []) locks.push(headName(namespace, scope, key));
     if (write.idempotency !== undefined) locks.push(idempotencyId(write.idempotency));
     return new Promise<T>((resolve, reject) => {
       this.#queue.push({
@@ -195,6 +198,7 @@ export class GroupCommit {
         records: batch.flatMap((entry) =>
           entry.write.idempotency === undefined ? [] : [entry.write.idempotency],
         ),
+        heads: batch.flatMap((entry) => entry.write.state ?? []),
         slots: batch.flatMap((entry) => entry.write.slots ?? []),
       });
       const work = new Workspace(loaded.now);

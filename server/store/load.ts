@@ -73,12 +73,33 @@ function quiet<T>(promise: Promise<T>): Promise<T> {
   return promise;
 }
 
+export interface HeadRef {
+  readonly namespace: string;
+  readonly scope: string;
+  readonly key: string;
+}
+
+// Locked in the order of their key, behind the intents: every writer takes them in the same order.
+const HEADS = {
+  name: "state_heads_lock",
+  text: `select namespace, scope, key, version, deleted from state_heads
+    where (namespace, scope, key) in (select * from unnest($1::text[], $2::text[], $3::text[]))
+    order by namespace, scope, key for update`,
+};
+
+interface HeadRow extends HeadRef {
+  version: number;
+  deleted: boolean;
+}
+
 export interface LoadRequest {
   readonly intents: readonly string[];
   readonly steps: readonly StepNeeds[];
   readonly records: readonly IdempotencyRef[];
   /** Leave out intents that another transaction holds, instead of waiting for them. */
   readonly skipLocked?: boolean;
+  /** State keys whose heads are decided over. */
+  readonly heads?: readonly HeadRef[];
   /** Consumers that a new intent may be handed to. */
   readonly slots?: readonly SlotRef[];
 }
@@ -107,6 +128,8 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
   const { partial, whole } = splitNeeds(request.steps);
   const steps = partial.length > 0 ? ask(STEPS, stepParameters(partial)) : undefined;
   const allSteps = whole.length > 0 ? ask(ALL_STEPS, [uuids(whole.map((need) => need.intentId))]) : undefined;
+  const wanted = request.heads ?? [];
+  const heads = wanted.length > 0 ? ask(HEADS, headParameters(wanted)) : undefined;
   const records = request.records.length > 0 ? ask(RECORDS, recordParameters(request.records)) : undefined;
   const clock = ask(CLOCK, []);
   await Promise.all(sent);
@@ -116,6 +139,7 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
     typeof toStep
   >[0] & { intent_id: string })[];
   const slotRows = (await slots) ?? [];
+  const headRows = ((await heads)?.rows ?? []) as HeadRow[];
   const recordRows = ((await records)?.rows ?? []) as RecordRow[];
   return {
     now,
@@ -127,13 +151,14 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
         if (!work.peek(row.intent_id)?.steps.has(row.key)) work.holdStep(row.intent_id, toStep(row));
       for (const row of recordRows)
         work.holdRecord({ ...row, intentId: row.intent_id, response: new RawJson(row.response) });
+      for (const row of headRows) work.holdHead(row.namespace, row.scope, row.key, row);
       work.offer(slotRows);
     },
   };
 }
 
 interface RecordRow extends IdempotencyRef {
-  intent_id: string;
+  intent_id: string | null;
   response: string;
 }
 
@@ -154,6 +179,10 @@ function stepParameters(needs: readonly StepNeeds[]): Buffer[] {
     uuids([...heads.keys()]),
     encodeArray("int4", [...heads.values()]),
   ];
+}
+
+function headParameters(refs: readonly HeadRef[]): Buffer[] {
+  return [text(refs.map((r) => r.namespace)), text(refs.map((r) => r.scope)), text(refs.map((r) => r.key))];
 }
 
 function recordParameters(refs: readonly IdempotencyRef[]): Buffer[] {

@@ -16,7 +16,7 @@ import {
   STEP_COLUMNS,
   type StepRow,
 } from "./rows.ts";
-import type { IdempotencyRecord, Workspace } from "./workspace.ts";
+import { headName, type IdempotencyRecord, type NewState, type Workspace } from "./workspace.ts";
 
 interface Statement<Row> {
   readonly name: string;
@@ -112,6 +112,47 @@ const upsertTimers = insert<Intent>(
 );
 const deleteTimers = remove("timers_delete", "timers", [INTENT_ID]);
 const deleteOutcomes = remove("outcomes_delete", "outcomes", [INTENT_ID]);
+
+interface StateRow {
+  readonly state: NewState;
+  readonly at: number;
+}
+
+const STATE_KEY: readonly Column<StateRow>[] = [
+  { name: "namespace", type: "text", get: ({ state }) => state.namespace },
+  { name: "scope", type: "text", get: ({ state }) => state.version.scope },
+  { name: "key", type: "text", get: ({ state }) => state.version.key },
+  { name: "version", type: "int4", get: ({ state }) => state.version.version },
+];
+const insertVersions = insert<StateRow>("state_versions_insert", "state_versions", [
+  ...STATE_KEY,
+  { name: "value", type: "json", get: ({ state }) => state.version.value?.text ?? null },
+  { name: "intent_id", type: "uuid", get: ({ state }) => state.intentId },
+  { name: "seq", type: "int4", get: ({ state }) => state.seq },
+  { name: "attempt", type: "int4", get: ({ state }) => state.attempt },
+  { name: "actor", type: "text", get: ({ state }) => state.actor },
+  { name: "at", type: "timestamptz", get: ({ at }) => at },
+]);
+// The history's key is the guard: two writers of one version cannot both insert it.
+const upsertHeads = insert<StateRow>(
+  "state_heads_upsert",
+  "state_heads",
+  [
+    ...STATE_KEY,
+    { name: "deleted", type: "bool", get: ({ state }) => state.version.value === null },
+    { name: "updated_at", type: "timestamptz", get: ({ at }) => at },
+  ],
+  ` on conflict (namespace, scope, key) do update set version = excluded.version, deleted = excluded.deleted,
+      updated_at = excluded.updated_at`,
+);
+
+/** Of several versions of one key in one commit, the last is its head. */
+function lastOfEach(rows: readonly StateRow[]): StateRow[] {
+  const last = new Map<string, StateRow>();
+  for (const row of rows)
+    last.set(headName(row.state.namespace, row.state.version.scope, row.state.version.key), row);
+  return [...last.values()];
+}
 
 const insertRecords = (at: number): Statement<IdempotencyRecord> =>
   insert<IdempotencyRecord>("idempotency_insert", "idempotency_keys", [
@@ -227,6 +268,9 @@ export function sendWrites(client: PoolClient, work: Workspace): Promise<unknown
   send(client, sent, insertLeases, w.leased);
   send(client, sent, deleteTimers, w.timersOut);
   send(client, sent, upsertTimers, w.timersIn);
+  const state = work.newState.map((one) => ({ state: one, at: work.now }));
+  send(client, sent, insertVersions, state);
+  send(client, sent, upsertHeads, lastOfEach(state));
   send(client, sent, insertRecords(work.now), work.newRecords);
   return sent;
 }

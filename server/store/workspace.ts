@@ -6,6 +6,7 @@ import type { IntentEvent } from "../domain/event.ts";
 import type { Actor, Intent, IntentData, Outcome, Step } from "../domain/intent.ts";
 import type { RawJson } from "../domain/raw-json.ts";
 import { Refusal } from "../domain/refusal.ts";
+import type { StateHead, StateVersion } from "../domain/state.ts";
 import type { Slot } from "./slots.ts";
 
 export interface IdempotencyRef {
@@ -17,7 +18,8 @@ export interface IdempotencyRef {
 }
 
 export interface IdempotencyRecord extends IdempotencyRef {
-  readonly intentId: string;
+  /** Null for a write that belongs to no intent. */
+  readonly intentId: string | null;
   readonly response: RawJson;
 }
 
@@ -51,11 +53,27 @@ export interface HandOver {
 export const idempotencyId = (ref: IdempotencyRef): string =>
   JSON.stringify([ref.namespace, ref.sender, ref.operation, ref.key]);
 
+/** A version as it is written, with what is known of its origin. */
+export interface NewState {
+  readonly namespace: string;
+  readonly version: StateVersion;
+  readonly intentId: string | null;
+  readonly seq: number | null;
+  readonly attempt: number | null;
+  readonly actor: string;
+}
+
 interface Staged {
+  readonly state: NewState[];
   readonly drafts: Draft[];
   readonly data: IntentData[];
   readonly records: IdempotencyRecord[];
 }
+
+const nothingStaged = (): Staged => ({ drafts: [], data: [], records: [], state: [] });
+
+export const headName = (namespace: string, scope: string, key: string): string =>
+  JSON.stringify([namespace, scope, key]);
 
 export class Workspace {
   readonly now: number;
@@ -66,7 +84,9 @@ export class Workspace {
   readonly events: IntentEvent[] = [];
   #slots: Slot[] = [];
   readonly #handedOver = new Map<string, { streamNo: number; data: IntentData }>();
-  #staged: Staged = { drafts: [], data: [], records: [] };
+  readonly #heads = new Map<string, StateHead>();
+  readonly newState: NewState[] = [];
+  #staged: Staged = nothingStaged();
 
   constructor(now: number) {
     this.now = now;
@@ -135,19 +155,37 @@ export class Workspace {
     if (data !== undefined) this.#staged.data.push(data);
   }
 
+  holdHead(namespace: string, scope: string, key: string, head: StateHead): void {
+    this.#heads.set(headName(namespace, scope, key), head);
+  }
+
+  /** The current version of a key, staged writes of earlier operations included. */
+  head(namespace: string, scope: string, key: string): StateHead | undefined {
+    return this.#heads.get(headName(namespace, scope, key));
+  }
+
+  stageState(state: NewState): void {
+    this.#staged.state.push(state);
+  }
+
   stageRecord(record: IdempotencyRecord): void {
     this.#staged.records.push(record);
   }
 
   /** Drops what a refused operation staged. */
   discard(): void {
-    this.#staged = { drafts: [], data: [], records: [] };
+    this.#staged = nothingStaged();
   }
 
   /** Makes everything staged by one operation part of the transaction. */
   settle(): void {
     for (const draft of this.#staged.drafts) this.#take(draft);
     this.newData.push(...this.#staged.data);
+    for (const state of this.#staged.state) {
+      const { scope, key, version, value } = state.version;
+      this.#heads.set(headName(state.namespace, scope, key), { version, deleted: value === null });
+      this.newState.push(state);
+    }
     for (const record of this.#staged.records) {
       this.#records.set(idempotencyId(record), record);
       this.newRecords.push(record);

@@ -1,5 +1,6 @@
 // What the routes are handed. Explicit, so that a reader sees what a route can touch.
 
+import { createHash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { FastifyInstance, FastifyRequest, RawServerDefault } from "fastify";
 import type { FastifyBaseLogger } from "fastify/types/logger.js";
@@ -11,7 +12,8 @@ import type { Wakeups } from "../../delivery/wakeups.ts";
 import type { Actor } from "../../domain/intent.ts";
 import type { Engine } from "../../engine/context.ts";
 import type { Metrics } from "../../observability/metrics.ts";
-import { answerIds } from "../conventions.ts";
+import type { IdempotencyRef } from "../../store/workspace.ts";
+import { answerIds, idempotencyKey } from "../conventions.ts";
 import type { Limits } from "../limits.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
 
@@ -44,6 +46,25 @@ export interface RouteDeps {
 export function actorOf(request: FastifyRequest): Actor {
   const { principal } = request;
   return { name: principal.ownerAgent ?? principal.sender, operator: principal.operator };
+}
+
+/** The Idempotency-Key of a write, if it has one; the same request is the same URL and body. */
+export function idempotencyOf(
+  deps: RouteDeps,
+  request: FastifyRequest,
+  operation: string,
+): IdempotencyRef | null {
+  const key = idempotencyKey(request, deps.limits);
+  if (key === null) return null;
+  const { principal } = request;
+  const fingerprint = createHash("sha256").update(`${request.url}\n${request.bodyText}`).digest("base64url");
+  return {
+    namespace: principal.namespace,
+    sender: principal.ownerAgent ?? principal.sender,
+    operation,
+    key,
+    fingerprint,
+  };
 }
 
 /** Takes the response over from Fastify and opens a frame stream that ends with the server's drain. */

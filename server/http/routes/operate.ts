@@ -1,6 +1,5 @@
 // What operators do to an intent: cancel, pause, unpause, retry, settle a step in doubt.
 
-import { createHash } from "node:crypto";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { z } from "zod";
 import type { StepAnswer } from "../../domain/decide/steps.ts";
@@ -18,21 +17,15 @@ import { invalid } from "../../errors.ts";
 import { readSteps } from "../../store/queries/log.ts";
 import { stepView } from "../../wire/views.ts";
 import { requireOperator } from "../auth.ts";
-import { idempotencyKey } from "../conventions.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
-import { type App, actorOf, type RouteDeps } from "./deps.ts";
+import { type App, actorOf, idempotencyOf, type RouteDeps } from "./deps.ts";
 import { intentAnswer, requireIntent } from "./read.ts";
 
 const NULL = new RawJson("null");
 
 function operationOf(deps: RouteDeps, request: FastifyRequest, verb: string): Operation {
   const { id } = request.params as { id: string };
-  const key = idempotencyKey(request, deps.limits);
-  const { principal } = request;
-  const fingerprint = createHash("sha256").update(`${request.url}\n${request.bodyText}`).digest("base64url");
-  const sender = principal.ownerAgent ?? principal.sender;
-  const idempotency =
-    key === null ? null : { namespace: principal.namespace, sender, operation: verb, key, fingerprint };
+  const idempotency = idempotencyOf(deps, request, verb);
   return { engine: deps.engine, actor: actorOf(request), intentId: id, idempotency };
 }
 

@@ -2,6 +2,7 @@
 
 import type { z } from "zod";
 import { RawJson } from "../../domain/raw-json.ts";
+import { intentScope, parseScope } from "../../domain/state.ts";
 import { resolveIntent } from "../../engine/finish.ts";
 import {
   recordStep,
@@ -16,6 +17,7 @@ import { eventView, nextStepView, stepView } from "../../wire/views.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
 import { type App, actorOf, type RouteDeps } from "./deps.ts";
 import { intentAnswer, requireIntent } from "./read.ts";
+import { toWrite } from "./state.ts";
 
 const NULL = new RawJson("null");
 const FAILED = { code: "failed", message: "the handler failed" } as const;
@@ -95,6 +97,13 @@ function agentRoutes(app: App, deps: RouteDeps): void {
         write: stepWrite(body),
         beginNext: begins,
         completeIntent: body.complete_intent,
+        namespace: request.principal.namespace,
+        state: (body.state ?? []).map((one) =>
+          toWrite(
+            one,
+            one.scope === undefined ? intentScope(id) : parseScope(one.scope, request.principal.namespace),
+          ),
+        ),
       });
       return {
         ok: true,

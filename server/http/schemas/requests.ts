@@ -7,6 +7,7 @@ import { RawJson } from "../../domain/raw-json.ts";
 import { WAIT_SECONDS_MAX } from "../conventions.ts";
 import { withFieldPrefix } from "../fields.ts";
 import type { Limits } from "../limits.ts";
+import { stateSchemas } from "./state.ts";
 
 const YEAR_SECONDS = 31_622_400;
 const SECONDS_MAX = 10 * YEAR_SECONDS;
@@ -218,6 +219,7 @@ export function requestSchemas(limits: Limits) {
       retry: retry.optional(),
       begin_next: z.union([z.literal(true), z.literal(false), key]).nullish(),
       complete_intent: z.boolean().default(true),
+      state: stateSchemas(limits).ofStep.nullish(),
     }),
     decide: z.object({
       done: raw(limits.resultMaxBytes, "done").optional(),

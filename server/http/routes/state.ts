@@ -1,0 +1,268 @@
+// State over HTTP: one entry, a list, a history, a commit of many.
+
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { z } from "zod";
+import { parseScope, type Scope, type StateWrite } from "../../domain/state.ts";
+import { commitState, type Written } from "../../engine/state.ts";
+import { invalid, PerdureError } from "../../errors.ts";
+import {
+  findState,
+  listScopes,
+  listState,
+  listVersions,
+  type StateEntry,
+} from "../../store/queries/state.ts";
+import { cursorCodec, pageOf } from "../pagination.ts";
+import { stateSchemas } from "../schemas/state.ts";
+import { type App, actorOf, idempotencyOf, type RouteDeps } from "./deps.ts";
+
+const keyCursor = cursorCodec("state", z.string());
+const versionCursor = cursorCodec("state versions", z.number());
+const scopeCursor = cursorCodec("state scopes", z.string());
+
+function entryView(entry: StateEntry, values = true) {
+  return {
+    scope: entry.scope,
+    key: entry.key,
+    version: entry.version,
+    ...(entry.deleted ? { deleted: true } : values ? { value: entry.value } : {}),
+    updated_at: new Date(entry.at).toISOString(),
+    actor: entry.actor,
+    ...(entry.intentId === null ? {} : { intent_id: entry.intentId, seq: entry.seq }),
+  };
+}
+
+const writtenView = ({ scope, key, version, deleted }: Written) => ({
+  scope,
+  key,
+  version,
+  ...(deleted ? { deleted } : {}),
+});
+
+const scopeOf = (request: FastifyRequest): Scope =>
+  parseScope((request.params as { scope: string }).scope, request.principal.namespace);
+
+/** `If-Match: "3"` asks for version 3; `If-None-Match: *` that there is none. */
+function headerVersion(request: FastifyRequest): number | null {
+  if (request.headers["if-none-match"] === "*") return 0;
+  const match = request.headers["if-match"];
+  if (match === undefined) return null;
+  const version = /^(?:W\/)?"?(\d{1,10})"?$/.exec(match)?.[1];
+  if (version === undefined) throw invalid("If-Match", "must be a version, such as 3");
+  return Number(version);
+}
+
+interface Behalf {
+  readonly intent_id?: string | null | undefined;
+  readonly attempt?: number | null | undefined;
+}
+
+function behalfOf(body: Behalf, scope: Scope | null) {
+  const intentId = body.intent_id ?? (scope?.kind === "intent" ? scope.id : null);
+  if (intentId === null) {
+    if (body.attempt != null) throw invalid("/attempt", "belongs to an intent: give intent_id too");
+    return null;
+  }
+  return { intentId, attempt: body.attempt ?? null };
+}
+
+function notThere(scope: Scope, key: string): PerdureError {
+  return new PerdureError("state_not_found", `${scope.text} has no ${JSON.stringify(key)}`, {
+    details: { scope: scope.text, key },
+  });
+}
+
+export function stateRoutes(app: App, deps: RouteDeps): void {
+  const { engine } = deps;
+  const { store } = engine;
+  const schemas = stateSchemas(deps.limits);
+  const tags = ["state"];
+
+  const run = async (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    writes: readonly StateWrite[],
+    behalf: ReturnType<typeof behalfOf>,
+  ) => {
+    const { namespace } = request.principal;
+    const idempotency = idempotencyOf(deps, request, "state");
+    const answer = await commitState(engine, actorOf(request), { namespace, writes, behalf, idempotency });
+    if (answer.replayed) void reply.header("idempotent-replayed", "true");
+    return answer.written;
+  };
+
+  const write = async (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    body: Behalf & { if_version?: number | null | undefined },
+    value: StateWrite["value"],
+  ) => {
+    const scope = scopeOf(request);
+    const { key } = request.params as { key: string };
+    const ifVersion = body.if_version ?? headerVersion(request);
+    const writes: StateWrite[] = [{ scope, key, value, ifVersion }];
+    return (await run(request, reply, writes, behalfOf(body, scope)))[0];
+  };
+
+  app.get(
+    "/v1/state",
+    { schema: { querystring: schemas.scopes, tags, summary: "Scopes that hold something" } },
+    async (request) => {
+      const { kind, limit, cursor } = request.query;
+      const after = cursor === undefined ? null : scopeCursor.decode(cursor);
+      const rows = await listScopes(store, request.principal.namespace, kind ?? null, after, limit + 1);
+      const page = pageOf(rows, limit, scopeCursor, (row) => row.scope);
+      const scopes = page.rows.map(({ scope, keys, updatedAt }) => ({
+        scope,
+        keys,
+        updated_at: new Date(updatedAt).toISOString(),
+      }));
+      return { ok: true, scopes, next_cursor: page.next_cursor };
+    },
+  );
+
+  app.get(
+    "/v1/state/:scope",
+    {
+      schema: {
+        params: schemas.scopeParams,
+        querystring: schemas.list,
+        tags,
+        summary: "Entries of a scope, by key",
+      },
+    },
+    async (request) => {
+      const { prefix, limit, cursor, order, values, seq } = request.query;
+      const rows = await listState(store, {
+        namespace: request.principal.namespace,
+        scope: scopeOf(request).text,
+        prefix,
+        limit: limit + 1,
+        descending: order === "desc",
+        ...(cursor === undefined ? {} : { after: keyCursor.decode(cursor) }),
+        ...(seq === undefined ? {} : { seq }),
+      });
+      const page = pageOf(rows, limit, keyCursor, (row) => row.key);
+      return {
+        ok: true,
+        entries: page.rows.map((row) => entryView(row, values)),
+        next_cursor: page.next_cursor,
+      };
+    },
+  );
+
+  app.get(
+    "/v1/state/:scope/:key",
+    {
+      schema: {
+        params: schemas.entryParams,
+        querystring: schemas.read,
+        tags,
+        summary: "One entry: now, at a version, or as of a seq of its intent",
+      },
+    },
+    async (request, reply) => {
+      const scope = scopeOf(request);
+      const { key } = request.params;
+      const { version, seq } = request.query;
+      const name = { namespace: request.principal.namespace, scope: scope.text, key };
+      const at = { ...(version === undefined ? {} : { version }), ...(seq === undefined ? {} : { seq }) };
+      const entry = await findState(store, name, at);
+      if (entry === undefined || (entry.deleted && version === undefined)) throw notThere(scope, key);
+      void reply.header("etag", `"${entry.version}"`);
+      return { ok: true, entry: entryView(entry) };
+    },
+  );
+
+  app.get(
+    "/v1/state/:scope/:key/versions",
+    {
+      schema: {
+        params: schemas.entryParams,
+        querystring: schemas.versions,
+        tags,
+        summary: "The history of an entry, the newest first",
+      },
+    },
+    async (request) => {
+      const { limit, cursor } = request.query;
+      const name = {
+        namespace: request.principal.namespace,
+        scope: scopeOf(request).text,
+        key: request.params.key,
+      };
+      const before = cursor === undefined ? null : versionCursor.decode(cursor);
+      const page = pageOf(
+        await listVersions(store, name, before, limit + 1),
+        limit,
+        versionCursor,
+        (row) => row.version,
+      );
+      return { ok: true, versions: page.rows.map((row) => entryView(row)), next_cursor: page.next_cursor };
+    },
+  );
+
+  app.put(
+    "/v1/state/:scope/:key",
+    {
+      schema: {
+        params: schemas.entryParams,
+        body: schemas.put,
+        tags,
+        summary: "Write an entry: a new version",
+      },
+    },
+    async (request, reply) => {
+      if (request.body.value === undefined)
+        throw invalid("/value", "is missing; null is a value, DELETE removes");
+      const version = await write(request, reply, request.body, request.body.value);
+      if (version !== undefined) void reply.header("etag", `"${version.version}"`);
+      return { ok: true, entry: version === undefined ? null : writtenView(version) };
+    },
+  );
+
+  app.delete(
+    "/v1/state/:scope/:key",
+    {
+      schema: {
+        params: schemas.entryParams,
+        body: schemas.remove,
+        tags,
+        summary: "Remove an entry; its history stays",
+      },
+    },
+    async (request, reply) => {
+      const version = await write(request, reply, request.body, null);
+      return {
+        ok: true,
+        deleted: version !== undefined,
+        entry: version === undefined ? null : writtenView(version),
+      };
+    },
+  );
+
+  app.post(
+    "/v1/state/commit",
+    {
+      bodyLimit: deps.limits.batchBodyMaxBytes,
+      schema: { body: schemas.commit, tags, summary: "Write several entries of any scopes, all or nothing" },
+    },
+    async (request, reply) => {
+      const { namespace } = request.principal;
+      const writes = request.body.writes.map((one) => toWrite(one, parseScope(one.scope, namespace)));
+      const written = await run(request, reply, writes, behalfOf(request.body, null));
+      return { ok: true, entries: written.map(writtenView) };
+    },
+  );
+}
+
+export function toWrite(
+  one: {
+    readonly key: string;
+    readonly value?: StateWrite["value"] | undefined;
+    readonly if_version?: number | null | undefined;
+  },
+  scope: Scope,
+): StateWrite {
+  return { scope, key: one.key, value: one.value ?? null, ifVersion: one.if_version ?? null };
+}

@@ -1,0 +1,152 @@
+// Reads of state: current values, old versions, values as of an entry of an intent's log.
+
+import { RawJson } from "../../domain/raw-json.ts";
+import type { Store } from "../connection.ts";
+
+export interface StateEntry {
+  readonly scope: string;
+  readonly key: string;
+  readonly version: number;
+  /** Null for a tombstone, or when values were not asked for. */
+  readonly value: RawJson | null;
+  readonly deleted: boolean;
+  readonly at: number;
+  readonly actor: string;
+  readonly intentId: string | null;
+  readonly seq: number | null;
+}
+
+interface Row {
+  scope: string;
+  key: string;
+  version: number;
+  value: string | null;
+  deleted: boolean;
+  at: number;
+  actor: string;
+  intent_id: string | null;
+  seq: number | null;
+}
+
+const toEntry = (row: Row): StateEntry => ({
+  scope: row.scope,
+  key: row.key,
+  version: row.version,
+  value: row.value === null ? null : new RawJson(row.value),
+  deleted: row.deleted,
+  at: row.at,
+  actor: row.actor,
+  intentId: row.intent_id,
+  seq: row.seq,
+});
+
+const COLUMNS =
+  "v.scope, v.key, v.version, v.value, v.value is null as deleted, v.at, v.actor, v.intent_id, v.seq";
+
+const CURRENT = {
+  name: "state_current",
+  text: `select ${COLUMNS} from state_heads h join state_versions v using (namespace, scope, key, version)
+    where h.namespace = $1 and h.scope = $2 and h.key = $3`,
+};
+const AT_VERSION = {
+  name: "state_at_version",
+  text: `select ${COLUMNS} from state_versions v where v.namespace = $1 and v.scope = $2 and v.key = $3 and v.version = $4`,
+};
+const AS_OF = {
+  name: "state_as_of",
+  text: `select ${COLUMNS} from state_versions v where v.namespace = $1 and v.scope = $2 and v.key = $3 and v.seq <= $4
+    order by v.version desc limit 1`,
+};
+
+export interface StateName {
+  readonly namespace: string;
+  readonly scope: string;
+  readonly key: string;
+}
+
+/** The current entry, a tombstone included; or the one of a version, or as it was at an intent's seq. */
+export async function findState(
+  store: Store,
+  { namespace, scope, key }: StateName,
+  at: { readonly version?: number; readonly seq?: number } = {},
+): Promise<StateEntry | undefined> {
+  const name = [namespace, scope, key];
+  const query =
+    at.version !== undefined
+      ? { ...AT_VERSION, values: [...name, at.version] }
+      : at.seq !== undefined
+        ? { ...AS_OF, values: [...name, at.seq] }
+        : { ...CURRENT, values: name };
+  const { rows } = await store.pool.query<Row>(query);
+  return rows[0] === undefined ? undefined : toEntry(rows[0]);
+}
+
+export interface StatePage {
+  readonly namespace: string;
+  readonly scope: string;
+  readonly prefix: string;
+  readonly limit: number;
+  /** Keys behind this one. */
+  readonly after?: string;
+  readonly descending: boolean;
+  /** As the scope was at this seq of its intent's log. */
+  readonly seq?: number;
+}
+
+/** Entries of a scope that are there, by key; tombstones are left out. */
+export async function listState(store: Store, page: StatePage): Promise<StateEntry[]> {
+  const order = page.descending ? "desc" : "asc";
+  const beyond = page.descending ? "<" : ">";
+  const current =
+    page.seq === undefined
+      ? `select ${COLUMNS} from state_heads h join state_versions v using (namespace, scope, key, version)
+          where h.namespace = $1 and h.scope = $2 and not h.deleted`
+      : `select ${COLUMNS} from state_versions v where v.namespace = $1 and v.scope = $2 and v.value is not null
+          and v.version = (select max(o.version) from state_versions o
+            where o.namespace = v.namespace and o.scope = v.scope and o.key = v.key and o.seq <= $6)`;
+  const { rows } = await store.pool.query<Row>(
+    `${current} and starts_with(v.key, $3) and ($4::text is null or v.key ${beyond} $4 collate "C")
+      order by v.key ${order} limit $5`,
+    [
+      page.namespace,
+      page.scope,
+      page.prefix,
+      page.after ?? null,
+      page.limit,
+      ...(page.seq === undefined ? [] : [page.seq]),
+    ],
+  );
+  return rows.map(toEntry);
+}
+
+/** The history of a key, the newest first, below a version. */
+export async function listVersions(
+  store: Store,
+  { namespace, scope, key }: StateName,
+  before: number | null,
+  limit: number,
+): Promise<StateEntry[]> {
+  const { rows } = await store.pool.query<Row>(
+    `select ${COLUMNS} from state_versions v where v.namespace = $1 and v.scope = $2 and v.key = $3
+      and ($4::int is null or v.version < $4) order by v.version desc limit $5`,
+    [namespace, scope, key, before, limit],
+  );
+  return rows.map(toEntry);
+}
+
+/** Scopes that hold something, by name. */
+export async function listScopes(
+  store: Store,
+  namespace: string,
+  kind: string | null,
+  after: string | null,
+  limit: number,
+): Promise<{ scope: string; keys: number; updatedAt: number }[]> {
+  const { rows } = await store.pool.query<{ scope: string; keys: number; updated_at: number }>(
+    `select scope, count(*)::int as keys, max(updated_at) as updated_at from state_heads
+      where namespace = $1 and not deleted and starts_with(scope, $2) and ($3::text is null or scope > $3 collate "C")
+      group by scope order by scope limit $4`,
+    [namespace, kind === null ? "" : `${kind}:`, after, limit],
+  );
+  return rows.map((row) => ({ scope: row.scope, keys: row.keys, updatedAt: row.updated_at }));
+}
