@@ -6,7 +6,6 @@ import type { Draft } from "../domain/draft.ts";
 import type { Actor, IntentData } from "../domain/intent.ts";
 import type { Status } from "../domain/lifecycle.ts";
 import { RawJson } from "../domain/raw-json.ts";
-import { Refusal } from "../domain/refusal.ts";
 import { isClaimable, isOverdue } from "../domain/schedule.ts";
 import type { SlotRef } from "../store/slots.ts";
 import type { IdempotencyRef, Workspace } from "../store/workspace.ts";

@@ -35,6 +35,11 @@ function start(args: string[], env: Record<string, string | undefined>): Process
       output += chunk;
     });
   }
+  // Its last words are still read after its exit.
+  let silent = false;
+  child.on("close", () => {
+    silent = true;
+  });
   const over = new Promise<number | string>((resolve) =>
     child.on("exit", (code, signal) => {
       running.delete(child);
@@ -54,7 +59,7 @@ function start(args: string[], env: Record<string, string | undefined>): Process
         `"${text}" from the process`,
         () => {
           if (output.includes(text)) return true;
-          if (child.exitCode !== null) throw new Error(`the process ended: ${output}`);
+          if (silent) throw new Error(`the process ended: ${output}`);
           return false;
         },
         20_000,
@@ -83,9 +88,20 @@ export function freePort(): Promise<number> {
   });
 }
 
+export interface ServerOptions {
+  /** Over what every server here gets. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Before the entry point, for a preload. */
+  readonly nodeArgs?: readonly string[];
+}
+
 /** A server process; start it again with the same port to restart it. */
-export async function startServer(databaseUrl: string, port: number): Promise<Process> {
-  const server = start(["server/main.ts"], {
+export async function startServer(
+  databaseUrl: string,
+  port: number,
+  { env = {}, nodeArgs = [] }: ServerOptions = {},
+): Promise<Process> {
+  const server = start([...nodeArgs, "server/main.ts"], {
     ...QUICK_TIMINGS,
     // A lease outlives a restart, as in production.
     PERDURE_LEASE_TTL_MS: "6000",
@@ -95,6 +111,7 @@ export async function startServer(databaseUrl: string, port: number): Promise<Pr
     HOST: "127.0.0.1",
     PERDURE_LOG_LEVEL: "info",
     PERDURE_MAX_DELIVERY_ATTEMPTS: "10",
+    ...env,
   });
   await server.says("listens on");
   return server;
