@@ -65,6 +65,7 @@ function limitsOf(config: Config): Limits {
     jsonMaxDepth,
     stepsMax,
     batchMax,
+    requestTimeoutMs,
   } = config;
   return {
     ...DEFAULT_LIMITS,
@@ -75,6 +76,7 @@ function limitsOf(config: Config): Limits {
     jsonMaxDepth,
     stepsMax,
     batchMax,
+    requestTimeoutMs,
   };
 }
 
@@ -138,6 +140,7 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
     restartGraceMs,
     maxTotalLosses,
     stepsMax,
+    resultsMaxBytes,
     frameMaxBytes,
   } = config;
   const engine: Engine = {
@@ -153,6 +156,7 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
       restartGraceMs,
       maxTotalLosses,
       stepsMax,
+      resultsMaxBytes,
       frameMaxBytes,
     },
   };

@@ -18,6 +18,7 @@ export const ERRORS = Object.freeze({
   invalid_utf8: kind(400, "The body is not valid UTF-8"),
   request_timeout: kind(408, "The request did not arrive in time", true),
   payload_too_large: kind(413, "Too large"),
+  results_too_large: kind(413, "The results of the intent's steps are too large in all"),
   uri_too_long: kind(414, "The URL is too long"),
   unsupported_media_type: kind(415, "Send application/json"),
   validation_failed: kind(422, "The request is not valid"),

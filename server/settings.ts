@@ -241,6 +241,20 @@ const limits = {
     1_024 * MIB,
     "Largest result of an intent or a step.",
   ),
+  resultsMaxBytes: integer(
+    "PERDURE_INTENT_RESULTS_MAX_BYTES",
+    32 * MIB,
+    1_024,
+    1_024 * MIB,
+    "What the steps of one intent may record in all.",
+  ),
+  requestTimeoutMs: integer(
+    "PERDURE_REQUEST_TIMEOUT_MS",
+    60_000,
+    1_000,
+    DAY_MS,
+    "How long a request may take to arrive, body included.",
+  ),
   frameMaxBytes: integer(
     "PERDURE_FRAME_MAX_BYTES",
     32_768,

@@ -1,6 +1,8 @@
 // Follows one intent's log from a cursor: no gap, no duplicate (I10). Reads the log; wake-ups only say when.
 
+import type { IntentEvent } from "../domain/event.ts";
 import { isTerminal } from "../domain/lifecycle.ts";
+import { RawJson } from "../domain/raw-json.ts";
 import type { Engine } from "../engine/context.ts";
 import { findEnded, findIntent, findStatus, type IntentRecord } from "../store/queries/intents.ts";
 import { firstSeq, readEvents } from "../store/queries/log.ts";
@@ -38,12 +40,14 @@ export async function followIntent(
     });
     try {
       const status = await findStatus(engine.store.db, intentId);
-      const events = await readEvents(engine.store.db, intentId, cursor, PAGE);
+      const events = await readEvents(engine.store, intentId, cursor, PAGE);
       for (const event of events) {
-        if (!frames.send({ id: event.seq, event: event.type, data: eventView(event) })) return;
+        if (!frames.send({ id: event.seq, event: event.type, data: frameOf(engine, event) })) return;
         cursor = event.seq;
+        await frames.ready();
       }
-      if (events.length === PAGE) continue;
+      // A page may end early, by its bytes.
+      if (events.length > 0 && status !== undefined && cursor < status.seq) continue;
       if (status === undefined || (isTerminal(status.status) && cursor >= status.seq)) {
         frames.send({ event: "stream.end", data: { reason: "terminal" } });
         return;
@@ -54,6 +58,26 @@ export async function followIntent(
     if (!woken)
       await nextWake((listener) => wakeups.intents.on(intentId, listener), options.pollMs, options.signal);
   }
+}
+
+/** An event for a frame: large details are left out, and fetched with the log. */
+function frameOf(engine: Engine, event: IntentEvent) {
+  const view = eventView(event);
+  if (!(event.details instanceof RawJson) || event.details.text.length <= engine.settings.frameMaxBytes / 2)
+    return view;
+  if (Buffer.byteLength(event.details.text) <= engine.settings.frameMaxBytes - FRAME_MARGIN) return view;
+  return { ...view, details: { ...smallMembers(event.details), result_omitted: true } };
+}
+
+/** What else an event's frame holds, besides its details. */
+const FRAME_MARGIN = 1_024;
+const SMALL = 1_000;
+
+function smallMembers(details: RawJson): Record<string, unknown> {
+  const members = Object.entries((details.parse() ?? {}) as Record<string, unknown>);
+  return Object.fromEntries(
+    members.filter(([, value]) => JSON.stringify(value).length <= SMALL).slice(0, 20),
+  );
 }
 
 /** The intent once it has ended; when the time is up or the signal aborts, as it is then. Undefined: there is none. */

@@ -19,6 +19,7 @@ export interface FrameStreamOptions {
   readonly onSlow?: () => void;
 }
 
+const READY_BYTES = 256 * 1024;
 const BUFFER_MAX = 4 * 1024 * 1024;
 const BURST_FACTOR = 8;
 const BEHIND_MS = 5_000;
@@ -62,6 +63,20 @@ export class FrameStream {
   /** False when the frame could not be handed to the socket. */
   send(frame: Frame): boolean {
     return this.#write(encodeFrame(frame));
+  }
+
+  /** Resolves when the reader has taken most of what was sent, or is gone: whoever has much to send waits for it. */
+  async ready(): Promise<void> {
+    if (!this.open || this.#response.writableLength <= READY_BYTES) return;
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        this.#response.off("drain", done);
+        this.#response.off("close", done);
+        resolve();
+      };
+      this.#response.on("drain", done);
+      this.#response.on("close", done);
+    });
   }
 
   retry(ms: number): void {

@@ -46,10 +46,16 @@ export async function buildFrames(
   engine: Engine,
   assignments: readonly Assignment[],
 ): Promise<DeliveryFrame[]> {
-  if (assignments.length === 0) return [];
-  const views = await readDeliveries(engine, assignments);
-  return [...views.values()].map((view) => deliveryFrame(engine, view));
+  const frames: DeliveryFrame[] = [];
+  // A frame is small, what it is made of may not be: a few at a time.
+  for (let from = 0; from < assignments.length; from += READ_AT_ONCE) {
+    const views = await readDeliveries(engine, assignments.slice(from, from + READ_AT_ONCE));
+    for (const view of views.values()) frames.push(deliveryFrame(engine, view));
+  }
+  return frames;
 }
+
+const READ_AT_ONCE = 16;
 
 /** The first frame of an intent that was leased as it was created: all of it is still at hand. */
 export function firstFrame(engine: Engine, intent: Intent, handed: HandOver): DeliveryFrame {

@@ -6,8 +6,10 @@ import { Refusal } from "./refusal.ts";
 export const DEFAULT_NAMESPACE = "local/dev";
 const SCHEME = "agent://";
 const SEGMENT_MAX = 200;
+/** An address is part of keys, whose rows PostgreSQL bounds. */
+const CANONICAL_MAX_BYTES = 640;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are exactly what is refused
-const FORBIDDEN = /[\u0000-\u001f\u007f\s/\\?#]/;
+const FORBIDDEN = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\s/\\?#]/;
 
 export interface Address {
   /** `org/workspace/name`, decoded. */
@@ -60,7 +62,10 @@ export function parseAddress(text: string, namespace: string = DEFAULT_NAMESPACE
 }
 
 function address(namespace: string, name: string): Address {
-  return { canonical: `${namespace}/${name}`, namespace, name };
+  const canonical = `${namespace}/${name}`;
+  if (Buffer.byteLength(canonical) > CANONICAL_MAX_BYTES)
+    throw invalid(canonical, `it is longer than ${CANONICAL_MAX_BYTES} bytes`);
+  return { canonical, namespace, name };
 }
 
 /** The form shown to people. */

@@ -60,6 +60,8 @@ export interface Intent {
   stepsTotal: number;
   stepsDone: number;
   openSteps: readonly string[];
+  /** Bytes of results and errors that its steps have recorded. */
+  resultsBytes: number;
   stepDeadline: number | null;
   /** The highest stale attempt whose refusal is already in the log. */
   refusedAttempt: number;

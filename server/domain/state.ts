@@ -16,21 +16,28 @@ export interface Scope {
   readonly text: string;
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are exactly what is refused
+const CONTROL = /[\u0000-\u001f\u007f]/;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
-const ID_MAX = 1_000;
+const ID_MAX = 200;
 
 /** Parses `kind:id`. Throws `invalid_scope`. */
 export function parseScope(text: string, namespace: string): Scope {
   const colon = text.indexOf(":");
   const kind = STATE_KINDS.find((one) => one === text.slice(0, Math.max(0, colon)));
   const id = text.slice(colon + 1);
-  if (kind === undefined || id === "" || id.length > ID_MAX)
+  if (kind === undefined || id === "")
     throw invalidScope(text, "write intent:ID, session:NAME or agent:ADDRESS");
   if (kind === "agent") return scopeOf(kind, parseAddress(id, namespace).canonical);
   if (kind === "intent") {
     if (!UUID.test(id)) throw invalidScope(text, "an intent's id is a UUID");
     return scopeOf(kind, id.toLowerCase());
   }
+  if (id.length > ID_MAX || CONTROL.test(id))
+    throw invalidScope(
+      text,
+      `a session's name has at most ${ID_MAX} characters, none of them a control character`,
+    );
   return scopeOf(kind, id);
 }
 

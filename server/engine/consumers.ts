@@ -92,6 +92,7 @@ export async function connectConsumer(engine: Engine, input: ConnectInput): Prom
     const saved = await saveConsumer(tx, {
       ...input,
       id: row?.id ?? newId(),
+      isNew: row === undefined,
       streamNo: (row?.stream_no ?? 0) + 1,
       replicaId: engine.replicaId,
       superseded,

@@ -16,6 +16,7 @@ export interface EngineSettings {
   readonly restartGraceMs: number;
   readonly maxTotalLosses: number;
   readonly stepsMax: number;
+  readonly resultsMaxBytes: number;
   readonly frameMaxBytes: number;
 }
 

@@ -25,6 +25,8 @@ export function tickIntent(engine: Engine, intentId: string): Promise<boolean> {
       const draft = work.open(intentId, SERVER);
       const happened = tick(draft, engine.settings);
       if (happened) work.stage(draft);
+      // Due, and nothing to do: a timer that were left so would stand before the others for ever.
+      else work.resetTimer(intentId);
       return happened;
     },
   });

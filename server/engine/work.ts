@@ -128,7 +128,7 @@ function followingKey(draft: Draft, input: RecordStepInput): string | null {
 
 function writeStep(engine: Engine, draft: Draft, input: RecordStepInput): Step {
   const { write, attempt, key } = input;
-  const { stepsMax } = engine.settings;
+  const { stepsMax, resultsMaxBytes } = engine.settings;
   switch (write.status) {
     case "running": {
       // A done step is told to whoever asks, also after its attempt: nothing changes by it.
@@ -140,6 +140,7 @@ function writeStep(engine: Engine, draft: Draft, input: RecordStepInput): Step {
       return recordDone(draft, key, write.result, {
         attempt,
         stepsMax,
+        resultsMaxBytes,
         completeIntent: input.completeIntent,
         digest,
       });
@@ -149,6 +150,7 @@ function writeStep(engine: Engine, draft: Draft, input: RecordStepInput): Step {
       return recordFailed(draft, key, {
         attempt,
         stepsMax,
+        resultsMaxBytes,
         completeIntent: input.completeIntent,
         digest,
         error: write.error,

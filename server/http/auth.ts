@@ -3,8 +3,8 @@
 
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { DEFAULT_NAMESPACE } from "../domain/address.ts";
-import { PerdureError } from "../errors.ts";
+import { DEFAULT_NAMESPACE, parseAddress } from "../domain/address.ts";
+import { invalid, PerdureError } from "../errors.ts";
 
 export interface Principal {
   /** `org/workspace` that completes one-part addresses. */
@@ -74,14 +74,18 @@ function originHost(origin: string): string | null {
   }
 }
 
-const OWNER_MAX = 1_000;
-
 function ownerAgent(request: FastifyRequest): string | null {
   const fromQuery = (request.query as { owner_agent?: unknown } | undefined)?.owner_agent;
   const owner = typeof fromQuery === "string" ? fromQuery : request.headers["x-owner-agent"];
   if (typeof owner !== "string" || owner === "") return null;
-  if (owner.length > OWNER_MAX)
-    throw new PerdureError("validation_failed", "owner_agent is too long; send one agent address");
+  try {
+    parseAddress(owner);
+  } catch (error) {
+    throw invalid(
+      typeof fromQuery === "string" ? "?owner_agent" : "header x-owner-agent",
+      (error as Error).message,
+    );
+  }
   return owner;
 }
 

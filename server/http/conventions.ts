@@ -1,7 +1,7 @@
 // What holds for every request: ids and trace headers, idempotency keys, `wait`. It knows no route and no use case.
 
 import { randomBytes, randomUUID } from "node:crypto";
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, ServerOptions } from "node:http";
 import {
   type FastifyInstance,
   type FastifyReply,
@@ -25,6 +25,8 @@ declare module "fastify" {
 const PRINTABLE_ID = /^[\x21-\x7e]{1,128}$/;
 const TRACEPARENT =
   /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]{0,200})?$/;
+const HEADERS_TIMEOUT_MS = 30_000;
+const CHECK_CONNECTIONS_MS = 10_000;
 export const WAIT_SECONDS_MAX = 55;
 
 function header(headers: IncomingMessage["headers"], name: string): string | undefined {
@@ -34,8 +36,14 @@ function header(headers: IncomingMessage["headers"], name: string): string | und
 
 /** What the Fastify constructor needs from here: limits, ids, and problem bodies for what never becomes a route. */
 export function serverOptions(limits: Limits): FastifyServerOptions {
-  return {
+  const options: FastifyServerOptions & { http: ServerOptions } = {
     bodyLimit: limits.bodyMaxBytes,
+    requestTimeout: limits.requestTimeoutMs,
+    // Node takes the longer of the two for the whole request, and looks only every so often.
+    http: {
+      headersTimeout: Math.min(HEADERS_TIMEOUT_MS, limits.requestTimeoutMs),
+      connectionsCheckingInterval: Math.min(CHECK_CONNECTIONS_MS, limits.requestTimeoutMs),
+    },
     requestIdHeader: false,
     genReqId: (request) => {
       const given = header(request.headers, "x-request-id");
@@ -52,6 +60,7 @@ export function serverOptions(limits: Limits): FastifyServerOptions {
       sendProblem(request as unknown as FastifyRequest, answer, error);
     },
   };
+  return options;
 }
 
 export function installConventions(app: FastifyInstance): void {

@@ -63,8 +63,9 @@ export function reconcileFields(schema: z.core.$ZodType, value: unknown): string
   if (guide === null) return [];
   const warnings: string[] = [];
   let unlisted = 0;
-  const warn = (text: string): void => {
-    if (warnings.length < MAX_WARNINGS) warnings.push(text);
+  const warn = (text: () => string): void => {
+    // Telling what was meant costs something for each: a flood of them gets a number.
+    if (warnings.length < MAX_WARNINGS) warnings.push(text());
     else unlisted++;
   };
   walk(guide, value, "", warn);
@@ -72,7 +73,7 @@ export function reconcileFields(schema: z.core.$ZodType, value: unknown): string
   return warnings;
 }
 
-function walk(guide: Guide, value: unknown, path: string, warn: (text: string) => void): void {
+function walk(guide: Guide, value: unknown, path: string, warn: (text: () => string) => void): void {
   if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i++) walk(guide, value[i], `${path}[${i}]`, warn);
     return;
@@ -86,16 +87,16 @@ function walk(guide: Guide, value: unknown, path: string, warn: (text: string) =
       if (guide.prefix !== undefined && name.startsWith(guide.prefix)) continue;
       final = camelToSnake(name);
       known = guide.fields.get(final);
-      const shown = JSON.stringify(path === "" ? name : `${path}.${name}`);
+      const shown = () => JSON.stringify(path === "" ? name : `${path}.${name}`);
       if (known === undefined) {
-        const near = nearest(name, guide.fields.keys());
-        warn(
-          `unknown field ${shown} was ignored${near === undefined ? "" : `; did you mean ${JSON.stringify(near)}?`}`,
-        );
+        warn(() => {
+          const near = nearest(name, guide.fields.keys());
+          return `unknown field ${shown()} was ignored${near === undefined ? "" : `; did you mean ${JSON.stringify(near)}?`}`;
+        });
         continue;
       }
       if (Object.hasOwn(members, final)) {
-        warn(`field ${shown} was ignored because ${JSON.stringify(final)} is also given`);
+        warn(() => `field ${shown()} was ignored because ${JSON.stringify(final)} is also given`);
         continue;
       }
       members[final] = members[name];

@@ -122,6 +122,12 @@ export function installJsonBody(app: FastifyInstance, options: { readonly jsonMa
     { parseAs: "buffer" },
     (request: FastifyRequest, body: Buffer, done) => {
       try {
+        const encoding = request.headers["content-encoding"];
+        if (encoding !== undefined && encoding !== "identity")
+          throw new PerdureError(
+            "unsupported_media_type",
+            `content-encoding ${encoding} is not accepted; send the body as it is`,
+          );
         request.bodyText = decodeUtf8(body);
         done(null, parseJsonText(request.bodyText, options.jsonMaxDepth));
       } catch (error) {

@@ -19,6 +19,8 @@ export interface Limits {
   /** Characters of one encoded path segment. */
   readonly pathSegmentMax: number;
   readonly pageMax: number;
+  /** How long a request may take to arrive, body included. */
+  readonly requestTimeoutMs: number;
   readonly capacityMax: number;
 }
 
@@ -39,5 +41,6 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   // Three segments of 200 characters, each up to nine characters once percent-encoded, and the scheme.
   pathSegmentMax: 6_000,
   pageMax: 500,
+  requestTimeoutMs: 60_000,
   capacityMax: 10_000,
 });

@@ -59,6 +59,11 @@ export function presentable(thrown: unknown): PerdureError | undefined {
   if (typeof code !== "string") return undefined;
   const known = FASTIFY[code];
   if (known !== undefined) return new PerdureError(known[0], known[1], { cause: thrown });
+  // Node's word for a client that hung up in the middle of its body.
+  if (code === "ECONNRESET" && thrown.message === "aborted")
+    return new PerdureError("malformed_request", "the request ended in the middle of its body", {
+      cause: thrown,
+    });
   if (DATABASE_AWAY.test(code)) return databaseAway(thrown);
   return undefined;
 }

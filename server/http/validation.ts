@@ -86,7 +86,8 @@ export function installValidation(app: FastifyInstance): void {
     done();
   });
   app.addHook("preSerialization", (request, _reply, payload, done) => {
-    if (request.warnings.length === 0 || typeof payload !== "object" || payload === null)
+    // A request that was refused early has none.
+    if (!request.warnings?.length || typeof payload !== "object" || payload === null)
       return done(null, payload);
     const answer = payload as { ok?: unknown; warnings?: unknown };
     if (answer.ok !== true) return done(null, payload);

@@ -58,6 +58,11 @@ const UPSERT = {
     returning id, stream_no, lease_until`,
 };
 
+/** Somebody else took the name between the look and the write: look again. */
+class NameTaken extends Error {
+  readonly code = "40001";
+}
+
 export interface ConsumerWrite {
   readonly id: string;
   readonly namespace: string;
@@ -72,6 +77,8 @@ export interface ConsumerWrite {
   readonly streamNo: number;
   readonly replicaId: string;
   readonly superseded: readonly string[];
+  /** The name was free when it was looked for; there was no row to lock. */
+  readonly isNew: boolean;
 }
 
 export async function saveConsumer(
@@ -94,6 +101,7 @@ export async function saveConsumer(
     c.superseded,
   ]);
   if (row === undefined) throw new Error("saving a consumer returned no row");
+  if (c.isNew && row.id !== c.id) throw new NameTaken("the consumer name was taken meanwhile");
   return row;
 }
 

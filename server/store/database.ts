@@ -34,6 +34,7 @@ export interface IntentsTable {
   steps_total: number;
   steps_done: number;
   open_steps: string[];
+  results_bytes: number;
   step_deadline: number | null;
   refused_attempt: number;
   terminal_digest: string | null;

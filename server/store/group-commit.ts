@@ -3,6 +3,7 @@
 // second trip. A refused operation costs its neighbours nothing. Measured alternatives: docs/decisions.
 // Owns the queue, the flushes and what to do when a commit's answer is lost; decides nothing about intents.
 
+import type { PoolClient } from "pg";
 import { Refusal } from "../domain/refusal.ts";
 import { commitPipelined } from "./commit.ts";
 import { isConflict, isConnectionError, isRefusedByDatabase, type Store } from "./connection.ts";
@@ -160,7 +161,8 @@ export class GroupCommit {
           await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS));
         } else if (!isConflict(error) || ++conflicts > CONFLICT_TRIES) {
           // Not known to be undone: nothing of it may be tried a second time.
-          if (batch.length === 1 || !isRefusedByDatabase(error)) return this.#rejectAll(batch, error);
+          const undone = isRefusedByDatabase(error) || error instanceof Unsendable;
+          if (batch.length === 1 || !undone) return this.#rejectAll(batch, error);
           // What the database refuses is one operation's doing: its neighbours go without it.
           for (const entry of batch) await this.#flush([entry]);
           return;
@@ -205,13 +207,24 @@ export class GroupCommit {
       loaded.fill(work);
       const verdicts = batch.map((entry) => decide(entry.write, work));
       const proof = { xid: loaded.xid, event: work.events[0] };
-      await commitPipelined(this.#store, client, sendWrites(client, work), proof);
+      await commitPipelined(this.#store, client, send(client, work), proof);
       healthy = true;
       return { verdicts, changes: work.changes() };
     } finally {
       // A connection that failed in the middle is in an unknown state: never reused.
       client.release(!healthy);
     }
+  }
+}
+
+/** Something to be written cannot be encoded: COMMIT was never sent. */
+class Unsendable extends Error {}
+
+function send(client: PoolClient, work: Workspace): Promise<unknown>[] {
+  try {
+    return sendWrites(client, work);
+  } catch (cause) {
+    throw new Unsendable("a value cannot be written to the database", { cause });
   }
 }
 

@@ -206,7 +206,9 @@ function collect(work: Workspace): Written {
     timersIn: [],
     timersOut: [],
   };
+  const changed = new Set<string>();
   for (const { before, intent, steps, changedSteps, outcome, outcomeGone } of work.touched()) {
+    changed.add(intent.id);
     if (before === null) w.inserted.push(intent);
     else w.updated.push({ intent, seqBefore: before.seq });
     for (const key of changedSteps) {
@@ -219,6 +221,13 @@ function collect(work: Workspace): Written {
     compareQueue(w, before, intent);
     compareLease(w, before, intent);
     compareTimer(w, before, intent);
+  }
+  for (const id of work.timersReset) {
+    const intent = work.peek(id)?.intent;
+    // A changed intent's timer is written already.
+    if (intent === undefined || changed.has(id)) continue;
+    if (nextDueAt(intent) === null) w.timersOut.push(intent);
+    else w.timersIn.push(intent);
   }
   return w;
 }

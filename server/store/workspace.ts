@@ -86,6 +86,7 @@ export class Workspace {
   readonly #handedOver = new Map<string, { streamNo: number; data: IntentData }>();
   readonly #heads = new Map<string, StateHead>();
   readonly newState: NewState[] = [];
+  readonly timersReset = new Set<string>();
   #staged: Staged = nothingStaged();
 
   constructor(now: number) {
@@ -153,6 +154,11 @@ export class Workspace {
   stage(draft: Draft, data?: IntentData): void {
     this.#staged.drafts.push(draft);
     if (data !== undefined) this.#staged.data.push(data);
+  }
+
+  /** Writes the intent's timer anew, from its state. */
+  resetTimer(intentId: string): void {
+    this.timersReset.add(intentId);
   }
 
   holdHead(namespace: string, scope: string, key: string, head: StateHead): void {

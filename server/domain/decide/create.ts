@@ -51,6 +51,7 @@ export function create(input: NewIntent, actor: Actor, now: number): Draft {
     stepsTotal: input.steps.length,
     stepsDone: 0,
     openSteps: [],
+    resultsBytes: 0,
     stepDeadline: null,
     refusedAttempt: 0,
     terminalDigest: null,

@@ -210,6 +210,8 @@ export interface RecordInput {
   readonly completeIntent: boolean;
   /** Identifies the intent's end for replays. */
   readonly digest: string;
+  /** Bytes that all of the intent's steps may record. Default: no bound. */
+  readonly resultsMaxBytes?: number;
 }
 
 /** Records a result once; whoever repeats it gets the first one (S3). */
@@ -218,6 +220,7 @@ export function recordDone(draft: Draft, key: string, result: RawJson, input: Re
   if (known?.status === "done") return known;
   requireOpenAttempt(draft, input.attempt);
   const step = stepToRecord(draft, key, input.stepsMax);
+  requireSpace(draft, result, input);
   markDone(draft, step, result);
   const { intent } = draft;
   if (input.completeIntent && step.position !== null && intent.stepsDone >= intent.stepsTotal) {
@@ -226,10 +229,23 @@ export function recordDone(draft: Draft, key: string, result: RawJson, input: Re
   return step;
 }
 
+const hasSpace = (draft: Draft, text: string, { resultsMaxBytes }: RecordInput): boolean =>
+  draft.intent.resultsBytes + Buffer.byteLength(text) <= (resultsMaxBytes ?? Number.POSITIVE_INFINITY);
+
+function requireSpace(draft: Draft, result: RawJson, input: RecordInput): void {
+  if (hasSpace(draft, result.text, input)) return;
+  throw new Refusal(
+    "results_too_large",
+    `the results of an intent's steps may have ${input.resultsMaxBytes} bytes in all; keep what is large elsewhere and record where`,
+    { limit: input.resultsMaxBytes },
+  );
+}
+
 function markDone(draft: Draft, step: Step, result: RawJson): void {
   step.status = "done";
   step.interrupted = false;
   step.result = result;
+  draft.intent.resultsBytes += Buffer.byteLength(result.text);
   step.error = null;
   settleStep(draft, step);
   advanceCursor(draft, step);
@@ -269,7 +285,11 @@ export function recordFailed(draft: Draft, key: string, input: FailedInput): Ste
     input.retryable && intent.retry !== null && intent.retriesUsed < intent.retry.maxRetries;
   const final = !input.retryable || (usedUp && step.retry !== null && !intentRetry);
   step.status = "failed";
-  step.error = RawJson.of({ ...input.error, retryable: input.retryable, final });
+  const error = { ...input.error, retryable: input.retryable, final };
+  const whole = RawJson.of(error);
+  // A failure is always told; its details only while there is room for them.
+  step.error = hasSpace(draft, whole.text, input) ? whole : RawJson.of({ ...error, details: undefined });
+  intent.resultsBytes += Buffer.byteLength(step.error.text);
   settleStep(draft, step);
   emit(draft, "intent.step_failed", { key, tries: step.tries, final, error: input.error });
   if (!input.completeIntent || step.position === null || !(final || usedUp)) {

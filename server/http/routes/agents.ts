@@ -171,6 +171,8 @@ export function agentRoutes(app: App, deps: RouteDeps): void {
     app.get(
       `${path}/intents/stream`,
       {
+        // A HEAD would be a consumer that nobody can hear.
+        exposeHeadRoute: false,
         schema: {
           querystring: schemas.agentStream,
           tags,

@@ -6,16 +6,25 @@ import { waitForEnd } from "../../delivery/event-stream.ts";
 import { parseAddress } from "../../domain/address.ts";
 import { newId } from "../../domain/ids.ts";
 import { encodeJson, RawJson } from "../../domain/raw-json.ts";
+import { Refusal } from "../../domain/refusal.ts";
 import { type Submission, submitIntents } from "../../engine/submit.ts";
+import { invalid, PerdureError } from "../../errors.ts";
 import type { IdempotencyRef } from "../../store/workspace.ts";
 import { intentView } from "../../wire/views.ts";
 import { idempotencyKey, waitSeconds } from "../conventions.ts";
+import type { Limits } from "../limits.ts";
 import type { CreateBody } from "../schemas/requests.ts";
 import { type App, actorOf, type RouteDeps, waitOptions } from "./deps.ts";
 
 const EMPTY = new RawJson("{}");
 const toMs = (seconds: number | null | undefined): number | null =>
   seconds == null ? null : Math.round(seconds * 1000);
+
+/** An address as it was sent, once it is known to be one. */
+function checked(address: string | null | undefined, namespace: string): string | null | undefined {
+  if (address != null) parseAddress(address, namespace);
+  return address;
+}
 
 function submission(deps: RouteDeps, request: FastifyRequest, body: CreateBody): Submission {
   const { principal } = request;
@@ -40,7 +49,7 @@ function submission(deps: RouteDeps, request: FastifyRequest, body: CreateBody):
     data: {
       id,
       namespace: address.namespace,
-      fromAgent: body.from_agent ?? principal.ownerAgent ?? principal.sender,
+      fromAgent: checked(body.from_agent, principal.namespace) ?? principal.ownerAgent ?? principal.sender,
       toAgent: address.canonical,
       toAgentAsSent: body.to_agent,
       intentType: body.intent_type,
@@ -50,7 +59,7 @@ function submission(deps: RouteDeps, request: FastifyRequest, body: CreateBody):
       session: body.session ?? null,
       parentIntentId: body.parent_intent_id ?? null,
       detached: body.detached,
-      replyTo: body.reply_to ?? null,
+      replyTo: checked(body.reply_to, principal.namespace) ?? null,
       retention: body.retention == null ? null : RawJson.of(body.retention),
       traceparent: request.traceparent,
     },
@@ -89,11 +98,46 @@ async function submit(
   bodies: readonly CreateBody[],
 ) {
   const ref = idempotencyRef(deps, request, operation, bodies);
-  const submissions = bodies.map((body) => submission(deps, request, body));
+  const submissions = bodies.map((body, index) => {
+    try {
+      return submission(deps, request, body);
+    } catch (error) {
+      if (!(error instanceof Refusal) || error.code !== "invalid_address") throw error;
+      const pointer = `${operation === "create_batch" ? `/intents/${index}` : ""}/to_agent`;
+      throw new PerdureError("invalid_address", error.message, {
+        errors: [{ pointer, detail: error.message }],
+      });
+    }
+  });
   const answer = await submitIntents(deps.engine, actorOf(request), submissions, ref);
   if (answer.replayed) void reply.header("idempotent-replayed", "true");
   else deps.metrics.intentsCreated(answer.intents.length);
   return { answer, submissions };
+}
+
+const METADATA_MAX = 100;
+
+/** Before each element is looked at closely: a flood of them costs seconds. */
+function refuseFloods(limits: Limits, bodies: readonly unknown[], at: (index: number) => string): void {
+  let steps = 0;
+  bodies.forEach((body, index) => {
+    if (typeof body !== "object" || body === null) return;
+    const members = body as { steps?: unknown; metadata?: unknown };
+    if (Array.isArray(members.steps)) steps += members.steps.length;
+    if (steps > limits.stepsMax)
+      throw invalid(`${at(index)}/steps`, `one request may declare at most ${limits.stepsMax} steps in all`);
+    const { metadata } = members;
+    if (typeof metadata === "object" && metadata !== null && Object.keys(metadata).length > METADATA_MAX)
+      throw invalid(`${at(index)}/metadata`, `has more than ${METADATA_MAX} members`);
+  });
+}
+
+function refuseBatchFlood(limits: Limits, body: unknown): void {
+  const intents = (body as { intents?: unknown } | null | undefined)?.intents;
+  if (!Array.isArray(intents)) return;
+  if (intents.length > limits.batchMax)
+    throw invalid("/intents", `has ${intents.length} elements; one batch takes at most ${limits.batchMax}`);
+  refuseFloods(limits, intents, (index) => `/intents/${index}`);
 }
 
 export function createRoutes(app: App, deps: RouteDeps): void {
@@ -101,6 +145,7 @@ export function createRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents",
     {
+      preValidation: async (request) => refuseFloods(deps.limits, [request.body], () => ""),
       schema: {
         body: schemas.create,
         querystring: schemas.waitQuery,
@@ -129,6 +174,7 @@ export function createRoutes(app: App, deps: RouteDeps): void {
     "/v1/intents/batch",
     {
       bodyLimit: deps.limits.batchBodyMaxBytes,
+      preValidation: async (request) => refuseBatchFlood(deps.limits, request.body),
       schema: {
         body: schemas.createBatch,
         tags: ["intents"],

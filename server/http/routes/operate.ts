@@ -107,7 +107,7 @@ export function operatorRoutes(app: App, deps: RouteDeps): void {
     async (request, reply) => {
       requireOperator(request);
       const { id, key } = request.params;
-      const answer = stepAnswer(key, request.body, JSON.parse(request.bodyText || "{}"));
+      const answer = stepAnswer(key, request.body, JSON.parse(request.bodyText.trim() || "{}"));
       const operated = await decideIntentStep(operationOf(deps, request, "decide"), key, answer);
       const steps = (await readSteps(deps.engine.store.db, [id])).get(id) ?? [];
       const step = steps.find((one) => one.key === key);

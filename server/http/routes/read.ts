@@ -11,12 +11,14 @@ import { readAttemptEvents, readEvents, readSteps } from "../../store/queries/lo
 import { explain } from "../../wire/explain.ts";
 import { eventView, intentView, progressView, stepView } from "../../wire/views.ts";
 import { waitSeconds } from "../conventions.ts";
-import { cursorCodec, pageOf } from "../pagination.ts";
+import { cursorCodec } from "../pagination.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
 import { type App, openFrames, type RouteDeps, waitOptions } from "./deps.ts";
 
-const intentCursor = cursorCodec("intents", z.tuple([z.number(), z.string()]));
-const eventCursor = cursorCodec("events", z.number());
+const INSTANT_MAX = 8_640_000_000_000_000;
+const intentCursor = cursorCodec("intents", z.tuple([z.number().min(0).max(INSTANT_MAX), z.guid()]));
+const SEQ_MAX = 2_147_483_647;
+const eventCursor = cursorCodec("events", z.int().min(0).max(SEQ_MAX));
 const ATTEMPT_EVENTS = 200;
 
 export async function requireIntent(deps: RouteDeps, id: string): Promise<IntentRecord> {
@@ -69,19 +71,16 @@ export function readRoutes(app: App, deps: RouteDeps): void {
     { schema: { querystring: schemas.list, tags, summary: "List intents, the newest first" } },
     async (request) => {
       const { principal, query } = request;
-      const rows = await listIntents(db, {
+      const { records, more } = await listIntents(engine.store, {
         ...listFilter(query, principal.namespace, principal.allNamespaces),
-        limit: query.limit + 1,
+        limit: query.limit,
       });
-      const page = pageOf(rows, query.limit, intentCursor, ({ intent }): [number, string] => [
-        intent.createdAt,
-        intent.id,
-      ]);
+      const last = records.at(-1)?.intent;
       const payload = query.include === "payload";
       return {
         ok: true,
-        intents: page.rows.map((row) => intentView(row, { payload })),
-        next_cursor: page.next_cursor,
+        intents: records.map((record) => intentView(record, { payload })),
+        next_cursor: more && last !== undefined ? intentCursor.encode([last.createdAt, last.id]) : null,
       };
     },
   );
@@ -118,21 +117,21 @@ export function readRoutes(app: App, deps: RouteDeps): void {
     },
     async (request) => {
       const { id } = request.params;
-      const { since, limit } = request.query;
-      await requireIntent(deps, id);
-      const page = pageOf(
-        await readEvents(db, id, since, limit + 1),
-        limit,
-        eventCursor,
-        (event) => event.seq,
-      );
-      return { ok: true, events: page.rows.map(eventView), next_cursor: page.next_cursor };
+      const { limit, cursor } = request.query;
+      const since = cursor === undefined ? request.query.since : eventCursor.decode(cursor);
+      const { intent } = await requireIntent(deps, id);
+      const events = await readEvents(engine.store, id, since, limit);
+      const last = events.at(-1)?.seq ?? intent.seq;
+      // A page may end early, by its bytes.
+      const next_cursor = last < intent.seq ? eventCursor.encode(last) : null;
+      return { ok: true, events: events.map(eventView), next_cursor };
     },
   );
 
   app.get(
     "/v1/intents/:id/events/stream",
     {
+      exposeHeadRoute: false,
       schema: {
         params: schemas.params.intent,
         querystring: schemas.followQuery,
@@ -146,7 +145,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
       const last = Number(request.headers["last-event-id"]);
       const since =
         Number.isSafeInteger(last) && last >= 0 && request.headers["last-event-id"] !== undefined
-          ? last
+          ? Math.min(last, SEQ_MAX)
           : (request.query.since ?? 0);
       const frames = openFrames(deps, request, reply, "intent");
       const gone = new AbortController();

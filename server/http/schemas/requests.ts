@@ -14,9 +14,12 @@ const SECONDS_MAX = 10 * YEAR_SECONDS;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are exactly what is refused
 const PRINTABLE = /^[^\u0000-\u001f\u007f]+$/;
 
+/** The years that ISO 8601, PostgreSQL and JavaScript write alike, less a day for time zones. */
+const LAST_INSTANT = Date.parse("9999-12-30T00:00:00Z");
 const instant = z.iso
   .datetime({ offset: true, error: "must be an ISO 8601 time with a zone, such as 2026-01-31T12:00:00Z" })
-  .transform((text) => Date.parse(text));
+  .transform((text) => Date.parse(text))
+  .refine((ms) => ms >= 0 && ms <= LAST_INSTANT, { error: "must lie between the years 1970 and 9999" });
 const seconds = z.number().positive().max(SECONDS_MAX);
 const flag = z.stringbool();
 const uuid = z.guid({ error: "must be an intent id (a UUID)" }).transform((id) => id.toLowerCase());
@@ -139,7 +142,12 @@ export function requestSchemas(limits: Limits) {
       detached: z.boolean().default(false),
       retry: retry.nullish(),
       on_interrupt: onInterrupt.nullish(),
-      retention: z.record(z.string(), z.unknown()).nullish(),
+      retention: z
+        .record(z.string(), z.unknown())
+        .refine((value) => JSON.stringify(value).length <= limits.metadataMaxBytes, {
+          error: `is larger than ${limits.metadataMaxBytes} bytes`,
+        })
+        .nullish(),
       metadata: z.record(z.string().max(limits.keyMax), z.string().max(limits.textMax)).default({}),
     })
     .refine((body) => isObjectText(body.payload), { path: ["payload"], error: "must be a JSON object" })
@@ -154,6 +162,7 @@ export function requestSchemas(limits: Limits) {
 
   const wait = z.coerce.number().min(0).max(WAIT_SECONDS_MAX).optional();
   const limit = z.coerce.number().int().min(1).max(limits.pageMax);
+  const seq = z.coerce.number().int().min(0).max(2_147_483_647);
   const reason = text.min(1).nullish();
 
   return {
@@ -165,8 +174,12 @@ export function requestSchemas(limits: Limits) {
     create,
     createBatch: z.object({ intents: z.array(create).min(1).max(limits.batchMax) }),
     waitQuery: z.object({ wait, owner_agent: address.optional() }),
-    eventsQuery: z.object({ since: z.coerce.number().int().min(0).default(0), limit: limit.default(200) }),
-    followQuery: z.object({ since: z.coerce.number().int().min(0).optional() }),
+    eventsQuery: z.object({
+      since: seq.default(0),
+      limit: limit.default(200),
+      cursor: z.string().max(1_000).optional(),
+    }),
+    followQuery: z.object({ since: seq.optional() }),
     list: withFieldPrefix(
       z
         .object({
@@ -178,7 +191,7 @@ export function requestSchemas(limits: Limits) {
                 .map((one) => one.trim())
                 .filter((one) => one !== ""),
             )
-            .pipe(z.array(z.enum(STATUSES)))
+            .pipe(z.array(z.enum(STATUSES)).min(1, { error: "is empty; name a status, or leave it out" }))
             .optional(),
           to_agent: address.optional(),
           intent_type: name.optional(),
@@ -197,7 +210,7 @@ export function requestSchemas(limits: Limits) {
           limit: limit.default(50),
           cursor: z.string().max(1_000).optional(),
         })
-        .catchall(z.string().max(limits.textMax)),
+        .catchall(text.refine((value) => !value.includes("\0"), { error: "must not contain NUL" })),
       "metadata.",
     ),
     start: z.object({
@@ -255,6 +268,7 @@ export function requestSchemas(limits: Limits) {
         .string()
         .max(limits.textMax)
         .transform((list) => list.split(",").filter((one) => one !== ""))
+        .pipe(z.array(name).max(100))
         .optional(),
       ack: z.enum(["explicit"]).optional(),
       since: z.coerce.number().int().min(0).optional(),

@@ -85,15 +85,6 @@ function toRecord(row: JoinedRow): IntentRecord {
   return { intent, data, outcome };
 }
 
-function joined(db: Kysely<Database>) {
-  return db
-    .selectFrom("intents as i")
-    .innerJoin("intent_data as d", "d.id", "i.id")
-    .leftJoin("outcomes as o", "o.intent_id", "i.id")
-    .selectAll("i")
-    .select(DATA_COLUMNS);
-}
-
 // Asked for at every delivery and every answer: prepared once per connection instead of planned each time.
 const BY_ID = {
   name: "intents_by_id",
@@ -151,9 +142,25 @@ export interface ListFilter {
   readonly after?: { readonly createdAt: number; readonly id: string };
 }
 
-/** The newest first. One more than `limit` is never read: the caller asks for limit + 1 to know whether more follow. */
-export async function listIntents(db: Kysely<Database>, filter: ListFilter): Promise<IntentRecord[]> {
-  let query = joined(db);
+/** A page ends here, whatever its limit says: payloads and results may be large, and a page has to fit into memory. */
+const PAGE_BYTES = 8 * 1024 * 1024;
+
+export interface IntentPage {
+  readonly records: readonly IntentRecord[];
+  /** Whether older ones follow. */
+  readonly more: boolean;
+}
+
+/** The newest first: at least one if there is any, at most `limit`. */
+export async function listIntents(store: Store, filter: ListFilter): Promise<IntentPage> {
+  const { db } = store;
+  const bytes = sql<number>`coalesce(octet_length(d.payload::text), 0) + coalesce(octet_length(o.result::text), 0)
+    + coalesce(octet_length(o.error::text), 0)`;
+  let query = db
+    .selectFrom("intents as i")
+    .innerJoin("intent_data as d", "d.id", "i.id")
+    .leftJoin("outcomes as o", "o.intent_id", "i.id")
+    .select(["i.id", bytes.as("bytes")]);
   if (filter.namespace !== null) query = query.where("d.namespace", "=", filter.namespace);
   if (filter.status !== undefined) query = query.where("i.status", "in", [...filter.status]);
   if (filter.toAgent !== undefined) query = query.where("d.to_agent", "=", filter.toAgent);
@@ -175,9 +182,21 @@ export async function listIntents(db: Kysely<Database>, filter: ListFilter): Pro
   const rows = await query
     .orderBy("d.created_at", "desc")
     .orderBy("d.id", "desc")
-    .limit(filter.limit)
+    .limit(filter.limit + 1)
     .execute();
-  return rows.map((row) => toRecord(row as unknown as JoinedRow));
+  let total = 0;
+  const fitting = rows.slice(0, filter.limit).filter((row, index) => {
+    total += Number(row.bytes);
+    return index === 0 || total <= PAGE_BYTES;
+  });
+  const found = await findIntents(
+    store,
+    fitting.map((row) => row.id),
+  );
+  return {
+    records: fitting.flatMap((row) => found.get(row.id) ?? []),
+    more: fitting.length < rows.length,
+  };
 }
 
 const at = (ms: number) => sql<number>`to_timestamp(${ms}::float8 / 1000)`;

@@ -3,6 +3,7 @@
 import { type Kysely, sql } from "kysely";
 import type { IntentEvent } from "../../domain/event.ts";
 import type { Step } from "../../domain/intent.ts";
+import type { Store } from "../connection.ts";
 import type { Database, EventsTable } from "../database.ts";
 import { rawOrNull, toStep } from "../rows.ts";
 
@@ -21,21 +22,28 @@ function toEvent(row: EventsTable): IntentEvent {
   };
 }
 
-/** Events after `since` (exclusive), oldest first. */
+/** A page of events ends here, whatever its limit says: results may be large, and a page has to fit into memory. */
+const PAGE_BYTES = 4 * 1024 * 1024;
+
+const EVENTS = {
+  name: "events_after",
+  text: `select * from (
+      select e.*, sum(octet_length(e.details::text)) over (order by e.seq) - octet_length(e.details::text) as bytes_before
+      from events e where e.intent_id = $1 and e.seq > $2 order by e.seq limit $3) p
+    where coalesce(bytes_before, 0) <= $4 order by seq`,
+};
+
+/** Events after `since` (exclusive), oldest first: at least one if there is any, at most `limit`. */
 export async function readEvents(
-  db: Kysely<Database>,
+  store: Store,
   intentId: string,
   since: number,
   limit: number,
 ): Promise<IntentEvent[]> {
-  const rows = await db
-    .selectFrom("events")
-    .selectAll()
-    .where("intent_id", "=", intentId)
-    .where("seq", ">", since)
-    .orderBy("seq")
-    .limit(limit)
-    .execute();
+  const { rows } = await store.pool.query<EventsTable>({
+    ...EVENTS,
+    values: [intentId, since, limit, PAGE_BYTES],
+  });
   return rows.map(toEvent);
 }
 
