@@ -1,6 +1,6 @@
 // The same seed is the same plan of faults; a long plan leaves none out.
 import { expect, test } from "vitest";
-import { CRASH_POINTS } from "./crash-point-names.ts";
+import { CRASH_POINTS } from "../crash-point-names.ts";
 import { describeFault, planFaults } from "./plan.ts";
 
 test("a seed names one plan, whole and as the beginning of a longer one", () => {
@@ -16,6 +16,13 @@ test("ten minutes hold every kind of fault, every crash point, every way to fail
   const points = faults.flatMap((fault) => (fault.kind === "crash server" ? [fault.point] : []));
   expect(new Set(points).size).toBe(CRASH_POINTS.length);
   const wires = faults.flatMap((fault) => ("fault" in fault ? [fault.fault.kind] : []));
-  expect([...new Set(wires)].sort()).toEqual(["blackhole", "cut", "delay", "half-open", "reset"]);
+  expect([...new Set(wires)].sort()).toEqual([
+    "blackhole",
+    "cut-mid-frame",
+    "delay",
+    "half-open",
+    "refuse",
+    "reset",
+  ]);
   expect(faults.every((fault) => describeFault(fault) !== "")).toBe(true);
 });

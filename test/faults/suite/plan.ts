@@ -1,7 +1,7 @@
 // The plan of faults: a pure function of its seed, so that the same seed replays the same faults at the same times.
 
-import { CRASH_POINTS, type CrashPoint } from "./crash-point-names.ts";
-import type { ProxyFault } from "./tcp-proxy.ts";
+import { CRASH_POINTS, type CrashPoint } from "../crash-point-names.ts";
+import type { Mode } from "../proxy.ts";
 
 export type Fault =
   | { readonly kind: "kill agent"; readonly which: number; readonly awayMs: number }
@@ -21,10 +21,10 @@ export type Fault =
   | {
       readonly kind: "agent network";
       readonly which: number;
-      readonly fault: ProxyFault;
+      readonly fault: Mode;
       readonly awayMs: number;
     }
-  | { readonly kind: "database network"; readonly fault: ProxyFault; readonly awayMs: number }
+  | { readonly kind: "database network"; readonly fault: Mode; readonly awayMs: number }
   /** Dies while what it has sent to the database is still on its way: whatever it answered before that was a guess. */
   | {
       readonly kind: "kill server behind a slow database";
@@ -127,18 +127,19 @@ function faultOf(random: () => number): Fault {
     case "lose notifications":
       return { kind, awayMs };
     case "agent network":
-      return { kind, which: which % SERVERS, fault: proxyFault(choice, length), awayMs };
+      return { kind, which: which % SERVERS, fault: wireFault(choice, length), awayMs };
     case "database network":
-      return { kind, fault: proxyFault(choice, length), awayMs };
+      return { kind, fault: wireFault(choice, length), awayMs };
     case "clock jump":
       return { kind, ms: Math.round((choice < 0.5 ? 1 : -1) * (500 + length * 20_000)) };
   }
 }
 
-function proxyFault(choice: number, length: number): ProxyFault {
-  const kinds = ["delay", "cut", "half-open", "blackhole", "reset"] as const;
-  const kind = kinds[Math.floor(choice * kinds.length)] ?? "cut";
-  return kind === "delay" ? { kind, ms: Math.round(5 + length * 200) } : { kind };
+function wireFault(choice: number, length: number): Mode {
+  const kinds = ["delay", "cut-mid-frame", "half-open", "blackhole", "reset", "refuse"] as const;
+  const kind = kinds[Math.floor(choice * kinds.length)] ?? "reset";
+  if (kind === "delay") return { kind, ms: Math.round(5 + length * 200) };
+  return kind === "cut-mid-frame" ? { kind, times: 1 + Math.floor(length * 3) } : { kind };
 }
 
 export function describeFault(fault: Fault): string {

@@ -120,11 +120,11 @@ async function inflict(world: World, fault: Fault): Promise<void> {
       );
       return;
     case "kill server behind a slow database": {
-      world.databaseWire.fail({ kind: "delay", ms: fault.delayMs });
+      world.databaseWire.delay(fault.delayMs);
       // Long enough for requests to arrive and wait for their commits.
       await sleep(fault.delayMs * 3);
       const back = world.servers[fault.which]?.keepAway(fault.awayMs);
-      world.databaseWire.heal();
+      world.databaseWire.pass();
       return await back;
     }
     case "clock jump":
@@ -136,16 +136,16 @@ async function inflict(world: World, fault: Fault): Promise<void> {
     case "agent network":
     case "database network": {
       const wire = fault.kind === "agent network" ? world.agentWires[fault.which] : world.databaseWire;
-      wire?.fail(fault.fault);
+      if (wire !== undefined) wire.mode = fault.fault;
       await sleep(fault.awayMs);
-      wire?.heal();
+      wire?.pass();
     }
   }
 }
 
 /** Everything works again: what is open now has to end by itself. */
 async function mend(world: World): Promise<void> {
-  for (const wire of [...world.agentWires, world.databaseWire]) wire.heal();
+  for (const wire of [...world.agentWires, world.databaseWire]) wire.pass();
   for (const part of [...world.servers, ...world.agents]) {
     part.signal("SIGCONT");
     part.start();

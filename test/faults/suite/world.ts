@@ -10,8 +10,8 @@ import pg from "pg";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../../server/postgres/embedded.ts";
 import { migrate } from "../../../server/store/migrate.ts";
 import { freePort } from "../processes.ts";
+import { type FaultProxy, openProxy } from "../proxy.ts";
 import { AGENTS, SERVERS } from "./plan.ts";
-import { TcpProxy } from "./tcp-proxy.ts";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 
@@ -94,8 +94,8 @@ export interface World {
   readonly servers: readonly Part[];
   readonly agents: readonly Part[];
   readonly initiator: Part;
-  readonly agentWires: readonly TcpProxy[];
-  readonly databaseWire: TcpProxy;
+  readonly agentWires: readonly FaultProxy[];
+  readonly databaseWire: FaultProxy;
   readonly postgres: EmbeddedPostgres;
   /** A server's own address, past the wires. */
   readonly serverUrls: readonly string[];
@@ -115,12 +115,12 @@ export async function openWorld(seed: number, distribution: string): Promise<Wor
   await migrate(postgres.url);
   await makeClockSteerable(postgres.url);
   const database = new URL(postgres.url);
-  const databaseWire = await TcpProxy.open({ host: database.hostname, port: Number(database.port) });
+  const databaseWire = await openProxy({ host: database.hostname, port: Number(database.port) });
   database.port = String(databaseWire.port);
 
   const ports = await Promise.all(Array.from({ length: SERVERS }, () => freePort()));
   const serverUrls = ports.map((port) => `http://127.0.0.1:${port}`);
-  const agentWires = await Promise.all(ports.map((port) => TcpProxy.open({ host: "127.0.0.1", port })));
+  const agentWires = await Promise.all(ports.map((port) => openProxy({ host: "127.0.0.1", port })));
   const historyFiles: string[] = [];
   const history = (name: string) => {
     const file = join(directory, `${name}.jsonl`);
@@ -205,7 +205,9 @@ async function queryOnce<Row extends pg.QueryResultRow>(
 
 function spawnServer(part: Part, distribution: string, databaseUrl: string, port: number): ChildProcess {
   const armed = part.crashPoint !== null;
-  const preload = armed ? ["--import", "tsx", "--import", "./test/faults/suite/crash-points.ts"] : [];
+  const preload = armed
+    ? ["--import", "tsx", "--import", fileURLToPath(new URL("../crash-points.ts", import.meta.url))]
+    : [];
   return run([...preload, join(distribution, "server/main.js")], {
     ...TIMINGS,
     DATABASE_URL: databaseUrl,
