@@ -18,6 +18,7 @@ import { type ObserveOptions, observeIntent } from "./observe.ts";
 import { listSteps, type Steps } from "./plan.ts";
 import type { Handler, Work } from "./run.ts";
 import { batchKey, compact, type IntentInput, intentToWire } from "./sending.ts";
+import { HttpState, type State, type StateScope } from "./state.ts";
 import { type WaitOptions, waitForIntent } from "./wait-for.ts";
 
 export interface ClientOptions {
@@ -180,6 +181,11 @@ export class PerdureClient {
     const body = typeof answer === "string" ? { [answer]: true } : { done: answer.done ?? null };
     const reply = await this.#post(`${intentPath(id)}/steps/${encodeURIComponent(key)}/decide`, body);
     return presentIntent(reply.intent);
+  }
+
+  /** State as anybody may read it and an operator may write it; inside a handler use `ctx.state`. */
+  state(scope: StateScope): State {
+    return new HttpState(this.#http, scope);
   }
 
   /** Stops this client's agents (they finish their steps and hand back), then ends every request, wait and observation. */

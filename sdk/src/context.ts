@@ -3,6 +3,7 @@ import type { AgentWrites } from "./agent-writes.ts";
 import type { Attempt } from "./attempt.ts";
 import type { Intent } from "./intents.ts";
 import { compact } from "./sending.ts";
+import type { State } from "./state.ts";
 import type { Step, StepOptions, StepRunner } from "./steps.ts";
 
 /** One delivery of one intent, as its handler sees it. */
@@ -28,6 +29,10 @@ export interface Context<P = any> {
   step<T>(key: string, run: (step: Step) => T | Promise<T>, options?: StepOptions<T>): Promise<T>;
   /** Tells watchers how far it is; `percent` 0 to 100. Never throws, never waits; when updates come fast the latest wins. */
   progress(update: ProgressUpdate): void;
+  /** This intent's own memory: survives crashes, goes with the intent. Written only while this attempt is open. */
+  readonly state: State;
+  /** Memory shared by the intents of this one's session, or by everything this agent's address is given. */
+  stateOf(scope: "session" | "agent"): State;
 }
 
 export interface ProgressUpdate {
@@ -77,6 +82,7 @@ export function buildContext<P>(
   attempt: Attempt,
   steps: StepRunner,
   progress: ProgressReporter,
+  stateOf: (scope: "intent" | "session" | "agent") => State,
 ): Context<P> {
   return Object.freeze({
     id: intent.id,
@@ -89,5 +95,7 @@ export function buildContext<P>(
     step: <T>(key: string, run: (step: Step) => T | Promise<T>, options?: StepOptions<T>) =>
       steps.wrapped(key, run, options),
     progress: (update: ProgressUpdate) => progress.report(update),
+    state: stateOf("intent"),
+    stateOf,
   });
 }

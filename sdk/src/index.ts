@@ -11,5 +11,6 @@ export type { ObserveOptions } from "./observe.ts";
 export type { StepFn, Steps } from "./plan.ts";
 export type { HandedBack, Handler } from "./run.ts";
 export type { IntentInput, OnInterrupt, StepPlan } from "./sending.ts";
-export type { Step, StepOptions } from "./steps.ts";
+export type { Entry, State, StateScope, StateWrite } from "./state.ts";
+export type { Step, StepOptions, StepState } from "./steps.ts";
 export type { WaitOptions } from "./wait-for.ts";

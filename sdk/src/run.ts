@@ -14,6 +14,7 @@ import { Opening } from "./opening.ts";
 import { mayBeginAhead, type PlannedStep, planToWire, runPlan } from "./plan.ts";
 import { describeHandBack, describeResume } from "./report.ts";
 import { compact } from "./sending.ts";
+import { HttpState } from "./state.ts";
 import { StepRunner } from "./steps.ts";
 
 /** Answers the intent's result, any JSON value. A throw fails the intent, by its retry policy unless IntentFailure says otherwise. */
@@ -49,6 +50,7 @@ export class Run {
   readonly #delivery: Delivery;
   readonly #intent: Intent;
   readonly #work: Work;
+  readonly #http: Http;
   readonly #writes: AgentWrites;
   readonly #opening: Opening;
   readonly #steps: StepRunner;
@@ -71,6 +73,7 @@ export class Run {
       logger,
       { onOver: () => hooks.onOver(this, this.#known), onRefusedKey: hooks.onRefusedKey },
     );
+    this.#http = http;
     this.#writes = new AgentWrites(http, delivery.intent_id, delivery.attempt);
     this.#opening = new Opening(async () => void (await this.#start({ begin_next: false })));
     this.#steps = new StepRunner(this.attempt, this.#writes, () => this.#opening.implied());
@@ -189,7 +192,32 @@ export class Run {
   }
 
   #context(): Context {
-    return buildContext(this.#intent, this.#delivery.redelivered, this.attempt, this.#steps, this.#progress);
+    return buildContext(
+      this.#intent,
+      this.#delivery.redelivered,
+      this.attempt,
+      this.#steps,
+      this.#progress,
+      (scope) => this.#stateOf(scope),
+    );
+  }
+
+  #stateOf(scope: "intent" | "session" | "agent"): HttpState {
+    const { attempt } = this;
+    const id = { intent: attempt.id, session: this.#intent.session, agent: this.#delivery.intent.address }[
+      scope
+    ];
+    if (id === undefined)
+      throw new PerdureError(
+        "validation_failed",
+        "this intent has no session; send it with one to share state",
+      );
+    return new HttpState(this.#http, `${scope}:${id}`, {
+      behalf: { intent_id: attempt.id, attempt: attempt.number },
+      write: (send) => attempt.write(send),
+      signal: attempt.signal,
+      retry: "forever",
+    });
   }
 
   #reportResume(): void {

@@ -9,6 +9,7 @@ import { describeFailure, IntentFailure, LONGEST_MESSAGE, PerdureError } from ".
 import type { Wire } from "./intents.ts";
 import { toJson } from "./json.ts";
 import { compact, type OnInterrupt, retryFromWire, retryToWire } from "./sending.ts";
+import { stateWriteToWire } from "./state.ts";
 
 /** What a step's function is given. */
 export interface Step {
@@ -21,6 +22,13 @@ export interface Step {
   readonly interrupted: boolean;
   /** Aborts on the step's timeout and when the attempt is over. */
   readonly signal: AbortSignal;
+  /** State of the intent that is written together with the step's result, or not at all. The last write of a key counts. */
+  readonly state: StepState;
+}
+
+export interface StepState {
+  set(key: string, value: unknown, options?: { ifVersion?: number }): void;
+  delete(key: string): void;
 }
 
 export interface StepOptions<T = any> {
@@ -151,13 +159,15 @@ export class StepRunner {
       work.begun === undefined && known?.interrupted ? await this.#settleDoubt(work, known) : undefined;
     if (settled !== undefined) return settled;
     let begun = work.begun;
+    const state = new StateBuffer();
     for (let failures = 1; ; failures++) {
       begun ??= await this.#begin(work);
       if (begun.status === "done") return { result: begun.result ?? null };
       if (failedForGood(begun)) throw replayedFailure(begun);
       let result: unknown;
       try {
-        result = toJson(await this.#call(work, begun));
+        state.clear();
+        result = toJson(await this.#call(work, begun, state));
       } catch (error) {
         if (this.#attempt.over) throw this.#attempt.signal.reason;
         if (isUnwinding(error)) throw error;
@@ -166,7 +176,7 @@ export class StepRunner {
         begun = undefined;
         continue;
       }
-      return await this.#done(work, result);
+      return await this.#done(work, result, state);
     }
   }
 
@@ -183,7 +193,7 @@ export class StepRunner {
     return this.#remember(answer.step);
   }
 
-  async #call(work: StepWork, begun: WireStep): Promise<unknown> {
+  async #call(work: StepWork, begun: WireStep, state: StepState): Promise<unknown> {
     const ms = timeoutOf(work, this.#records.get(work.key));
     const late = () =>
       new IntentFailure(`step "${work.key}" ran longer than ${ms} ms`, { code: "step_timeout" });
@@ -191,7 +201,7 @@ export class StepRunner {
     const ended = new Promise<never>((_, reject) => {
       scope.signal.addEventListener("abort", () => reject(scope.signal.reason), { once: true });
     });
-    const step = viewOf(begun, scope.signal);
+    const step = viewOf(begun, scope.signal, state);
     try {
       // Raced, so that a function that ignores its signal cannot hold what comes after it.
       return await Promise.race([(async () => work.run(step))(), ended]);
@@ -200,16 +210,19 @@ export class StepRunner {
     }
   }
 
-  async #done(work: StepWork, result: unknown): Promise<Recorded> {
-    const body = { status: "done", result, ...work.recordWith?.() };
+  async #done(work: StepWork, result: unknown, state: StateBuffer = new StateBuffer()): Promise<Recorded> {
+    const body = { status: "done", result, ...work.recordWith?.(), ...state.toWire() };
     let answer: StepAnswer;
     try {
       answer = await this.#write(work.key, body);
     } catch (error) {
-      if (!PerdureError.is(error) || !REFUSED_VALUE.has(error.status ?? 0)) throw error;
+      // A conflict of state is the step's failure, and another try may well succeed.
+      if (!PerdureError.is(error)) throw error;
+      const conflict = error.code === "version_conflict";
+      if (!conflict && !REFUSED_VALUE.has(error.status ?? 0)) throw error;
       throw await this.#reportFailure(
         work.key,
-        new IntentFailure(error.message, { code: error.code, retryable: false, cause: error }),
+        new IntentFailure(error.message, { code: error.code, retryable: conflict, cause: error }),
       );
     }
     // The first recorded result wins, also over ours.
@@ -257,9 +270,10 @@ export class StepRunner {
   async #settleDoubt(work: StepWork, known: WireStep): Promise<Recorded | undefined> {
     const { onInterrupt } = work.options;
     if (typeof onInterrupt !== "function") return undefined;
-    const verdict = await onInterrupt(viewOf(known, this.#attempt.signal));
+    const state = new StateBuffer();
+    const verdict = await onInterrupt(viewOf(known, this.#attempt.signal, state));
     this.#attempt.gate();
-    if (typeof verdict === "object") return await this.#done(work, toJson(verdict.done));
+    if (typeof verdict === "object") return await this.#done(work, toJson(verdict.done), state);
     if (verdict === "retry") return undefined;
     if (verdict === "fail") {
       const message = `step "${work.key}" was interrupted, and its onInterrupt answered "fail"`;
@@ -289,9 +303,31 @@ export class StepRunner {
   }
 }
 
-function viewOf(step: WireStep, signal: AbortSignal): Step {
+/** What a step's try has written, until its result is recorded. */
+class StateBuffer implements StepState {
+  readonly #writes = new Map<string, Wire>();
+
+  set(key: string, value: unknown, options: { ifVersion?: number } = {}): void {
+    this.#writes.set(key, stateWriteToWire({ key, value, ...options }));
+  }
+
+  delete(key: string): void {
+    this.#writes.set(key, stateWriteToWire({ key, delete: true }));
+  }
+
+  /** Another try begins anew. */
+  clear(): void {
+    this.#writes.clear();
+  }
+
+  toWire(): Wire {
+    return this.#writes.size === 0 ? {} : { state: [...this.#writes.values()] };
+  }
+}
+
+function viewOf(step: WireStep, signal: AbortSignal, state: StepState): Step {
   const { key, idempotency_key: idempotencyKey, tries } = step;
-  return Object.freeze({ key, idempotencyKey, tries, interrupted: step.interrupted ?? false, signal });
+  return Object.freeze({ key, idempotencyKey, tries, interrupted: step.interrupted ?? false, signal, state });
 }
 
 function timeoutOf(work: StepWork, record: WireStep | undefined): number | undefined {
