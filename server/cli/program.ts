@@ -10,6 +10,7 @@ import { migrateCommand } from "./commands/migrate.ts";
 import { operatorCommands } from "./commands/operate.ts";
 import { sendCommand } from "./commands/send.ts";
 import { serveCommand } from "./commands/serve.ts";
+import { stateCommand } from "./commands/state.ts";
 import { stepsCommand } from "./commands/steps.ts";
 import { tailCommand } from "./commands/tail.ts";
 import { verifyCommand } from "./commands/verify.ts";
@@ -37,6 +38,7 @@ export function buildProgram(cli: Cli): Command {
     listCommand(cli),
     tailCommand(cli),
     stepsCommand(cli),
+    stateCommand(cli),
     explainCommand(cli),
     ...operatorCommands(cli),
     listenCommand(cli),
@@ -44,7 +46,7 @@ export function buildProgram(cli: Cli): Command {
     completionCommand(cli),
   ];
   for (const command of commands) program.addCommand(command);
-  for (const command of [program, ...commands]) {
+  for (const command of [program, ...commands, ...commands.flatMap((one) => one.commands)]) {
     command.exitOverride().configureOutput({
       writeOut: (text) => cli.io.out(text.trimEnd()),
       writeErr: (text) => cli.io.err(text.trimEnd()),

@@ -46,6 +46,7 @@ export async function verifyDatabase(url: string, options: VerifyOptions = {}): 
       after = page.last;
     }
     note(await findOrphans(client));
+    note(await findBrokenState(client));
     return { checked, violations, count };
   } finally {
     await client.end();
@@ -157,6 +158,23 @@ function toStored(row: Row, events: readonly Row[], steps: readonly Row[]): Page
       })),
     },
   };
+}
+
+/** Versions of a state key go 1..n without a gap, and its head is the last of them. */
+const BROKEN_STATE = `select v.scope, v.key from state_versions v
+    left join state_heads h using (namespace, scope, key)
+    group by v.namespace, v.scope, v.key, h.version, h.deleted
+    having count(*) <> max(v.version) or h.version is distinct from max(v.version)
+      or h.deleted is distinct from bool_or(v.value is null and v.version = h.version)
+    limit 100`;
+
+async function findBrokenState(client: pg.Client): Promise<Violation[]> {
+  const { rows } = await client.query<{ scope: string; key: string }>(BROKEN_STATE);
+  return rows.map(({ scope, key }) => ({
+    invariant: "I9",
+    intentId: null,
+    message: `the versions of ${JSON.stringify(key)} in ${scope} have a gap, or another head than the last`,
+  }));
 }
 
 /** Rows that belong to no intent. */

@@ -4,7 +4,7 @@ import { runCli } from "../../server/cli/run.ts";
 import { verifyDatabase } from "../../server/verify/verify.ts";
 import { openTerminal } from "../cli/terminal.ts";
 import { claimOne, listen, post, send, step } from "../delivery/listener.ts";
-import { startTestServer, type TestServer, until } from "../support/server.ts";
+import { call, startTestServer, type TestServer, until } from "../support/server.ts";
 
 let server: TestServer;
 let whole: string;
@@ -38,7 +38,10 @@ async function work(): Promise<string> {
   await post(server, asked, "release", { attempt: 1 });
   const held = await send(server, "held", { steps: ["a", "b"], attempt_timeout_seconds: 600 });
   await claimOne(server, "held", { consumer: "holder", lease_seconds: 600 });
-  await step(server, held, "a", { status: "done", attempt: 1, result: 1, begin_next: true });
+  const state = [{ key: "cursor", value: 1 }];
+  await step(server, held, "a", { status: "done", attempt: 1, result: 1, begin_next: true, state });
+  for (const value of [1, 2]) await call(server, "PUT", "/v1/state/session:v/k", { value });
+  await call(server, "DELETE", "/v1/state/session:v/k", {});
   return held;
 }
 
@@ -86,6 +89,16 @@ const DAMAGE: readonly [what: string, invariants: string[], sql: string][] = [
   ["a missing timer", ["I7"], "delete from timers where intent_id = $1"],
   ["a wrong count of losses", ["I8"], "update intents set strikes = 2 where id = $1"],
   ["a step that runs nowhere", ["I13"], "update steps set attempt = 0 where intent_id = $1 and key = 'b'"],
+  [
+    "a lost version of state",
+    ["I9"],
+    "delete from state_versions where key = 'k' and version = 2 and $1::uuid is not null",
+  ],
+  [
+    "a head of state that is not the last",
+    ["I9"],
+    "update state_heads set version = 1 where key = 'k' and $1::uuid is not null",
+  ],
   ["a payload that is gone", ["I1"], "delete from intent_data where id = $1"],
   [
     "a key without its intent",
@@ -106,6 +119,8 @@ test.each(DAMAGE)("sees %s (%s)", async (_what, invariants, sql) => {
     "timers",
     "intent_data",
     "idempotency_keys",
+    "state_heads",
+    "state_versions",
   ];
   try {
     for (const table of tables)

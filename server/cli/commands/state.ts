@@ -1,0 +1,164 @@
+// Owns `perdure state`: the entries of a scope, for people and scripts.
+import { Command } from "commander";
+import type { Json, Query } from "../api.ts";
+import { type Cli, newCommand, runs } from "../context.ts";
+import { EXIT, UsageError } from "../exit-codes.ts";
+import { formatTable } from "../table.ts";
+import { formatResult } from "../waiting.ts";
+
+const scopePath = (scope: string, ...more: string[]): string =>
+  ["/v1/state", ...[scope, ...more].map(encodeURIComponent)].join("/");
+
+const AT = ["--at <seq>", "as it was at this seq of the intent's log"] as const;
+const IF_VERSION = [
+  "--if-version <n>",
+  "only if this is the current version; 0: only if there is none",
+] as const;
+
+export function stateCommand(cli: Cli): Command {
+  const state = new Command("state").description(
+    "read and write state: SCOPE is intent:ID, session:NAME or agent:ADDRESS",
+  );
+  for (const command of [get(cli), set(cli), remove(cli), list(cli), history(cli)]) state.addCommand(command);
+  return state;
+}
+
+function get(cli: Cli): Command {
+  const command = newCommand("get <scope> <key>", "print a value")
+    .option(...AT)
+    .option("--version <n>", "an old version");
+  return runs(
+    cli,
+    command,
+    async ([scope, key]: [string, string], options: { at?: string; version?: string }) => {
+      const answer = await cli.api.get(
+        scopePath(scope, key),
+        compactQuery({ seq: options.at, version: options.version }),
+      );
+      if (cli.json) cli.printJson(answer);
+      else cli.io.out(formatResult(answer.entry.value ?? null));
+      return EXIT.ok;
+    },
+  );
+}
+
+function set(cli: Cli): Command {
+  const command = newCommand("set <scope> <key> <json>", "write a value (JSON, or - for stdin)").option(
+    ...IF_VERSION,
+  );
+  return runs(
+    cli,
+    command,
+    async ([scope, key, given]: [string, string, string], options: { ifVersion?: string }) => {
+      const text = given === "-" ? await cli.io.readStdin() : given;
+      requireJson(text);
+      // The text as it is: numbers beyond 2^53 stay what they are.
+      const version =
+        options.ifVersion === undefined ? "" : `,"if_version":${wholeNumber(options.ifVersion)}`;
+      const answer = await cli.api.put(scopePath(scope, key), { body: `{"value":${text}${version}}` });
+      if (cli.json) cli.printJson(answer);
+      else cli.io.out(`version ${answer.entry.version}`);
+      return EXIT.ok;
+    },
+  );
+}
+
+function remove(cli: Cli): Command {
+  const command = newCommand("delete <scope> <key>", "remove a value; its history stays").option(
+    ...IF_VERSION,
+  );
+  return runs(cli, command, async ([scope, key]: [string, string], options: { ifVersion?: string }) => {
+    const one = {
+      scope,
+      key,
+      delete: true,
+      ...(options.ifVersion === undefined ? {} : { if_version: wholeNumber(options.ifVersion) }),
+    };
+    const answer = await cli.api.post("/v1/state/commit", { body: { writes: [one] } });
+    if (cli.json) cli.printJson(answer);
+    else cli.io.out(answer.entries.length === 0 ? "there was nothing to remove" : "removed");
+    return EXIT.ok;
+  });
+}
+
+function list(cli: Cli): Command {
+  const command = newCommand("list <scope>", "list entries")
+    .option("--prefix <text>", "only keys that begin so")
+    .option(...AT);
+  return runs(cli, command, async ([scope]: [string], options: { prefix?: string; at?: string }) => {
+    const entries = await pages(
+      cli,
+      scopePath(scope),
+      { prefix: options.prefix, seq: options.at },
+      "entries",
+    );
+    print(cli, entries, "the scope is empty");
+    return EXIT.ok;
+  });
+}
+
+function history(cli: Cli): Command {
+  const command = newCommand("history <scope> <key>", "list the versions of a value, the newest first");
+  return runs(cli, command, async ([scope, key]: [string, string]) => {
+    print(
+      cli,
+      await pages(cli, `${scopePath(scope, key)}/versions`, {}, "versions"),
+      "there is no such entry",
+    );
+    return EXIT.ok;
+  });
+}
+
+async function pages(cli: Cli, path: string, query: Query, name: string): Promise<Json[]> {
+  const found: Json[] = [];
+  let cursor: string | undefined;
+  do {
+    const answer = await cli.api.get(path, { ...compactQuery(query), cursor });
+    found.push(...answer[name]);
+    cursor = answer.next_cursor ?? undefined;
+  } while (cursor !== undefined);
+  return found;
+}
+
+const LONGEST = 60;
+
+function print(cli: Cli, entries: readonly Json[], nothing: string): void {
+  if (cli.json) {
+    for (const entry of entries) cli.printJson(entry);
+    return;
+  }
+  if (entries.length === 0) {
+    cli.note(nothing);
+    return;
+  }
+  const shorten = (text: string) => (text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text);
+  const columns = [
+    { title: "KEY", text: (entry: Json) => entry.key },
+    { title: "VERSION", text: (entry: Json) => String(entry.version) },
+    { title: "UPDATED", text: (entry: Json) => entry.updated_at },
+    {
+      title: "VALUE",
+      text: (entry: Json) => (entry.deleted ? "(removed)" : shorten(JSON.stringify(entry.value))),
+    },
+  ];
+  cli.io.out(formatTable(columns, entries, cli.io.colour.out));
+}
+
+const compactQuery = (query: Query): Query =>
+  Object.fromEntries(Object.entries(query).filter(([, value]) => value !== undefined));
+
+function requireJson(text: string): void {
+  try {
+    JSON.parse(text);
+  } catch {
+    throw new UsageError(
+      `${JSON.stringify(text.slice(0, 40))} is not JSON; a text needs its quotes: '"text"'`,
+    );
+  }
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,9}$/.test(text))
+    throw new UsageError(`--if-version takes a whole number, not ${JSON.stringify(text)}`);
+  return Number(text);
+}
