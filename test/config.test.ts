@@ -55,6 +55,8 @@ describe("loadConfig", () => {
       batchBodyMaxBytes: 16_777_216,
       payloadMaxBytes: 1_048_576,
       resultMaxBytes: 1_048_576,
+      resultsMaxBytes: 33_554_432,
+      requestTimeoutMs: 60_000,
       frameMaxBytes: 32_768,
       jsonMaxDepth: 64,
       batchMax: 1_000,

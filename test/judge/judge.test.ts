@@ -290,6 +290,26 @@ describe("of effects", () => {
   });
 });
 
+describe("of state", () => {
+  const put = (value: unknown, version: number, key: string) =>
+    exchange(
+      "PUT",
+      "/v1/state/session%3As/k",
+      { value },
+      { entry: { scope: "session:s", key: "k", version } },
+      { key },
+    );
+  const stored = (value: unknown) => [{ scope: "session:s", key: "k", version: 1, value }];
+  const of = (history: readonly Line[], state: ReturnType<typeof stored>) =>
+    judge(history, [], state).violations.map((one) => one.invariant);
+  test("a lost or changed version is seen (I1), and two winners of one (I9)", () => {
+    expect(of([put(1, 1, "a"), put(1, 1, "a")], stored(1))).toEqual([]);
+    expect(of([put(1, 1, "a")], [])).toEqual(["I1"]);
+    expect(of([put(1, 1, "a")], stored(2))).toEqual(["I1"]);
+    expect(of([put(1, 1, "a"), put(1, 1, "b")], stored(1))).toEqual(["I9"]);
+  });
+});
+
 test("what is still open when all is healed and drained is seen (I7)", () => {
   expect(judgeDrained([final(), final(GOOD.slice(0, 6))]).map((one) => one.invariant)).toEqual(["I7"]);
 });

@@ -17,7 +17,19 @@ export interface Judgement {
   readonly operations: number;
 }
 
-export function judge(history: readonly Line[], finals: readonly Final[]): Judgement {
+/** A version of a state entry, as it is in the end. */
+export interface FinalVersion {
+  readonly scope: string;
+  readonly key: string;
+  readonly version: number;
+  readonly value: unknown;
+}
+
+export function judge(
+  history: readonly Line[],
+  finals: readonly Final[],
+  state: readonly FinalVersion[] = [],
+): Judgement {
   const byId = new Map(finals.map((final) => [final.id, final]));
   const exchanges = history.filter((line): line is Exchange => line.kind === "exchange");
   const answered = exchanges.filter((one) => one.status === 200);
@@ -30,6 +42,7 @@ export function judge(history: readonly Line[], finals: readonly Final[]): Judge
     ...judgeTold(told, byId),
     ...judgeEffects(effects, byId),
     ...judgeWatched(watched, byId),
+    ...judgeState(answered, state),
     ...finals.flatMap(judgeLog),
   ];
   return {
@@ -248,6 +261,33 @@ function judgeStepEffects(all: readonly Effect[], final: Final | undefined): Vio
       violation("I13", intentId, `step ${step} acted ${all.length} times, and was begun ${begun} times`),
     );
   return found;
+}
+
+/** An acknowledged write of state is a version of its own, with its value (I1, I9). */
+function judgeState(answered: readonly Exchange[], state: readonly FinalVersion[]): Violation[] {
+  const nameOf = (scope: unknown, key: unknown, version: unknown) => JSON.stringify([scope, key, version]);
+  const stored = new Map(state.map((one) => [nameOf(one.scope, one.key, one.version), one]));
+  const writers = new Map<string, string | null>();
+  return answered.flatMap((one) => {
+    if (one.method !== "PUT" || !one.path.startsWith("/v1/state/")) return [];
+    const { scope, key, version } = one.answer?.entry ?? {};
+    const name = nameOf(scope, key, version);
+    const found: Violation[] = [];
+    const final = stored.get(name);
+    if (final === undefined || !sameJson(final.value, one.body?.value))
+      found.push(
+        violation(
+          "I1",
+          null,
+          `version ${version} of ${key} in ${scope} was acknowledged and is not there as it was sent`,
+        ),
+      );
+    // The same key again is the same write, whose first answer got lost.
+    if (writers.has(name) && writers.get(name) !== one.key)
+      found.push(violation("I9", null, `version ${version} of ${key} in ${scope} was given to two writers`));
+    writers.set(name, one.key);
+    return found;
+  });
 }
 
 /** A watcher sees each event once, in order, as the log has it (I10). */

@@ -281,8 +281,9 @@ describe("a handler with ctx.step", () => {
     client.listen(address, (ctx) => ctx.step("work", () => "heir"), quiet);
     await expect(sender.waitFor(id, waiting)).resolves.toMatchObject({ result: "heir" });
     zombie.network.thaw();
-    await until("the zombie to learn of it", () => signal.aborted && afterwards !== undefined);
-    expect(PerdureError.is(afterwards, "attempt_ended")).toBe(true);
+    await until("the zombie to learn of it", () => signal.aborted);
+    // Its step hears that it is over, or the first recorded result, whichever answer comes first.
+    expect([undefined, "attempt_ended"]).toContain((afterwards as PerdureError | undefined)?.code);
     expect(zombie.log.filter((line) => line.includes("is over"))).toHaveLength(1);
     expect(await sender.getIntent(id)).toMatchObject({ result: "heir", attempt: 2 });
   });

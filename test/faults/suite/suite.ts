@@ -3,7 +3,7 @@
 import type { Violation } from "../../../server/verify/log-rules.ts";
 import { verifyDatabase } from "../../../server/verify/verify.ts";
 import { type Line, readHistory, type Told } from "../../judge/history.ts";
-import { type Final, judge, judgeDrained } from "../../judge/judge.ts";
+import { type Final, type FinalVersion, judge, judgeDrained } from "../../judge/judge.ts";
 import { describeFault, type Fault, type Planned, planFaults } from "./plan.ts";
 import { openWorld, type World } from "./world.ts";
 
@@ -209,7 +209,8 @@ async function report(
 ): Promise<Report> {
   const finals = await readFinals(world);
   const history = world.historyFiles.flatMap(readHistory);
-  const judgement = judge(history, finals);
+  const state = await world.query<FinalVersion>("select scope, key, version, value from state_versions");
+  const judgement = judge(history, finals, state);
   const verified = await verifyDatabase(world.postgres.url);
   const byKind: Record<string, number> = {};
   for (const { fault } of plan) byKind[fault.kind] = (byKind[fault.kind] ?? 0) + 1;
