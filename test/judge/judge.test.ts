@@ -300,6 +300,19 @@ describe("of state", () => {
       { key },
     );
   const stored = (value: unknown) => [{ scope: "session:s", key: "k", version: 1, value }];
+  test("a compare-and-set that compared nothing is seen (I9)", () => {
+    const over = exchange(
+      "PUT",
+      "/v1/state/s/k",
+      { value: 1, if_version: 3 },
+      { entry: { scope: "s", key: "k", version: 5 } },
+    );
+    expect(
+      judge([over], [], [{ scope: "s", key: "k", version: 5, value: 1 }]).violations.map(
+        (one) => one.invariant,
+      ),
+    ).toEqual(["I9"]);
+  });
   const of = (history: readonly Line[], state: ReturnType<typeof stored>) =>
     judge(history, [], state).violations.map((one) => one.invariant);
   test("a lost or changed version is seen (I1), and two winners of one (I9)", () => {

@@ -282,6 +282,11 @@ function judgeState(answered: readonly Exchange[], state: readonly FinalVersion[
           `version ${version} of ${key} in ${scope} was acknowledged and is not there as it was sent`,
         ),
       );
+    const expected = Number(one.body?.if_version ?? 0);
+    if (expected > 0 && version !== expected + 1)
+      found.push(
+        violation("I9", null, `a write over version ${expected} of ${key} in ${scope} became ${version}`),
+      );
     // The same key again is the same write, whose first answer got lost.
     if (writers.has(name) && writers.get(name) !== one.key)
       found.push(violation("I9", null, `version ${version} of ${key} in ${scope} was given to two writers`));

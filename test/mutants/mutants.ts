@@ -96,9 +96,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a repeated key creates again",
-    file: "server/engine/submit.ts",
-    find: "if (known === undefined) return undefined;",
-    replace: "if (known === undefined || known.fingerprint === ref.fingerprint) return undefined;",
+    file: "server/engine/idempotency.ts",
+    find: "known.fingerprint === ref?.fingerprint) return known;",
+    replace: "known.fingerprint === ref?.fingerprint) return undefined;",
     judge: "model",
   },
   {
@@ -120,6 +120,13 @@ export const MUTANTS: readonly Mutant[] = [
     file: "server/store/commit.ts",
     find: "return rowCount === 1;",
     replace: "return rowCount !== null;",
+    judge: "faults",
+  },
+  {
+    name: "compare-and-set without comparing",
+    file: "server/domain/state.ts",
+    find: "if (ifVersion !== null && ifVersion !== current) {",
+    replace: "if (ifVersion !== null && ifVersion > current + 1_000_000) {",
     judge: "faults",
   },
 ];
