@@ -142,6 +142,8 @@ describe("large results", () => {
     await claimOne(server, "large");
     for (let n = 0; n < 12; n += 1)
       expect((await step(server, id, `s${n}`, { status: "done", attempt: 1, result: big })).status).toBe(200);
+    // Events without details lie between and behind the large ones.
+    for (const verb of ["pause", "unpause"]) await post(server, id, verb);
     const seqs: number[] = [];
     let pages = 0;
     for (let cursor: string | null = ""; cursor !== null; pages += 1) {

@@ -28,9 +28,10 @@ const PAGE_BYTES = 4 * 1024 * 1024;
 const EVENTS = {
   name: "events_after",
   text: `select * from (
-      select e.*, sum(octet_length(e.details::text)) over (order by e.seq) - octet_length(e.details::text) as bytes_before
-      from events e where e.intent_id = $1 and e.seq > $2 order by e.seq limit $3) p
-    where coalesce(bytes_before, 0) <= $4 order by seq`,
+      select e.*, sum(b.bytes) over (order by e.seq) - b.bytes as bytes_before
+      from events e cross join lateral (select coalesce(octet_length(e.details::text), 0) as bytes) b
+      where e.intent_id = $1 and e.seq > $2 order by e.seq limit $3) p
+    where bytes_before <= $4 order by seq`,
 };
 
 /** Events after `since` (exclusive), oldest first: at least one if there is any, at most `limit`. */
