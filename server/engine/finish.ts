@@ -1,8 +1,8 @@
 // Ending an intent and reopening it: resolve, cancel, and the operator's verbs.
 
+import { decideStep, type StepAnswer } from "../domain/decide/doubt.ts";
 import { pause, retry, unpause } from "../domain/decide/operator.ts";
 import { cancel, type ResolveInput, type ResolveOutcome, resolve } from "../domain/decide/resolve.ts";
-import { decideStep, type StepAnswer } from "../domain/decide/steps.ts";
 import type { Draft } from "../domain/draft.ts";
 import type { IntentEvent } from "../domain/event.ts";
 import type { Actor, Intent } from "../domain/intent.ts";

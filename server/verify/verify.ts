@@ -1,8 +1,7 @@
 // Reads a live database and judges every intent in it. Changes nothing and locks nothing; each page is one snapshot.
 
 import pg from "pg";
-import { judgeLog, type LogEvent, type Violation } from "./log-rules.ts";
-import { judgeRows, type StoredRows } from "./row-rules.ts";
+import { checkStored, type StoredIntent, type StoredStep, type Violation } from "./rules.ts";
 
 export interface VerifyOptions {
   /** After each page: intents checked so far, and about how many there are. */
@@ -27,6 +26,8 @@ export async function verifyDatabase(url: string, options: VerifyOptions = {}): 
     application_name: "perdure-verify",
     connectionTimeoutMillis: 10_000,
   });
+  // The query under way tells of a connection that breaks; unheard, the event would end the process.
+  client.on("error", () => undefined);
   await client.connect();
   try {
     const violations: Violation[] = [];
@@ -39,7 +40,7 @@ export async function verifyDatabase(url: string, options: VerifyOptions = {}): 
     const total = Number((await client.query("select count(*) as n from intents")).rows[0]?.n ?? 0);
     for (let after: string | null = null; ; ) {
       const page: Page = await readPage(client, after, options.pageSize ?? PAGE);
-      for (const one of page.intents) note([...judgeLog(one.logged), ...judgeRows(one.rows)]);
+      for (const one of page.intents) note(checkStored(one));
       checked += page.intents.length;
       options.onProgress?.(checked, Math.max(checked, total));
       if (page.last === null) break;
@@ -54,57 +55,75 @@ export async function verifyDatabase(url: string, options: VerifyOptions = {}): 
 }
 
 interface Page {
-  readonly intents: readonly { readonly logged: Parameters<typeof judgeLog>[0]; readonly rows: StoredRows }[];
+  readonly intents: readonly StoredIntent[];
   readonly last: string | null;
 }
 
-const INTENTS = `select i.id, i.status, i.paused, i.available_at is not null as delayed, i.consumer_id is not null as held, i.strikes,
-    i.max_delivery_attempts, i.attempt, i.open_steps, i.steps_done, i.first_seq, o.status as outcome,
-    case when l.intent_id is not null then l.consumer_id is not distinct from i.consumer_id and l.attempt = i.attempt end as lease,
-    case when r.intent_id is not null then r.to_agent = i.to_agent and r.rank = -i.priority and r.queue_at = i.queue_at
-      and r.intent_type = i.intent_type end as queue_entry,
-    t.due_at is not distinct from case when o.status is null then least(i.deadline_at, i.available_at,
-      case when i.consumer_id is not null then i.delivered_at + i.attempt_timeout_ms * interval '1 millisecond' end,
-      case when i.consumer_id is not null then i.step_deadline end) end as timer_fits
-  from (select * from intents where $1::uuid is null or id > $1 order by id limit $2) i
+/** A page ends early when so many events are in it: logs may be long, and all of a page is in memory. */
+const PAGE_EVENTS = 50_000;
+
+const ms = (column: string): string => `(extract(epoch from ${column}) * 1000)::float8`;
+
+const INTENTS = `select i.id, i.to_agent as "toAgent", i.intent_type as "intentType", i.status, i.seq, i.first_seq as "firstSeq",
+    i.attempt, i.consumer_id as "consumerId", ${ms("i.delivered_at")} as "deliveredAt", i.strikes,
+    i.max_delivery_attempts as "maxDeliveryAttempts", i.priority, ${ms("i.queue_at")} as "queueAt",
+    ${ms("i.available_at")} as "availableAt", ${ms("i.deadline_at")} as "deadlineAt",
+    i.attempt_timeout_ms::float8 as "attemptTimeoutMs", ${ms("i.step_deadline")} as "stepDeadline", i.paused,
+    i.plan_cursor as "planCursor", i.steps_count as "stepsCount", i.steps_total as "stepsTotal",
+    i.steps_done as "stepsDone", i.open_steps as "openSteps", o.status as outcome,
+    case when l.intent_id is not null
+      then json_build_object('consumerId', l.consumer_id, 'attempt', l.attempt) end as lease,
+    coalesce((select json_agg(json_build_object('toAgent', r.to_agent, 'rank', r.rank, 'queueAt', ${ms("r.queue_at")},
+        'intentType', r.intent_type)) from ready r where r.intent_id = i.id), '[]') as queue,
+    ${ms("t.due_at")} as "timerDueAt"
+  from (select p.*, sum(p.seq) over (order by p.id) - p.seq as before
+    from (select * from intents where $1::uuid is null or id > $1 order by id limit $2) p) i
   left join outcomes o on o.intent_id = i.id
   left join leases l on l.intent_id = i.id
-  left join lateral (select * from ready q where q.intent_id = i.id limit 1) r on true
   left join timers t on t.intent_id = i.id
+  where i.before < $3
   order by i.id`;
+
+// Results stay in the database: digests of their texts are compared, so that no size is too much and no digit is lost.
+const EVENTS = `select e.intent_id, e.seq, substr(e.type, 8) as type, e.status, e.attempt,
+    json_build_object('key', d.details->>'key', 'decision', d.details->>'decision', 'consumer_id', d.details->>'consumer_id',
+      'interrupted', d.details->'interrupted', 'not_run', d.details->'not_run',
+      'error', json_build_object('code', d.details->'error'->>'code'),
+      'result', case when e.type = 'intent.step_done' then md5((d.details->'result')::text) end) as details
+  from events e
+  cross join lateral (select case when e.type in ('intent.delivered', 'intent.released', 'intent.failed')
+    or starts_with(e.type, 'intent.step_') then e.details end as details) d
+  where e.intent_id = any($1) order by e.intent_id, e.seq`;
+
+const STEPS = `select intent_id, key, position, status, attempt, interrupted, seq, ${ms("started_at")} as "startedAt",
+    timeout_ms::float8 as "timeoutMs", md5(result::text) as result
+  from steps where intent_id = any($1)`;
+
+type IntentRow = Omit<StoredIntent, "events" | "steps">;
+type OfIntent<Row> = Row & { readonly intent_id: string };
 
 async function readPage(client: pg.Client, after: string | null, size: number): Promise<Page> {
   await client.query("begin transaction isolation level repeatable read read only");
   try {
-    const { rows } = await client.query(INTENTS, [after, size]);
+    const { rows } = await client.query<IntentRow>(INTENTS, [after, size, PAGE_EVENTS]);
     const ids = rows.map((row) => row.id);
-    const events = group(
-      (
-        await client.query(
-          "select intent_id, seq, type, status, attempt, details from events where intent_id = any($1) order by intent_id, seq",
-          [ids],
-        )
-      ).rows,
-    );
-    const steps = group(
-      (
-        await client.query(
-          "select intent_id, key, status, attempt, position, result from steps where intent_id = any($1)",
-          [ids],
-        )
-      ).rows,
-    );
-    const intents = rows.map((row) => toStored(row, events.get(row.id) ?? [], steps.get(row.id) ?? []));
-    return { intents, last: rows.length < size ? null : ids.at(-1) };
+    const events = await client.query<OfIntent<StoredIntent["events"][number]>>(EVENTS, [ids]);
+    const steps = await client.query<OfIntent<StoredStep>>(STEPS, [ids]);
+    const eventsOf = group(events.rows);
+    const stepsOf = group(steps.rows);
+    const intents = rows.map((row) => ({
+      ...row,
+      events: eventsOf.get(row.id) ?? [],
+      steps: stepsOf.get(row.id) ?? [],
+    }));
+    // A page may have ended early: only an empty one is the end.
+    return { intents, last: ids.at(-1) ?? null };
   } finally {
     await client.query("commit");
   }
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: rows as the database gives them
-type Row = Record<string, any>;
-
-function group(rows: readonly Row[]): Map<string, Row[]> {
+function group<Row>(rows: readonly OfIntent<Row>[]): Map<string, Row[]> {
   const groups = new Map<string, Row[]>();
   for (const row of rows) {
     const known = groups.get(row.intent_id);
@@ -112,52 +131,6 @@ function group(rows: readonly Row[]): Map<string, Row[]> {
     else known.push(row);
   }
   return groups;
-}
-
-function toStored(row: Row, events: readonly Row[], steps: readonly Row[]): Page["intents"][number] {
-  const { id, status, attempt } = row;
-  const log = events.map(
-    (event): LogEvent => ({
-      seq: event.seq,
-      type: event.type.replace("intent.", ""),
-      status: event.status,
-      attempt: event.attempt,
-      details: event.details,
-    }),
-  );
-  return {
-    logged: {
-      id,
-      status,
-      attempt,
-      lostDeliveries: row.strikes,
-      maxDeliveryAttempts: row.max_delivery_attempts,
-      events: log,
-      steps: steps.map((step) => ({ key: step.key, status: step.status, result: step.result })),
-    },
-    rows: {
-      id,
-      status,
-      attempt,
-      paused: row.paused,
-      delayed: row.delayed,
-      held: row.held,
-      strikes: row.strikes,
-      maxDeliveryAttempts: row.max_delivery_attempts,
-      openSteps: row.open_steps,
-      stepsDone: row.steps_done,
-      outcome: row.outcome,
-      lease: row.lease,
-      queueEntry: row.queue_entry,
-      timerFits: row.timer_fits,
-      steps: steps.map((step) => ({
-        key: step.key,
-        status: step.status,
-        attempt: step.attempt,
-        declared: step.position !== null,
-      })),
-    },
-  };
 }
 
 /** Versions of a state key go 1..n without a gap, and its head is the last of them. */
@@ -177,7 +150,7 @@ async function findBrokenState(client: pg.Client): Promise<Violation[]> {
   }));
 }
 
-/** Rows that belong to no intent. */
+/** Rows that belong to no intent; a key of a write that was done for none names none. */
 const ORPHANS: readonly (readonly [table: string, column: string, invariant: string])[] = [
   ["intent_data", "id", "I1"],
   ["events", "intent_id", "I2"],
@@ -194,11 +167,23 @@ async function findOrphans(client: pg.Client): Promise<Violation[]> {
   const found: Violation[] = [];
   for (const [table, column, invariant] of ORPHANS) {
     const { rows } = await client.query(
-      `select distinct t.${column} as id from ${table} t where not exists (select 1 from intents i where i.id = t.${column}) limit ${ORPHANS_SHOWN}`,
+      `select distinct t.${column} as id from ${table} t where t.${column} is not null
+        and not exists (select 1 from intents i where i.id = t.${column}) limit ${ORPHANS_SHOWN}`,
     );
     for (const { id } of rows)
       found.push({ invariant, intentId: id, message: `${table} has a row of an intent that does not exist` });
   }
+  const unheld = await client.query(
+    `select l.intent_id as id from leases l
+      where not exists (select 1 from consumers c where c.id = l.consumer_id) limit ${ORPHANS_SHOWN}`,
+  );
+  // Nobody can renew such a lease, and no sweeper sees it end.
+  for (const { id } of unheld.rows)
+    found.push({
+      invariant: "I6",
+      intentId: id,
+      message: "its lease belongs to a consumer that does not exist",
+    });
   const { rows } = await client.query(
     `select i.id from intents i where not exists (select 1 from intent_data d where d.id = i.id) limit ${ORPHANS_SHOWN}`,
   );

@@ -2,7 +2,13 @@
 
 import { deliver } from "../../server/domain/decide/attempt.ts";
 import { create, type NewIntent } from "../../server/domain/decide/create.ts";
-import { begin, type RecordInput, recordDone, start } from "../../server/domain/decide/steps.ts";
+import {
+  begin,
+  type RecordInput,
+  recordDone,
+  recordFailed,
+  start,
+} from "../../server/domain/decide/steps.ts";
 import { type Draft, openDraft } from "../../server/domain/draft.ts";
 import { type Actor, SERVER } from "../../server/domain/intent.ts";
 import type { StepPlan } from "../../server/domain/plan.ts";
@@ -79,6 +85,9 @@ export const record = (draft: Draft, more: Partial<RecordInput> = {}): RecordInp
 export const json = (value: unknown): RawJson => RawJson.of(value);
 export const done = (draft: Draft, key: string, value: unknown = 1) =>
   recordDone(draft, key, json(value), record(draft));
+/** A retryable failure with details. */
+export const failed = (draft: Draft, key: string, input: RecordInput, details: unknown) =>
+  recordFailed(draft, key, { ...input, error: { code: "x", message: "x", details }, retryable: true });
 export const run = (draft: Draft, key: string) => begin(draft, key, { stepsMax: 100 });
 export const types = (draft: Draft): string[] =>
   draft.events.map((event) => event.type.slice("intent.".length));

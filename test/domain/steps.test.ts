@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { lose } from "../../server/domain/decide/attempt.ts";
+import { decideStep } from "../../server/domain/decide/doubt.ts";
 import { pause } from "../../server/domain/decide/operator.ts";
 import { cancel } from "../../server/domain/decide/resolve.ts";
 import {
   begin,
-  decideStep,
   recordDone,
   recordFailed,
   reportProgress,

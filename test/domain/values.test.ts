@@ -120,3 +120,8 @@ test("a consumer may be given work with a running lease, through its newest stre
   expect(mayTake({ ...taker, closedStreamNo: 2 }, 2, 9)).toBe(false);
   expect(mayTake({ ...taker, mode: "claim", closedStreamNo: 2 }, 2, 9)).toBe(true);
 });
+
+test("an address is bounded in bytes, not only in characters, and has nothing invisible in it", () => {
+  expect(refusal(() => parseAddress(`${"字".repeat(200)}/${"字".repeat(200)}/a`))).toBe("invalid_address");
+  expect(refusal(() => parseAddress("a\u200bb"))).toBe("invalid_address");
+});

@@ -1,8 +1,7 @@
-// An agent's work inside an attempt: start, begin, done, failed, progress; and the answer to a step in doubt.
+// An agent's work inside an attempt: start, begin, done, failed, progress.
 
 import { addStep, apply, type Draft, editStep, emit } from "../draft.ts";
 import type { Failure, OnInterrupt, RetryPolicy, Step } from "../intent.ts";
-import { isTerminal } from "../lifecycle.ts";
 import {
   advanceCursor,
   declaredSteps,
@@ -241,7 +240,8 @@ function requireSpace(draft: Draft, result: RawJson, input: RecordInput): void {
   );
 }
 
-function markDone(draft: Draft, step: Step, result: RawJson): void {
+/** The result is there: it counts as progress, and whoever began the step lets go of it. */
+export function markDone(draft: Draft, step: Step, result: RawJson): void {
   step.status = "done";
   step.interrupted = false;
   step.result = result;
@@ -320,62 +320,6 @@ function isReported(step: Step, attempt: number, { error, retryable }: FailedInp
 function stepFailure(key: string, { error, retryable }: FailedInput): Failure {
   const inner = error.details === undefined ? {} : { details: error.details };
   return { code: error.code, message: error.message, retryable, details: { step: key, ...inner } };
-}
-
-export type StepAnswer =
-  | { readonly kind: "done"; readonly result: RawJson }
-  | { readonly kind: "retry" }
-  | { readonly kind: "fail"; readonly error: Failure };
-
-/** An operator's answer to a step in doubt (`on_interrupt: ask`). The last answer lets the intent go on. */
-export function decideStep(draft: Draft, key: string, answer: StepAnswer): Step {
-  const { intent } = draft;
-  if (isTerminal(intent.status)) {
-    throw new Refusal("intent_terminal", `the intent already ended as ${intent.status}`, {
-      status: intent.status,
-    });
-  }
-  const known = draft.steps.get(key);
-  if (known === undefined)
-    throw new Refusal("step_not_found", `there is no step ${JSON.stringify(key)}`, { key });
-  if (known.status === "done" && answer.kind === "done" && known.result?.text === answer.result.text)
-    return known;
-  if (known.status !== "interrupted" || intent.consumerId !== null) {
-    throw new Refusal("step_not_in_doubt", `step ${JSON.stringify(key)} is ${known.status}, not in doubt`, {
-      key,
-      status: known.status,
-    });
-  }
-  const step = editStep(draft, key);
-  emit(draft, "intent.step_decided", { key, decision: answer.kind });
-  if (answer.kind === "fail") {
-    step.status = "failed";
-    step.error = RawJson.of({ ...answer.error, final: true });
-    finish(draft, { status: "FAILED", result: null, error: answer.error });
-    return step;
-  }
-  if (answer.kind === "done") markDone(draft, step, answer.result);
-  else {
-    // Somebody looked: it is to run again, and is in doubt no longer.
-    step.status = "planned";
-    step.interrupted = false;
-  }
-  recordProgress(draft);
-  intent.openSteps = intent.openSteps.filter((open) => open !== key);
-  if (intent.status === "WAITING" && intent.openSteps.length === 0) {
-    apply(draft, "wake");
-    emit(draft, "intent.resumed", { steps: [key] });
-  }
-  if (intent.status !== "WAITING") completeIfPlanDone(draft, step);
-  return step;
-}
-
-/** A human's answer may have been the plan's last missing result. */
-function completeIfPlanDone(draft: Draft, step: Step): void {
-  const { intent } = draft;
-  if (step.status === "done" && step.position !== null && intent.stepsDone >= intent.stepsTotal) {
-    finish(draft, { status: "COMPLETED", result: step.result, error: null });
-  }
 }
 
 export interface ProgressInput {

@@ -2,7 +2,7 @@
 
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { z } from "zod";
-import type { StepAnswer } from "../../domain/decide/steps.ts";
+import type { StepAnswer } from "../../domain/decide/doubt.ts";
 import { RawJson } from "../../domain/raw-json.ts";
 import {
   cancelIntent,
