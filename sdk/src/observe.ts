@@ -43,8 +43,10 @@ export async function* observeIntent(
         if (message.event === "stream.gap")
           logger.warn(`events of ${id} are gone (retention): ${message.data}`);
         if (!message.event.startsWith("intent.")) continue;
-        const event = presentEvent(JSON.parse(message.data));
-        if (event.seq <= cursor) continue;
+        const shown = presentEvent(JSON.parse(message.data));
+        if (shown.seq <= cursor) continue;
+        const event =
+          shown.details?.result_omitted === true ? await fetchWhole(http, path, shown, signal) : shown;
         cursor = event.seq;
         // An operator's retry puts more events behind a terminal one: only a stream that ends after it is the end.
         ended = TERMINAL_EVENTS.has(event.type);
@@ -59,6 +61,19 @@ export async function* observeIntent(
     if (cursor > before) backoff.reset();
     await pause(backoff.next(), signal).catch(() => undefined);
   }
+}
+
+/** A frame is small: an event with a large result only says so, and the log has all of it. */
+async function fetchWhole(
+  http: Http,
+  path: string,
+  shown: IntentEvent,
+  signal: AbortSignal | undefined,
+): Promise<IntentEvent> {
+  const query = { since: shown.seq - 1, limit: 1 };
+  const answer = await http.send({ method: "GET", path: `${path}/events`, query, retry: "forever", signal });
+  const [whole] = answer.events;
+  return whole?.seq === shown.seq ? presentEvent(whole) : shown;
 }
 
 /** A stream that ended without an event may have been rotated, or there is nothing more to come. */

@@ -190,6 +190,16 @@ describe("observe", () => {
     await watcher.close();
   });
 
+  it("yields large results whole, though frames leave them out", async () => {
+    const big = "x".repeat(100_000);
+    const agent = client.listen("large", (ctx) => ctx.step("a", () => big), { handleSignals: false });
+    const id = await client.sendIntent({ ...hello, toAgent: "large" });
+    const details: unknown[] = [];
+    for await (const event of client.observe(id)) details.push(event.details.result);
+    expect(details.filter((result) => result === big)).toHaveLength(2);
+    await agent.stop();
+  });
+
   it("ends quietly when its signal aborts, and throws for an unknown id", async () => {
     const id = await client.sendIntent({ ...hello, toAgent: "nobody" });
     const controller = new AbortController();

@@ -110,8 +110,7 @@ const QUEUED = told(HELD, [...FIRST, ...LOST, at("redelivery_scheduled", 1)], {
   queue: [ENTRY],
   steps: [DONE_A, step("b", { status: "interrupted", attempt: 1, interrupted: true })],
 });
-const ASKED = told(HELD, [...FIRST, ...LOST, entry("waiting", "WAITING", 1)], {
-  ...QUEUED,
+const ASKED = told(QUEUED, [...FIRST, ...LOST, entry("waiting", "WAITING", 1)], {
   status: "WAITING",
   queue: [],
   openSteps: ["b"],
@@ -199,8 +198,8 @@ const LIES: readonly [what: string, invariants: string[], story: StoredIntent, l
   ["a pruned log with nothing left", ["I2"], PRUNED, says({ events: [] })],
   ["a row behind its log", ["I2"], HELD, says({ seq: SECOND.length - 1 })],
   ["a row of another status than its log", ["I2"], HELD, says({ status: "ACKNOWLEDGED" })],
-  ["a second end", ["I3", "I4"], DECIDED, (s) => insertAt(14, entry("failed", "COMPLETED", 0))(s)],
-  ["a life after the end", ["I3"], RETRIED, replaceAt(4, { type: "unpaused" })],
+  ["a second end", ["I3"], DECIDED, insertAt(13, entry("failed", "COMPLETED", 1))],
+  ["a life after the end", ["I3"], RETRIED, replaceAt(4, { type: "signaled" })],
   ["an end without its outcome", ["I3"], DECIDED, says({ outcome: null })],
   ["an outcome of another end", ["I3"], DECIDED, says({ outcome: "FAILED" })],
   ["an outcome of a live intent", ["I3"], HELD, says({ outcome: "COMPLETED" })],
@@ -235,7 +234,7 @@ const LIES: readonly [what: string, invariants: string[], story: StoredIntent, l
   ["a row of another attempt than its log", ["I4", "I6", "I13"], HELD, says({ attempt: 3 })],
   ["progress of an ended attempt", ["I4"], QUEUED, insertAt(10, at("progress", 1))],
   ["a loss of an ended attempt", ["I4", "I8"], QUEUED, insertAt(10, at("lost", 1))],
-  ["a result of an ended attempt", ["I4"], DECIDED, omitAt(10)],
+  ["a result of an ended attempt", ["I4"], DECIDED, replaceAt(10, { type: "signaled" })],
   ["a done step begun again", ["I5", "I13"], HELD, insertAt(12, at("step_running", 2, { key: "a" }))],
   ["a result of other text", ["I5"], HELD, stepSays("a", { result: "rA" })],
   ["a step that says another place in the log", ["I5"], HELD, stepSays("a", { seq: 5 })],

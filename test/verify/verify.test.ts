@@ -36,13 +36,40 @@ async function work(): Promise<string> {
   await claimOne(server, "asked");
   await step(server, asked, "a", { status: "running", attempt: 1 });
   await post(server, asked, "release", { attempt: 1 });
+  await crash();
   const held = await send(server, "held", { steps: ["a", "b"], attempt_timeout_seconds: 600 });
   await claimOne(server, "held", { consumer: "holder", lease_seconds: 600 });
   const state = [{ key: "cursor", value: 1 }];
   await step(server, held, "a", { status: "done", attempt: 1, result: 1, begin_next: true, state });
   for (const value of [1, 2]) await call(server, "PUT", "/v1/state/session:v/k", { value });
   await call(server, "DELETE", "/v1/state/session:v/k", {});
+  // For no intent, and with a key all the same.
+  await call(server, "PUT", "/v1/state/session:v/other", { value: 1 }, { "idempotency-key": "once" });
   return held;
+}
+
+/** An agent dies within a step; the next one is told, paused, hands back, goes on, and fails for good. */
+async function crash(): Promise<void> {
+  const id = await send(server, "crashed", { steps: ["a", "b"], retry: { max_retries: 1 } });
+  const listener = await listen(server, "crashed", { consumer: "y", incarnation: "1", ack: "explicit" });
+  await listener.next("intent.delivered");
+  await post(server, id, "start", { attempt: 1 });
+  listener.cut();
+  const { attempt } = await claimOne(server, "crashed");
+  await post(server, id, "start", { attempt });
+  await post(server, id, "pause");
+  await step(server, id, "a", { status: "done", attempt, result: JSON.parse('{"n": 1}') });
+  await post(server, id, "unpause");
+  const again = await claimOne(server, "crashed");
+  await step(server, id, "b", { status: "running", attempt: again.attempt });
+  await step(server, id, "b", { status: "done", attempt, result: "too late" });
+  await post(server, id, "release", { attempt: again.attempt, not_run: ["b"] });
+  const last = await claimOne(server, "crashed");
+  await post(server, id, "resolve", {
+    status: "FAILED",
+    attempt: last.attempt,
+    error: { code: "no", message: "no" },
+  });
 }
 
 async function statusOf(id: string): Promise<string> {
@@ -55,15 +82,15 @@ const found = async () => {
   return [...new Set(violations.map((one) => one.invariant))].sort();
 };
 
-test("finds nothing wrong after deliveries, losses, retries, pauses, delays and questions", async () => {
+test("finds nothing wrong after deliveries, crashes, redeliveries, retries, pauses, delays and questions", async () => {
   const progress: number[] = [];
   const verified = await verifyDatabase(server.databaseUrl, {
     pageSize: 2,
     onProgress: (done) => progress.push(done),
   });
   expect(verified.violations).toEqual([]);
-  expect(verified.checked).toBe(6);
-  expect(progress).toEqual([2, 4, 6, 6]);
+  expect(verified.checked).toBe(7);
+  expect(progress).toEqual([2, 4, 6, 7, 7]);
 });
 
 const DAMAGE: readonly [what: string, invariants: string[], sql: string][] = [
@@ -80,6 +107,25 @@ const DAMAGE: readonly [what: string, invariants: string[], sql: string][] = [
   ],
   ["a forged attempt", ["I4", "I6"], "update intents set attempt = 7 where id = $1"],
   ["a changed result", ["I5"], "update steps set result = '\"forged\"' where intent_id = $1 and key = 'a'"],
+  [
+    "a result of the same value in other words",
+    ["I5"],
+    "update steps set result = '1.0' where intent_id = $1 and key = 'a'",
+  ],
+  ["a row behind its log", ["I2"], "update intents set seq = seq - 1 where id = $1"],
+  ["a pause that nobody asked for", ["I16"], "update intents set paused = true where id = $1"],
+  ["an open step that does not run", ["I13"], "update intents set open_steps = '{a,b}' where id = $1"],
+  [
+    "a holder that does not exist",
+    ["I6"],
+    "delete from consumers c using leases l where c.id = l.consumer_id and l.intent_id = $1",
+  ],
+  [
+    "two entries in the queue",
+    ["I7"],
+    "insert into ready select to_agent, rank + 1, queue_at, intent_id, intent_type from ready where $1::uuid is not null limit 1",
+  ],
+  ["an intent that is gone", ["I1", "I2", "I5", "I6", "I7"], "delete from intents where id = $1"],
   ["a missing lease", ["I6"], "delete from leases where intent_id = $1"],
   [
     "a queue entry of a held intent",
@@ -107,45 +153,58 @@ const DAMAGE: readonly [what: string, invariants: string[], sql: string][] = [
   ],
 ];
 
-test.each(DAMAGE)("sees %s (%s)", async (_what, invariants, sql) => {
+const TABLES = [
+  "intents",
+  "events",
+  "outcomes",
+  "steps",
+  "leases",
+  "ready",
+  "timers",
+  "intent_data",
+  "idempotency_keys",
+  "consumers",
+  "state_heads",
+  "state_versions",
+];
+
+/** What `look` sees while the database is damaged; whole again afterwards. */
+async function damaged<T>(sql: string, look: () => Promise<T>): Promise<T> {
   const client = await server.store.pool.connect();
-  const tables = [
-    "intents",
-    "events",
-    "outcomes",
-    "steps",
-    "leases",
-    "ready",
-    "timers",
-    "intent_data",
-    "idempotency_keys",
-    "state_heads",
-    "state_versions",
-  ];
   try {
-    for (const table of tables)
-      await client.query(
-        `create temp table if not exists kept_${table} as select * from ${table} with no data`,
-      );
-    for (const table of tables) await client.query(`insert into kept_${table} select * from ${table}`);
+    for (const table of TABLES)
+      await client.query(`create temp table kept_${table} as select * from ${table}`);
     await client.query(sql, [whole]);
-    expect(await found()).toEqual(expect.arrayContaining(invariants));
+    return await look();
   } finally {
-    for (const table of tables) {
+    for (const table of TABLES) {
       await client.query(`delete from ${table}`);
       await client.query(`insert into ${table} select * from kept_${table}`);
       await client.query(`drop table kept_${table}`);
     }
     client.release();
   }
+}
+
+test.each(DAMAGE)("sees %s (%s)", async (_what, invariants, sql) => {
+  expect(await damaged(sql, found)).toEqual(expect.arrayContaining(invariants));
   expect(await found()).toEqual([]);
+});
+
+test("keeps a thousand violations, and counts them all", async () => {
+  const copies = `insert into intents select (jsonb_populate_record(i, jsonb_build_object('id', gen_random_uuid()))).*
+    from intents i, generate_series(1, 1100) where i.id = $1`;
+  const { checked, violations, count } = await damaged(copies, () => verifyDatabase(server.databaseUrl));
+  expect(checked).toBe(1_107);
+  expect(violations).toHaveLength(1_000);
+  expect(count).toBeGreaterThan(1_100);
 });
 
 test("the command says so, and its exit code too", async () => {
   const env = { DATABASE_URL: server.databaseUrl };
   const sound = openTerminal(env);
   expect(await runCli(["verify"], sound.io)).toBe(0);
-  expect(sound.out).toBe("checked 6 intents: no violation\n");
+  expect(sound.out).toBe("checked 7 intents: no violation\n");
   await server.store.pool.query("update intents set strikes = 1 where id = $1", [whole]);
   const broken = openTerminal(env);
   expect(await runCli(["verify"], broken.io)).toBe(1);
@@ -154,7 +213,7 @@ test("the command says so, and its exit code too", async () => {
   expect(await runCli(["verify", "--json"], json.io)).toBe(1);
   expect(JSON.parse(json.out)).toMatchObject({
     ok: false,
-    checked: 6,
+    checked: 7,
     count: 1,
     violations: [{ invariant: "I8", intent_id: whole }],
   });
