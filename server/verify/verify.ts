@@ -46,7 +46,7 @@ export async function verifyDatabase(url: string, options: VerifyOptions = {}): 
       if (page.last === null) break;
       after = page.last;
     }
-    note(await findOrphans(client));
+    note(await findStrays(client));
     note(await findBrokenState(client));
     return { checked, violations, count };
   } finally {
@@ -64,6 +64,7 @@ const PAGE_EVENTS = 50_000;
 
 const ms = (column: string): string => `(extract(epoch from ${column}) * 1000)::float8`;
 
+// The queue is looked into by its key, which does not begin with the intent: what stands elsewhere in it, STRAYS finds.
 const INTENTS = `select i.id, i.to_agent as "toAgent", i.intent_type as "intentType", i.status, i.seq, i.first_seq as "firstSeq",
     i.attempt, i.consumer_id as "consumerId", ${ms("i.delivered_at")} as "deliveredAt", i.strikes,
     i.max_delivery_attempts as "maxDeliveryAttempts", i.priority, ${ms("i.queue_at")} as "queueAt",
@@ -74,7 +75,8 @@ const INTENTS = `select i.id, i.to_agent as "toAgent", i.intent_type as "intentT
     case when l.intent_id is not null
       then json_build_object('consumerId', l.consumer_id, 'attempt', l.attempt) end as lease,
     coalesce((select json_agg(json_build_object('toAgent', r.to_agent, 'rank', r.rank, 'queueAt', ${ms("r.queue_at")},
-        'intentType', r.intent_type)) from ready r where r.intent_id = i.id), '[]') as queue,
+        'intentType', r.intent_type)) from ready r
+      where (r.to_agent, r.rank, r.queue_at, r.intent_id) = (i.to_agent, -i.priority, i.queue_at, i.id)), '[]') as queue,
     ${ms("t.due_at")} as "timerDueAt"
   from (select p.*, sum(p.seq) over (order by p.id) - p.seq as before
     from (select * from intents where $1::uuid is null or id > $1 order by id limit $2) p) i
@@ -151,42 +153,56 @@ async function findBrokenState(client: pg.Client): Promise<Violation[]> {
 }
 
 /** Rows that belong to no intent; a key of a write that was done for none names none. */
-const ORPHANS: readonly (readonly [table: string, column: string, invariant: string])[] = [
-  ["intent_data", "id", "I1"],
-  ["events", "intent_id", "I2"],
-  ["outcomes", "intent_id", "I3"],
-  ["steps", "intent_id", "I5"],
-  ["leases", "intent_id", "I6"],
-  ["ready", "intent_id", "I7"],
-  ["timers", "intent_id", "I7"],
-  ["idempotency_keys", "intent_id", "I11"],
-];
-const ORPHANS_SHOWN = 100;
+const orphansIn = (table: string, column: string, invariant: string): Stray => ({
+  invariant,
+  message: `${table} has a row of an intent that does not exist`,
+  text: `select distinct t.${column} as id from ${table} t
+    where t.${column} is not null and not exists (select 1 from intents i where i.id = t.${column})`,
+});
 
-async function findOrphans(client: pg.Client): Promise<Violation[]> {
+/** What is seen of a whole table at once, better than of one intent after the other. */
+interface Stray {
+  readonly invariant: string;
+  readonly message: string;
+  /** Gives the ids of the intents that it is about. */
+  readonly text: string;
+}
+
+const STRAYS: readonly Stray[] = [
+  orphansIn("intent_data", "id", "I1"),
+  orphansIn("events", "intent_id", "I2"),
+  orphansIn("outcomes", "intent_id", "I3"),
+  orphansIn("steps", "intent_id", "I5"),
+  orphansIn("leases", "intent_id", "I6"),
+  orphansIn("ready", "intent_id", "I7"),
+  orphansIn("timers", "intent_id", "I7"),
+  orphansIn("idempotency_keys", "intent_id", "I11"),
+  {
+    invariant: "I1",
+    message: "its payload is missing",
+    text: "select i.id from intents i where not exists (select 1 from intent_data d where d.id = i.id)",
+  },
+  {
+    // Nobody can renew such a lease, and no sweeper sees it end.
+    invariant: "I6",
+    message: "its lease belongs to a consumer that does not exist",
+    text: `select l.intent_id as id from leases l
+      where not exists (select 1 from consumers c where c.id = l.consumer_id)`,
+  },
+  {
+    invariant: "I7",
+    message: "it stands in the queue at a place that is not its own",
+    text: `select r.intent_id as id from ready r join intents i on i.id = r.intent_id
+      where (r.to_agent, r.rank, r.queue_at) is distinct from (i.to_agent, -i.priority, i.queue_at)`,
+  },
+];
+const STRAYS_SHOWN = 100;
+
+async function findStrays(client: pg.Client): Promise<Violation[]> {
   const found: Violation[] = [];
-  for (const [table, column, invariant] of ORPHANS) {
-    const { rows } = await client.query(
-      `select distinct t.${column} as id from ${table} t where t.${column} is not null
-        and not exists (select 1 from intents i where i.id = t.${column}) limit ${ORPHANS_SHOWN}`,
-    );
-    for (const { id } of rows)
-      found.push({ invariant, intentId: id, message: `${table} has a row of an intent that does not exist` });
+  for (const { invariant, message, text } of STRAYS) {
+    const { rows } = await client.query<{ id: string }>(`${text} limit ${STRAYS_SHOWN}`);
+    for (const { id } of rows) found.push({ invariant, intentId: id, message });
   }
-  const unheld = await client.query(
-    `select l.intent_id as id from leases l
-      where not exists (select 1 from consumers c where c.id = l.consumer_id) limit ${ORPHANS_SHOWN}`,
-  );
-  // Nobody can renew such a lease, and no sweeper sees it end.
-  for (const { id } of unheld.rows)
-    found.push({
-      invariant: "I6",
-      intentId: id,
-      message: "its lease belongs to a consumer that does not exist",
-    });
-  const { rows } = await client.query(
-    `select i.id from intents i where not exists (select 1 from intent_data d where d.id = i.id) limit ${ORPHANS_SHOWN}`,
-  );
-  for (const { id } of rows) found.push({ invariant: "I1", intentId: id, message: "its payload is missing" });
   return found;
 }

@@ -58,7 +58,7 @@ async function crash(): Promise<void> {
   const { attempt } = await claimOne(server, "crashed");
   await post(server, id, "start", { attempt });
   await post(server, id, "pause");
-  await step(server, id, "a", { status: "done", attempt, result: JSON.parse('{"n": 1}') });
+  await step(server, id, "a", { status: "done", attempt, result: { n: 1 } });
   await post(server, id, "unpause");
   const again = await claimOne(server, "crashed");
   await step(server, id, "b", { status: "running", attempt: again.attempt });

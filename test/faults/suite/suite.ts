@@ -120,11 +120,14 @@ async function inflict(world: World, fault: Fault): Promise<void> {
       );
       return;
     case "kill server behind a slow database": {
-      world.databaseWire.delay(fault.delayMs);
+      const wire = world.databaseWire;
+      wire.delay(fault.delayMs);
       // Long enough for requests to arrive and wait for their commits.
       await sleep(fault.delayMs * 3);
+      // What was on its way to the database never gets there.
+      wire.blackhole();
       const back = world.servers[fault.which]?.keepAway(fault.awayMs);
-      world.databaseWire.pass();
+      wire.pass();
       return await back;
     }
     case "clock jump":
