@@ -160,10 +160,11 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
       frameMaxBytes,
     },
   };
+  // Before the dispatcher: it looks at once for whoever has room.
+  wakeups.observe((changes) => streams.follow(changes));
   const dispatcher = new Dispatcher(engine, streams, wakeups, {
     onError: (error) => logger.warn({ err: error }, "a claim failed; the next poll repeats it"),
   });
-  wakeups.observe((changes) => streams.follow(changes));
   wakeups.observe((changes) => countChanges(metrics, changes));
   const renewals = new WriteRenewals(engine, streams, (error) =>
     logger.warn({ err: error }, "a lease could not be renewed by a write; the next write repeats it"),
@@ -207,6 +208,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     addresses: () => [...new Set([...streams.addresses(), ...wakeups.addresses.keys])],
     wakeAddress: (address) => dispatcher.wake(address),
     openStreams: () => streams.all().map((stream) => ({ id: stream.consumerId, streamNo: stream.streamNo })),
+    onLeaseOver: (id) => streams.end(id, "lease_over"),
     onDatabase: (up) => {
       databaseUp = up;
       metrics.setDatabaseUp(up);

@@ -75,6 +75,13 @@ export class AgentStreams {
     return [...this.#byAddress.keys()];
   }
 
+  /** Ends one stream normally. */
+  end(consumerId: string, reason: string): void {
+    const stream = this.#byConsumer.get(consumerId);
+    stream?.frames.send({ event: "stream.end", data: { reason } });
+    stream?.frames.end();
+  }
+
   /** Ends every stream normally; their leases are left alone. */
   endAll(reason: string): void {
     for (const stream of this.all()) {

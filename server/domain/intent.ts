@@ -82,7 +82,7 @@ export interface Step {
   generation: number;
   attempt: number | null;
   tries: number;
-  /** Begun in an attempt that ended without a record: in doubt until done, failed or decided, however often it is begun again (I13). */
+  /** Begun in an attempt that ended without a record: in doubt until done or decided, however often it is begun again (I13). */
   interrupted: boolean;
   onInterrupt: OnInterrupt | null;
   timeoutMs: number | null;

@@ -199,6 +199,30 @@ export async function renewOpenStreams(
   });
 }
 
+/** Of streams open here: those whose lease has been ended all the same (and the losses told), because it was not renewed in time. */
+export async function streamsWithoutLease(
+  store: Store,
+  streams: readonly { id: string; streamNo: number }[],
+): Promise<string[]> {
+  if (streams.length === 0) return [];
+  const { rows } = await store.pool.query<{ id: string }>({
+    name: "streams_without_lease",
+    text: `select c.id from consumers c join unnest($1::uuid[], $2::int8[]) as s(id, stream_no) on c.id = s.id
+      where c.stream_no = s.stream_no and c.lease_until is null`,
+    values: [
+      encodeArray(
+        "uuid",
+        streams.map((s) => s.id),
+      ),
+      encodeArray(
+        "int8",
+        streams.map((s) => s.streamNo),
+      ),
+    ],
+  });
+  return rows.map((row) => row.id);
+}
+
 /** A claim-mode consumer shows life by its fenced writes. */
 export async function renewByWrite(store: Store, ids: readonly string[]): Promise<void> {
   await store.pool.query(

@@ -5,7 +5,12 @@ import { expireConsumer } from "../engine/consumers.ts";
 import type { Engine } from "../engine/context.ts";
 import { dueIntents, tickIntent } from "../engine/due.ts";
 import { forgetReplicas, grantGrace, type Pulse, pulse } from "../engine/pulse.ts";
-import { expiredConsumers, forgetIdleConsumers, renewOpenStreams } from "../store/consumers.ts";
+import {
+  expiredConsumers,
+  forgetIdleConsumers,
+  renewOpenStreams,
+  streamsWithoutLease,
+} from "../store/consumers.ts";
 import { createWorker, type Worker } from "./service.ts";
 
 const BATCH = 100;
@@ -23,6 +28,8 @@ export interface SweeperOptions {
   readonly addresses: () => string[];
   readonly wakeAddress: (address: string) => void;
   readonly openStreams: () => { id: string; streamNo: number }[];
+  /** A stream here that can be given nothing any more: its agent has to connect again. */
+  readonly onLeaseOver: (consumerId: string) => void;
   readonly onDatabase: (up: boolean) => void;
   readonly onPeers: (others: number) => void;
   /** Every stream here now counts as closed: its agent has to connect again. */
@@ -73,6 +80,7 @@ export function createSweepers(options: SweeperOptions): Sweepers {
     pass: async () => {
       const open = options.openStreams();
       await renewOpenStreams(engine.store, open);
+      for (const id of await streamsWithoutLease(engine.store, open)) options.onLeaseOver(id);
       return open.length;
     },
   });

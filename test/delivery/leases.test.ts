@@ -49,7 +49,7 @@ test("a stream opens with its terms and delivers what is sent afterwards and bef
   const listener = await agent(server, "stream", { consumer: "a", incarnation: "i", capacity: 2 });
   expect(listener.frames[0]).toMatchObject({
     event: "stream.open",
-    data: { consumer: "a", incarnation: "i", lease_ttl_ms: 1500, heartbeat_interval_ms: 200 },
+    data: { consumer: "a", incarnation: "i", lease_ttl_ms: 1500, heartbeat_interval_ms: 500 },
   });
   const first = await listener.next("intent.delivered");
   expect(first.data).toMatchObject({
@@ -91,6 +91,19 @@ test("a late close of an old stream does not end the lease of its successor", as
   );
   expect(rows[0]).toEqual({ closed_stream_no: 0, stream_no: 2 });
   expect((await view(server, id)).attempt).toBe(1);
+});
+
+test("a stream whose lease ended all the same is ended, so that its agent connects again", async () => {
+  const listener = await agent(server, "lease-over", { consumer: "a", incarnation: "i" });
+  await server.store.pool.query("update consumers set lease_until = null where id = $1", [
+    listener.consumerId,
+  ]);
+  await server.sweepers.renewals.tick();
+  await until("the end of the stream", () => listener.ended);
+  expect(listener.frames.at(-1)).toMatchObject({ event: "stream.end", data: { reason: "lease_over" } });
+  const again = await agent(server, "lease-over", { consumer: "a", incarnation: "i" });
+  await send(server, "lease-over");
+  await again.next("intent.delivered");
 });
 
 test("another process may not take a name whose lease runs", async () => {

@@ -191,6 +191,21 @@ describe("done", () => {
   });
 });
 
+test("a plan that is replaced while one of its steps runs leaves nothing of it running", () => {
+  const draft = next(started(created(), [plan("a", { timeoutMs: 50 }), plan("b")]));
+  expect(draft.intent).toMatchObject({ openSteps: ["a"], stepDeadline: NOW + 50 });
+  start(draft, starting({ steps: [plan("c")], force: true }));
+  expect(draft.steps.get("a")?.status).toBe("superseded");
+  expect(draft.intent).toMatchObject({ openSteps: [], stepDeadline: null });
+});
+
+test("an answer clears what counted against the intent, also when it fails it", () => {
+  const draft = next(started(created({ steps: [plan("a")] })));
+  lose(draft, "takeover", LIMITS);
+  decideStep(draft, "a", { kind: "fail", error: { code: "no", message: "no" } });
+  expect(draft.intent).toMatchObject({ status: "FAILED", strikes: 0 });
+});
+
 test("an operator's answer may be the plan's last result, also while nobody waits for it", () => {
   const draft = next(started(created({ steps: [plan("a")] })));
   lose(draft, "takeover", LIMITS);

@@ -553,6 +553,7 @@ function decide(intent: ModelIntent, key: string, answer: "done" | "retry" | "fa
   if (step.status === "done" && answer === "done" && step.result === "decided") return "ok";
   if (step.status !== "interrupted" || intent.holder !== null) return "step_not_in_doubt";
   log(intent, "step_decided");
+  progress(intent);
   if (answer === "fail") {
     step.status = "failed";
     end(intent, "FAILED", null);
@@ -563,7 +564,6 @@ function decide(intent: ModelIntent, key: string, answer: "done" | "retry" | "fa
     step.status = "planned";
     step.doubt = false;
   }
-  progress(intent);
   intent.asked = intent.asked.filter((one) => one !== key);
   if (intent.status === "WAITING" && intent.asked.length === 0) {
     intent.status = "IN_PROGRESS";

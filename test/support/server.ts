@@ -13,7 +13,7 @@ export interface TestServer extends Server {
 
 /** Short, but each well apart from the next, as in production. */
 export const QUICK_TIMINGS: Readonly<Record<string, string>> = {
-  PERDURE_HEARTBEAT_INTERVAL_MS: "200",
+  PERDURE_HEARTBEAT_INTERVAL_MS: "500",
   PERDURE_LEASE_TTL_MS: "1500",
   PERDURE_RECONNECT_GRACE_MS: "300",
   PERDURE_RESTART_GRACE_MS: "1000",

@@ -35,6 +35,8 @@ export function decideStep(draft: Draft, key: string, answer: StepAnswer): Step 
   }
   const step = editStep(draft, key);
   emit(draft, "intent.step_decided", { key, decision: answer.kind });
+  // Whatever the answer is: somebody looked, and what counted against the intent counts no more (S2).
+  recordProgress(draft);
   if (answer.kind === "fail") {
     step.status = "failed";
     step.error = RawJson.of({ ...answer.error, final: true });
@@ -47,7 +49,6 @@ export function decideStep(draft: Draft, key: string, answer: StepAnswer): Step 
     step.status = "planned";
     step.interrupted = false;
   }
-  recordProgress(draft);
   intent.openSteps = intent.openSteps.filter((open) => open !== key);
   if (intent.status === "WAITING" && intent.openSteps.length === 0) {
     apply(draft, "wake");

@@ -93,6 +93,9 @@ function replacePlan(draft: Draft, plan: readonly StepPlan[]): void {
     old.position = null;
     if (!keys.has(step.key) && step.status !== "done") old.status = "superseded";
   }
+  // A step that is not of the plan any more does not run on either, nor does its clock.
+  intent.openSteps = intent.openSteps.filter((key) => draft.steps.get(key)?.status === "running");
+  intent.stepDeadline = earliestStepDeadline(draft);
   let done = 0;
   plan.forEach((planned, position) => {
     const existing = draft.steps.get(planned.key);
