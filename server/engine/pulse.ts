@@ -47,9 +47,13 @@ export async function pulse(engine: Engine, addresses: readonly string[], freshM
   };
 }
 
-/** Nobody served for a while: whoever held something gets time to come back before anything is lost. */
-export function grantGrace(engine: Engine): Promise<number> {
-  return graceAfterOutage(engine.store.pool, engine.settings.restartGraceMs);
+/**
+ * Nobody served for a while: whoever held something gets time to come back before anything is lost. `slept`: this replica too heard
+ * nothing, so what it knows of its own streams counts no more.
+ */
+export function grantGrace(engine: Engine, slept: boolean): Promise<number> {
+  const spared = slept ? null : engine.replicaId;
+  return graceAfterOutage(engine.store.pool, engine.settings.restartGraceMs, spared);
 }
 
 /** Replicas that stopped pulsing long ago. */

@@ -111,7 +111,7 @@ function createPulse(options: SweeperOptions, outage: OutageWatch, timers: Worke
     const alone = seen.otherReplicas === 0;
     const slept = seen.sinceMs !== null && seen.sinceMs > engine.settings.heartbeatIntervalMs;
     if (alone && (slept || !outage.sure)) {
-      await grantGrace(engine);
+      await grantGrace(engine, slept);
       if (slept) options.onGrace();
       outage.sure = true;
     }
