@@ -37,7 +37,6 @@ import {
   upsertHeads,
   upsertSteps,
   upsertTimers,
-  values,
 } from "./statements.ts";
 import { headName, type Workspace } from "./workspace.ts";
 

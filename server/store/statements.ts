@@ -23,7 +23,7 @@ export interface Statement<Row> {
 const unnest = <Row>(columns: readonly Column<Row>[]): string =>
   `unnest(${columns.map((c, i) => `$${i + 1}::${c.type}[]`).join(", ")}) as d(${columns.map((c) => c.name).join(", ")})`;
 
-export const values = <Row>(columns: readonly Column<Row>[]): string =>
+const values = <Row>(columns: readonly Column<Row>[]): string =>
   columns.map((c) => (c.cast === undefined ? `d.${c.name}` : `d.${c.name}::${c.cast}`)).join(", ");
 
 function insert<Row>(
