@@ -15,6 +15,10 @@ const given = (name: string, value: unknown): Json => (value === null ? {} : { [
 const timeout = (at: number | null): Json => (at === null ? {} : { timeout_at: iso(at) });
 
 export function waitToJson(wait: Wait): Json {
+  return { ...kindToJson(wait), ...(wait.keepOpen === true ? { keep_open: true } : {}) };
+}
+
+function kindToJson(wait: Wait): Json {
   switch (wait.kind) {
     case "signal":
       return { signal: wait.name, ...timeout(wait.timeoutAt) };
@@ -54,6 +58,11 @@ export function taskToJson(task: HumanTask): Json {
 /** The wait that `waitToJson` wrote. */
 // biome-ignore lint/suspicious/noExplicitAny: read back what we wrote
 export function waitFromJson(json: any): Wait {
+  return json.keep_open === true ? { ...kindFromJson(json), keepOpen: true } : kindFromJson(json);
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: read back what we wrote
+function kindFromJson(json: any): Wait {
   const timeoutAt = ms(json.timeout_at);
   if (json.signal !== undefined) return { kind: "signal", name: json.signal, timeoutAt };
   if (json.intents !== undefined) return { kind: "intents", ids: json.intents, timeoutAt };

@@ -11,7 +11,12 @@ export type WaitRequest =
   | { readonly kind: "intents"; readonly ids: readonly string[]; readonly timeoutMs: number | null }
   | { readonly kind: "human"; readonly task: HumanTask; readonly timeoutMs: number | null };
 
-export type Wait =
+export type Wait = WaitKind & {
+  /** Also as the plan's last step it leaves the intent to its agent. */
+  readonly keepOpen?: boolean;
+};
+
+type WaitKind =
   | { readonly kind: "signal"; readonly name: string; readonly timeoutAt: number | null }
   | { readonly kind: "time"; readonly until: number }
   | { readonly kind: "intents"; readonly ids: readonly string[]; readonly timeoutAt: number | null }

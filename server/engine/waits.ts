@@ -21,6 +21,7 @@ export interface WaitInput {
   readonly key: string;
   readonly attempt: number;
   readonly wait: WaitRequest;
+  readonly completeIntent: boolean;
 }
 
 export function waitAtStep(
@@ -29,7 +30,7 @@ export function waitAtStep(
   intentId: string,
   input: WaitInput,
 ): Promise<RecordStepAnswer> {
-  const { key, attempt, wait } = input;
+  const { key, attempt, wait, completeIntent } = input;
   return engine.commits.submit<RecordStepAnswer>({
     name: "wait",
     intents: [intentId],
@@ -39,7 +40,13 @@ export function waitAtStep(
     decide: (work) =>
       fenced(work, intentId, actor, { attempt, operation: "step_waiting" }, (draft) => {
         const lookUp = (begun: Wait) => satisfied(work, draft, key, begun);
-        const step = park(draft, key, { attempt, wait, stepsMax: engine.settings.stepsMax, lookUp });
+        const step = park(draft, key, {
+          attempt,
+          wait,
+          completeIntent,
+          stepsMax: engine.settings.stepsMax,
+          lookUp,
+        });
         const next = describeNext(draft.intent, nextDeclared(draft));
         return { intent: draft.intent, step, begun: null, next, status: draft.intent.status };
       }),

@@ -52,6 +52,7 @@ const PLAYS: Readonly<Record<string, Play>> = {
       attempt: draft.intent.attempt,
       wait: { kind: "signal", name: key, timeoutMs: null },
       stepsMax: 100,
+      completeIntent: n % 2 === 0,
       lookUp: () => (n % 4 === 0 ? { result: RawJson.of(n), signal: n } : undefined),
     }),
   signal: (draft, key, n) => signal(draft, { name: key, data: RawJson.of(n), unread: 0 }),

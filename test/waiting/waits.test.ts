@@ -136,6 +136,26 @@ test("a declared step may be a wait, and the last one completes the intent with 
   });
 });
 
+test("a plan's last wait completes the intent also when it is satisfied at once, unless its agent wants the last word", async () => {
+  const id = await send(server, "at-once", { steps: ["approval"] });
+  await signal(id, "approved", 1);
+  const { attempt } = await claimOne(server, "at-once");
+  expect((await wait(id, "approval", attempt, { signal: "approved" })).body.intent_status).toBe("COMPLETED");
+
+  const other = await send(server, "last-word", { steps: ["approval"] });
+  const held = await claimOne(server, "last-word");
+  await step(server, other, "approval", {
+    status: "waiting",
+    attempt: held.attempt,
+    wait: { signal: "approved" },
+    complete_intent: false,
+  });
+  await signal(other, "approved", 1);
+  const again = await claimOne(server, "last-word");
+  expect(again).toMatchObject({ intent_id: other, next_step: null });
+  expect((await view(server, other)).status).toBe("IN_PROGRESS");
+});
+
 test("a person's decision is validated, recorded once, and wakes the intent", async () => {
   const id = await send(server, "human");
   const { attempt } = await claimOne(server, "human");

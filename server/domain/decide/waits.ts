@@ -26,6 +26,8 @@ export interface ParkInput {
   readonly attempt: number;
   readonly wait: WaitRequest;
   readonly stepsMax: number;
+  /** As the plan's last step it completes the intent. */
+  readonly completeIntent: boolean;
   /** What the wait asks for if it is there already. */
   readonly lookUp: (wait: Wait) => Found | undefined;
 }
@@ -51,17 +53,20 @@ export function park(draft: Draft, key: string, input: ParkInput): Step {
   const fresh = known === undefined || known.status === "superseded";
   const step = stepToRecord(draft, key, input.stepsMax);
   // The first wait counts: a sleep that was interrupted is not slept again from its beginning.
-  const wait = (fresh ? null : step.wait) ?? beginWait(input.wait, draft.now);
+  const begun = (fresh ? null : step.wait) ?? beginWait(input.wait, draft.now);
+  const wait: Wait = input.completeIntent ? begun : { ...begun, keepOpen: true };
   step.wait = wait;
   step.startedAt ??= draft.now;
   const found = input.lookUp(wait);
   if (found !== undefined) {
     const { result, ...origin } = found;
     markDone(draft, step, result, origin);
+    completeIfPlanDone(draft, step);
     return step;
   }
   if (isOver(wait, draft.now)) {
     settleDue(draft, step as WaitingStep);
+    completeIfPlanDone(draft, step);
     return step;
   }
   suspend(draft, step as WaitingStep);
@@ -154,13 +159,19 @@ function goOn(draft: Draft, step: Step): void {
   if (intent.status !== "WAITING") return;
   setWakeAt(draft);
   if (intent.openSteps.length > 0) return;
-  const planDone = step.position !== null && intent.stepsDone >= intent.stepsTotal;
-  if (step.status === "done" && (endsWith(step) || planDone)) {
-    finish(draft, { status: "COMPLETED", result: step.result, error: null });
-    return;
-  }
+  if (completeIfPlanDone(draft, step)) return;
   apply(draft, "wake");
   emit(draft, "intent.resumed", { steps: [step.key] });
+}
+
+/** The last result that was missing is the intent's. */
+function completeIfPlanDone(draft: Draft, step: Step): boolean {
+  const { intent } = draft;
+  const planDone =
+    step.position !== null && intent.stepsDone >= intent.stepsTotal && step.wait?.keepOpen !== true;
+  if (step.status !== "done" || !(endsWith(step) || planDone)) return false;
+  finish(draft, { status: "COMPLETED", result: step.result, error: null });
+  return true;
 }
 
 /** What time does to a wait: it is over, it timed out, somebody is reminded. */

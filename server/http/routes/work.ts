@@ -121,7 +121,12 @@ function agentRoutes(app: App, deps: RouteDeps): void {
       const { body } = request;
       const answer =
         body.status === "waiting"
-          ? await waitAtStep(engine, actorOf(request), id, { key, attempt: body.attempt, wait: waitOf(body) })
+          ? await waitAtStep(engine, actorOf(request), id, {
+              key,
+              attempt: body.attempt,
+              wait: waitOf(body),
+              completeIntent: body.complete_intent,
+            })
           : await recordStep(
               engine,
               actorOf(request),
