@@ -116,6 +116,16 @@ test("steps that run are recorded before an intent waits", async () => {
   expect((await wait(id, "go", attempt, { signal: "go" })).body.intent_status).toBe("WAITING");
 });
 
+test("a wait whose answer was lost is answered again, and leaves no trace", async () => {
+  const id = await send(server, "lost-answer");
+  const { attempt } = await claimOne(server, "lost-answer");
+  await wait(id, "go", attempt, { signal: "go" });
+  const seq = (await view(server, id)).seq;
+  const again = await wait(id, "go", attempt, { signal: "go" });
+  expect(again.body).toMatchObject({ step: { status: "waiting" }, intent_status: "WAITING" });
+  expect((await view(server, id)).seq).toBe(seq);
+});
+
 test("a wait of an old attempt changes nothing", async () => {
   const id = await send(server, "stale");
   const { attempt } = await claimOne(server, "stale");

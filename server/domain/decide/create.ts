@@ -5,7 +5,7 @@ import type { HumanTask } from "../human-task.ts";
 import type { Actor, Intent, OnInterrupt, RetryPolicy } from "../intent.ts";
 import { plannedStep, type StepPlan } from "../plan.ts";
 import { beginHumanWait, type WaitingStep } from "../wait.ts";
-import { awaitSteps } from "./waits.ts";
+import { awaitStep } from "./waits.ts";
 
 export interface NewIntent {
   readonly id: string;
@@ -114,5 +114,5 @@ function assignTask(draft: Draft, task: HumanTask): void {
     wait: beginHumanWait(task, null, draft.now, true),
   };
   addStep(draft, step);
-  awaitSteps(draft, [step as WaitingStep]);
+  awaitStep(draft, step as WaitingStep);
 }

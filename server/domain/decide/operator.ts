@@ -7,7 +7,7 @@ import { Refusal } from "../refusal.ts";
 import { attemptDeadline, isOverdue } from "../schedule.ts";
 import { handBackIfPaused, type LossLimits, lose } from "./attempt.ts";
 import { timeOut } from "./finish.ts";
-import { assignAgain, tickWaits } from "./waits.ts";
+import { assignAgain, tickWait } from "./waits.ts";
 
 export interface RetryInput {
   /** A new deadline; null clears an old one that has passed. */
@@ -92,7 +92,7 @@ export function tick(draft: Draft, limits: LossLimits): boolean {
     lose(draft, "step_timeout", limits);
     return true;
   }
-  if (intent.status === "WAITING" && tickWaits(draft)) return true;
+  if (intent.status === "WAITING" && tickWait(draft)) return true;
   if (intent.availableAt !== null && now >= intent.availableAt) {
     intent.availableAt = null;
     return true;

@@ -40,6 +40,8 @@ export interface Found extends DoneOrigin {
 export function park(draft: Draft, key: string, input: ParkInput): Step {
   const known = draft.steps.get(key);
   if (known?.status === "done") return known;
+  // The very attempt that it parked asks again: the answer was lost.
+  if (known?.status === "waiting" && known.attempt === input.attempt) return known;
   requireOpenAttempt(draft, input.attempt);
   if (known !== undefined && isFinal(known)) return known;
   const others = draft.intent.openSteps.filter((open) => open !== key);
@@ -58,55 +60,42 @@ export function park(draft: Draft, key: string, input: ParkInput): Step {
   step.wait = wait;
   step.startedAt ??= draft.now;
   const found = input.lookUp(wait);
-  if (found !== undefined) {
-    const { result, ...origin } = found;
-    markDone(draft, step, result, origin);
-    completeIfPlanDone(draft, step);
-    return step;
-  }
-  if (isOver(wait, draft.now)) {
-    settleDue(draft, step as WaitingStep);
-    completeIfPlanDone(draft, step);
-    return step;
-  }
-  suspend(draft, step as WaitingStep);
+  if (found !== undefined) settle(draft, step, found);
+  else if (isOver(wait, draft.now)) end(draft, step as WaitingStep);
+  else suspend(draft, step as WaitingStep);
   return step;
 }
 
 const isFinal = (step: Step): boolean =>
-  step.status === "failed" &&
-  step.error !== null &&
-  (step.error.parse() as { final?: boolean }).final === true;
+  step.status === "failed" && (step.error?.parse() as { final?: boolean } | undefined)?.final === true;
 
-const isOver = (wait: Wait, now: number): boolean =>
-  wait.kind === "time" ? wait.until <= now : wait.timeoutAt !== null && wait.timeoutAt <= now;
+const isOver = (wait: Wait, now: number): boolean => {
+  const until = wait.kind === "time" ? wait.until : wait.timeoutAt;
+  return until !== null && until <= now;
+};
 
 function suspend(draft: Draft, step: WaitingStep): void {
   const { intent } = draft;
   intent.openSteps = intent.openSteps.filter((open) => open !== step.key);
-  step.status = "waiting";
   step.finishedAt = null;
   closeAttempt(draft);
-  awaitSteps(draft, [step]);
+  awaitStep(draft, step);
 }
 
-/** The intent is WAITING on these steps; nobody holds it. */
-export function awaitSteps(draft: Draft, steps: readonly WaitingStep[]): void {
+/** The intent is WAITING on this step; nobody holds it. */
+export function awaitStep(draft: Draft, step: WaitingStep): void {
   const { intent } = draft;
-  const first = steps[0];
-  if (first === undefined) return;
-  for (const { key, tries, wait } of steps)
-    emit(draft, "intent.step_waiting", { key, tries, wait: waitToJson(wait) });
+  const { key, tries, wait } = step;
+  step.status = "waiting";
+  emit(draft, "intent.step_waiting", { key, tries, wait: waitToJson(wait) });
   apply(draft, "wait");
-  intent.waitingReason = REASON_OF[first.wait.kind];
-  intent.openSteps = steps.map((step) => step.key);
-  setWakeAt(draft);
+  intent.waitingReason = REASON_OF[wait.kind];
+  intent.openSteps = [key];
+  intent.wakeAt = waitDueAt(wait);
   emit(draft, "intent.waiting", { reason: intent.waitingReason, steps: intent.openSteps });
-  for (const { key, wait } of steps) {
-    if (wait.kind !== "human") continue;
-    const { title, assignees, allowedOutcomes } = wait.task;
-    emit(draft, "intent.human_task_assigned", { key, title, assignees, allowed_outcomes: allowedOutcomes });
-  }
+  if (wait.kind !== "human") return;
+  const { title, assignees, allowedOutcomes } = wait.task;
+  emit(draft, "intent.human_task_assigned", { key, title, assignees, allowed_outcomes: allowedOutcomes });
 }
 
 /** An intent that is nothing but a person's task is assigned again when it is reopened. */
@@ -114,104 +103,80 @@ export function assignAgain(draft: Draft): void {
   for (const known of draft.steps.values()) {
     if (known.wait?.kind !== "human" || !known.wait.ends || known.status === "done") continue;
     const step = editStep(draft, known.key);
-    step.status = "waiting";
     step.wait = beginHumanWait(known.wait.task, null, draft.now, true);
-    awaitSteps(draft, [step as WaitingStep]);
+    awaitStep(draft, step as WaitingStep);
   }
-}
-
-function setWakeAt(draft: Draft): void {
-  let wakeAt: number | null = null;
-  for (const step of waitingSteps(draft.intent, draft.steps)) {
-    const due = waitDueAt(step.wait);
-    if (due !== null && (wakeAt === null || due < wakeAt)) wakeAt = due;
-  }
-  draft.intent.wakeAt = wakeAt;
 }
 
 /** What the step waited for is there: recorded in this commit, so that no crash can forget it (W1). */
-export function wake(draft: Draft, key: string, { result, ...origin }: Found): void {
-  const step = editStep(draft, key);
+export function wake(draft: Draft, key: string, found: Found): void {
+  settle(draft, editStep(draft, key), found);
+}
+
+function settle(draft: Draft, step: Step, { result, ...origin }: Found): void {
   markDone(draft, step, result, origin);
-  goOn(draft, step);
-}
-
-function giveUp(draft: Draft, step: Step): void {
-  const error = {
-    code: "wait_timeout",
-    message: `step ${JSON.stringify(step.key)} waited in vain`,
-    retryable: false,
-  };
-  step.status = "failed";
-  step.finishedAt = draft.now;
-  step.error = RawJson.of({ ...error, final: true });
-  draft.intent.openSteps = draft.intent.openSteps.filter((open) => open !== step.key);
-  emit(draft, "intent.step_failed", { key: step.key, tries: step.tries, final: true, error });
-  if (endsWith(step) && draft.intent.status === "WAITING")
-    finish(draft, { status: "FAILED", result: null, error });
-}
-
-const endsWith = (step: Step): boolean => step.wait?.kind === "human" && step.wait.ends;
-
-/** Nothing left to wait for: the intent goes back to the queue's front, or ends if there is nothing left to do. */
-function goOn(draft: Draft, step: Step): void {
   const { intent } = draft;
-  if (intent.status !== "WAITING") return;
-  setWakeAt(draft);
-  if (intent.openSteps.length > 0) return;
-  if (completeIfPlanDone(draft, step)) return;
-  apply(draft, "wake");
-  emit(draft, "intent.resumed", { steps: [step.key] });
+  const planDone = step.position !== null && intent.stepsDone >= intent.stepsTotal;
+  if (decides(step, planDone)) finish(draft, { status: "COMPLETED", result, error: null });
+  else goOn(draft, step);
 }
 
-/** The last result that was missing is the intent's. */
-function completeIfPlanDone(draft: Draft, step: Step): boolean {
-  const { intent } = draft;
-  const planDone =
-    step.position !== null && intent.stepsDone >= intent.stepsTotal && step.wait?.keepOpen !== true;
-  if (step.status !== "done" || !(endsWith(step) || planDone)) return false;
-  finish(draft, { status: "COMPLETED", result: step.result, error: null });
-  return true;
-}
-
-/** What time does to a wait: it is over, it timed out, somebody is reminded. */
-function settleDue(draft: Draft, step: WaitingStep): void {
-  const { wait } = step;
-  if (wait.kind === "time") markDone(draft, step, NULL);
-  else if (isOver(wait, draft.now)) giveUp(draft, step);
-  else if (wait.kind === "human") remind(draft, step, wait);
+/** Time ended the wait: a sleep is over, anything else was in vain. */
+function end(draft: Draft, step: WaitingStep): void {
+  if (step.wait.kind === "time") settle(draft, step, { result: NULL });
+  else giveUp(draft, step);
 }
 
 const NULL = new RawJson("null");
 
-/** Everything that is due of what the intent waits for. True when something happened. */
-export function tickWaits(draft: Draft): boolean {
+function giveUp(draft: Draft, step: WaitingStep): void {
+  const { intent } = draft;
+  const message = `step ${JSON.stringify(step.key)} waited in vain`;
+  const error = { code: "wait_timeout", message, retryable: false };
+  step.status = "failed";
+  step.finishedAt = draft.now;
+  step.error = RawJson.of({ ...error, final: true });
+  intent.openSteps = intent.openSteps.filter((open) => open !== step.key);
+  emit(draft, "intent.step_failed", { key: step.key, tries: step.tries, final: true, error });
+  if (decides(step, step.position !== null)) finish(draft, { status: "FAILED", result: null, error });
+  else goOn(draft, step);
+}
+
+/** Whether the wait's end is the intent's: it is nothing but that task, or this is how its plan ends. */
+const decides = ({ wait }: Step, byPlan: boolean): boolean =>
+  (wait?.kind === "human" && wait.ends) || (byPlan && wait?.keepOpen !== true);
+
+/** The intent goes back to the queue's front, if it waited at all. */
+function goOn(draft: Draft, step: Step): void {
+  if (draft.intent.status !== "WAITING") return;
+  draft.intent.wakeAt = null;
+  apply(draft, "wake");
+  emit(draft, "intent.resumed", { steps: [step.key] });
+}
+
+/** What is due of what the intent waits for. True when something happened. */
+export function tickWait(draft: Draft): boolean {
   const { intent, now } = draft;
-  if (intent.wakeAt === null || now < intent.wakeAt) return false;
-  for (const waiting of waitingSteps(intent, draft.steps)) {
-    const due = waitDueAt(waiting.wait);
-    if (due === null || due > now) continue;
-    const step = editStep(draft, waiting.key) as WaitingStep;
-    settleDue(draft, step);
-    goOn(draft, step);
-  }
-  if (intent.status === "WAITING") setWakeAt(draft);
+  const [waiting] = waitingSteps(intent, draft.steps);
+  if (waiting === undefined || intent.wakeAt === null || now < intent.wakeAt) return false;
+  const step = editStep(draft, waiting.key) as WaitingStep;
+  if (step.wait.kind === "human" && !isOver(step.wait, now)) remind(draft, step, step.wait);
+  else end(draft, step);
   return true;
 }
 
 function remind(draft: Draft, step: WaitingStep, wait: HumanWait): void {
   const { task } = wait;
-  const { key } = step;
-  const about = { key, title: task.title, assignees: task.assignees };
+  const about = { key: step.key, title: task.title, assignees: task.assignees };
   if (wait.reminders < task.maxReminders) {
     const reminders = wait.reminders + 1;
     const more = reminders < task.maxReminders || task.escalateTo !== null;
-    const interval = task.remindIntervalMs ?? task.remindAfterMs;
-    const remindAt = more && interval !== null ? draft.now + interval : null;
-    step.wait = { ...wait, reminders, remindAt };
+    const interval = task.remindIntervalMs ?? task.remindAfterMs ?? 0;
+    step.wait = { ...wait, reminders, remindAt: more ? draft.now + interval : null };
     emit(draft, "intent.reminder", { ...about, reminder: reminders, of: task.maxReminders });
-    return;
+  } else {
+    step.wait = { ...wait, remindAt: null, escalated: true };
+    emit(draft, "intent.escalated", { ...about, escalate_to: task.escalateTo });
   }
-  step.wait = { ...wait, remindAt: null, escalated: true };
-  if (task.escalateTo !== null) emit(draft, "intent.escalated", { ...about, escalate_to: task.escalateTo });
+  draft.intent.wakeAt = waitDueAt(step.wait);
 }
