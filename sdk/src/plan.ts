@@ -13,7 +13,7 @@ export type StepFn<P = any> = (ctx: Context<P>, step: Step) => unknown;
 
 /**
  * One function per step. The order is the plan when the sender gave none; the last step's value is the intent's result. Keys that look like
- * whole numbers are refused, because JavaScript reorders them.
+ * whole numbers are refused, because JavaScript reorders them. A step cannot wait (`ctx.ask`, `ctx.sleep` …): that takes a handler.
  */
 export type Steps<P = any> = Record<string, StepFn<P> | ({ run: StepFn<P> } & StepOptions)>;
 
