@@ -85,16 +85,15 @@ export class StepLog {
     return this.#parking !== undefined;
   }
 
-  /** Asks for a wait; until it is answered no step begins, or it would find the attempt over. */
-  async park(key: string, wait: Wire): Promise<StepAnswer> {
-    const answering = this.write(key, { status: "waiting", wait });
-    const parking = answering.then(
+  /** While `ask` asks for a wait and judges the answer no step begins, or it would find the attempt over. */
+  async park<T>(ask: () => Promise<T>): Promise<T> {
+    const asking = ask();
+    this.#parking = asking.then(
       () => undefined,
       () => undefined,
     );
-    this.#parking = parking;
     try {
-      return await answering;
+      return await asking;
     } finally {
       this.#parking = undefined;
     }

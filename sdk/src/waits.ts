@@ -117,11 +117,19 @@ export class Waits {
 
   /** The recorded result, at once or after waiting for it. Throws IntentFailure when the wait failed, and the attempt's errors. */
   async #drive(key: string, wait: Wait<unknown>): Promise<unknown> {
-    const { attempt, log, logger, insideSteps } = this.#setup;
+    const { log, insideSteps } = this.#setup;
     const replayed = log.replay(key);
     if (replayed !== undefined) return replayed.result;
     if (insideSteps) throw insideStep(key);
-    const answer = await this.#park(key, wait.wire());
+    const wire = wait.wire();
+    return await this.#onceAlone(key, async () =>
+      this.#judge(wait, await log.write(key, { status: "waiting", wait: wire })),
+    );
+  }
+
+  /** The result, when it is there already; otherwise this attempt is over. */
+  #judge(wait: Wait<unknown>, answer: StepAnswer): unknown {
+    const { attempt, log, logger } = this.#setup;
     const recorded = settled(log.remember(answer.step));
     if (recorded !== undefined) return recorded.result;
     const what = wait.what();
@@ -131,14 +139,14 @@ export class Waits {
   }
 
   /** Asks once nothing else is at work here: a step must not be cut off by a wait beside it, nor find the attempt over. */
-  async #park(key: string, wire: Wire): Promise<StepAnswer> {
+  async #onceAlone<T>(key: string, ask: () => Promise<T>): Promise<T> {
     const { attempt, log } = this.#setup;
     const backoff = new Backoff();
     for (let tries = 1; ; ) {
       await this.#quiet(key);
       if (this.#busy) continue; // looked at in the same moment as the wait is asked for
       try {
-        return await log.park(key, wire);
+        return await log.park(ask);
       } catch (error) {
         if (!PerdureError.is(error, "steps_pending") || tries === PENDING_TRIES) throw error;
         tries += 1;
