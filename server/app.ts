@@ -10,6 +10,8 @@ import { Dispatcher } from "./delivery/dispatcher.ts";
 import { Notifications } from "./delivery/notifications.ts";
 import { Wakeups } from "./delivery/wakeups.ts";
 import { WriteRenewals } from "./delivery/write-renewals.ts";
+import type { Intent } from "./domain/intent.ts";
+import { isTerminal } from "./domain/lifecycle.ts";
 import { nextDueAt } from "./domain/schedule.ts";
 import type { Engine } from "./engine/context.ts";
 import { endPulse } from "./engine/pulse.ts";
@@ -20,9 +22,12 @@ import { agentRoutes } from "./http/routes/agents.ts";
 import { createRoutes } from "./http/routes/create.ts";
 import type { App, RouteDeps } from "./http/routes/deps.ts";
 import { healthRoutes } from "./http/routes/health.ts";
+import { historyRoutes } from "./http/routes/history.ts";
 import { operatorRoutes } from "./http/routes/operate.ts";
 import { readRoutes } from "./http/routes/read.ts";
+import { sessionRoutes } from "./http/routes/sessions.ts";
 import { stateRoutes } from "./http/routes/state.ts";
+import { waitingRoutes } from "./http/routes/waiting.ts";
 import { workRoutes } from "./http/routes/work.ts";
 import { requestSchemas } from "./http/schemas/requests.ts";
 import { trackSockets } from "./http/sockets.ts";
@@ -52,6 +57,8 @@ export interface Server {
   /** Drains: no new work, streams end normally, commits under way finish. Bounded by the caller. */
   stop(): Promise<void>;
 }
+
+const DAY_MS = 86_400_000;
 
 /** Waiters poll this many times more rarely than the dispatcher. */
 const WAIT_POLLS = 5;
@@ -173,6 +180,9 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
   return { store, wakeups, streams, engine, dispatcher };
 }
 
+const owesSomebody = (intent: Intent): boolean =>
+  isTerminal(intent.status) && (intent.parentId !== null || intent.hasChildren);
+
 export async function buildServer(options: ServerOptions): Promise<Server> {
   const { config, logger } = options;
   const metrics = createMetrics({ processMetrics: options.processMetrics ?? true });
@@ -203,6 +213,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   const sweepers = createSweepers({
     engine,
     pollMs: config.pollIntervalMs,
+    retentionMs: config.retentionDays === 0 ? null : config.retentionDays * DAY_MS,
     onError: (error, worker) =>
       logger.warn({ err: error, worker }, "a background pass failed; the next one repeats it"),
     addresses: () => [...new Set([...streams.addresses(), ...wakeups.addresses.keys])],
@@ -220,6 +231,10 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     },
     onPeers: (others) => notifications?.setOthers(others),
     onGrace: () => streams.endAll("recovered"),
+  });
+  // The other side of an end is told at once here, and by the poll whatever happens.
+  wakeups.observe((changes) => {
+    if (changes.some(({ after }) => owesSomebody(after))) sweepers.outbox.wake();
   });
   // A hint, so that a delay of 100 ms does not wait for the next poll; the clock that decides is the database's.
   wakeups.observe((changes) => {
@@ -250,6 +265,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     schemas: requestSchemas(limits),
     metrics,
     maxDeliveryAttempts: config.maxDeliveryAttempts,
+    keepVersions: config.stateVersionsKept === 0 ? null : config.stateVersionsKept,
     // A commit here wakes its waiters itself; they look again only for what another replica's lost hint hid.
     pollMs: config.notify === "on" ? config.pollIntervalMs * WAIT_POLLS : config.pollIntervalMs,
     keepAliveMs: config.keepAliveMs,
@@ -263,6 +279,9 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   readRoutes(app, deps);
   workRoutes(app, deps);
   stateRoutes(app, deps);
+  waitingRoutes(app, deps);
+  historyRoutes(app, deps);
+  sessionRoutes(app, deps);
   operatorRoutes(app, deps);
   agentRoutes(app, deps);
 

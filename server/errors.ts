@@ -24,6 +24,8 @@ export const ERRORS = Object.freeze({
   validation_failed: kind(422, "The request is not valid"),
   invalid_address: kind(422, "Not an agent address"),
   too_many_steps: kind(422, "Too many steps"),
+  too_many_checkpoints: kind(422, "Too many checkpoints"),
+  not_a_child: kind(422, "Not a child of this intent"),
   invalid_scope: kind(422, "Not a state scope"),
   duplicate_key: kind(422, "A key is written twice in one batch"),
   headers_too_large: kind(431, "The request headers are too large"),
@@ -36,6 +38,9 @@ export const ERRORS = Object.freeze({
   not_found: kind(404, "Not found"),
   step_not_found: kind(404, "No such step"),
   state_not_found: kind(404, "No such state entry"),
+  parent_not_found: kind(404, "No such parent intent"),
+  checkpoint_not_found: kind(404, "No such checkpoint"),
+  session_not_found: kind(404, "No such session"),
   not_supported: kind(404, "Not supported by this server"),
   method_not_allowed: kind(405, "Method not allowed"),
 
@@ -69,9 +74,11 @@ export const ERRORS = Object.freeze({
   idempotency_mismatch: kind(409, "The idempotency key was used for another request"),
   version_conflict: kind(409, "The stored version is not the expected one"),
   already_decided: kind(409, "Already decided differently"),
-  signals_full: kind(409, "Too many unread signals"),
+  no_human_task: kind(409, "Nothing here waits for a person"),
+  session_active: kind(409, "The session has live intents"),
 
   // Not now
+  too_many_signals: kind(429, "Too many unread signals", true),
   rate_limited: kind(429, "Too many requests", true),
   backlog_full: kind(429, "The agent's backlog is full", true),
   unavailable: kind(503, "The server cannot reach its database", true),

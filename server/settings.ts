@@ -134,7 +134,14 @@ const storage = {
     30,
     0,
     36_500,
-    "Days to keep finished intents; 0 keeps them for ever. Not in effect yet: everything is kept.",
+    "Days to keep ended intents with their log, steps and state; 0 keeps them for ever. An intent's own `retention.max_age_seconds` wins.",
+  ),
+  stateVersionsKept: integer(
+    "PERDURE_STATE_VERSIONS_KEPT",
+    0,
+    0,
+    1_000_000,
+    "Versions kept of each key of an intent's state, where its `retention.keep` does not say; 0 keeps all. What a checkpoint names is always kept.",
   ),
 };
 

@@ -128,6 +128,8 @@ function endFrame(attempt: number, { after, events }: Change): Frame | null {
   for (const event of events) {
     if (event.attempt !== attempt) continue;
     const common = { intent_id: after.id, attempt };
+    if (event.type === "intent.restored")
+      return { event: "intent.lost", data: { ...common, reason: "restored" } };
     if (event.type === "intent.lost")
       return { event: "intent.lost", data: { ...common, reason: reasonOf(event.details) } };
     if (event.type === "intent.canceled" || event.type === "intent.timed_out") {

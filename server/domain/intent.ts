@@ -3,6 +3,7 @@
 
 import type { Status, TerminalStatus, WaitingReason } from "./lifecycle.ts";
 import type { RawJson } from "./raw-json.ts";
+import type { Wait } from "./wait.ts";
 
 export const STEP_STATUSES = [
   "planned",
@@ -17,6 +18,9 @@ export type StepStatus = (typeof STEP_STATUSES)[number];
 
 export const ON_INTERRUPT = ["retry", "fail", "ask"] as const;
 export type OnInterrupt = (typeof ON_INTERRUPT)[number];
+
+/** Who can pause an intent; it is paused while any of them does. */
+export type Pauser = "intent" | "session";
 
 export interface RetryPolicy {
   readonly maxRetries: number;
@@ -52,7 +56,17 @@ export interface Intent {
   /** Not before this instant; null when nothing delays the intent. */
   availableAt: number | null;
   deadlineAt: number | null;
+  /** Anybody paused it. */
   paused: boolean;
+  pausedBy: readonly Pauser[];
+  /** The next instant at which something it waits for changes by itself. */
+  wakeAt: number | null;
+  parentId: string | null;
+  hasChildren: boolean;
+  /** Versions kept of each key of its state; null: all. */
+  keepVersions: number | null;
+  /** How long it is kept after its end; null: the server's default. */
+  retainMs: number | null;
   planBy: "sender" | "agent" | null;
   /** No declared step before this position is undone. */
   planCursor: number;
@@ -94,6 +108,8 @@ export interface Step {
   input: RawJson | null;
   result: RawJson | null;
   error: RawJson | null;
+  /** What it waits for, or waited for. */
+  wait: Wait | null;
 }
 
 /** What is written once, at creation. */
@@ -109,6 +125,8 @@ export interface IntentData {
   readonly correlationId: string | null;
   readonly session: string | null;
   readonly parentIntentId: string | null;
+  /** The parent's step that it was sent from. */
+  readonly parentStep: string | null;
   readonly detached: boolean;
   readonly replyTo: string | null;
   readonly retention: RawJson | null;

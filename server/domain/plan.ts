@@ -31,6 +31,7 @@ export function plannedStep(plan: StepPlan, position: number | null, generation:
     input: null,
     result: null,
     error: null,
+    wait: null,
   };
 }
 
@@ -82,8 +83,9 @@ export function describeNext(intent: Intent, step: Step | null): NextStep | null
 
 /** Moves the cursor past a declared step that was just done; a step finished out of order leaves it where it is. */
 export function advanceCursor(draft: Draft, done: Step): void {
+  // Without a plan every step counts; with one, those of the plan.
+  if (draft.intent.planBy === null || done.position !== null) draft.intent.stepsDone += 1;
   if (done.position === null) return;
-  draft.intent.stepsDone += 1;
   const next = nextDeclared(draft);
   // With nothing undone in sight the cursor may only claim what it has seen: the step itself.
   if (next !== null) draft.intent.planCursor = next.position;

@@ -30,7 +30,8 @@ export function attemptDeadline(intent: Intent): number | null {
 export function nextDueAt(intent: Intent): number | null {
   if (isTerminal(intent.status)) return null;
   const stepDeadline = intent.consumerId === null ? null : intent.stepDeadline;
-  const dues = [intent.deadlineAt, intent.availableAt, attemptDeadline(intent), stepDeadline];
+  const wakeAt = intent.status === "WAITING" ? intent.wakeAt : null;
+  const dues = [intent.deadlineAt, intent.availableAt, attemptDeadline(intent), stepDeadline, wakeAt];
   let due: number | null = null;
   for (const at of dues) if (at !== null && (due === null || at < due)) due = at;
   return due;

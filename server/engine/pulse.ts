@@ -11,6 +11,8 @@ export interface Pulse {
   readonly otherReplicas: number;
   readonly timersDue: boolean;
   readonly leasesOver: boolean;
+  /** Ends have not been told to their parents or children yet. */
+  readonly outboxFull: boolean;
   /** Of the addresses asked about: those with something in the queue. */
   readonly readyAddresses: readonly string[];
 }
@@ -21,6 +23,7 @@ export async function pulse(engine: Engine, addresses: readonly string[], freshM
     others: number;
     timers_due: boolean;
     leases_over: boolean;
+    outbox_full: boolean;
     ready_addresses: string[];
   }>({
     name: "pulse",
@@ -31,6 +34,7 @@ export async function pulse(engine: Engine, addresses: readonly string[], freshM
         (select count(*)::int from replicas r where r.id <> $1 and r.pulsed_at > t.now - make_interval(secs => $2::int / 1000.0)) as others,
         exists(select 1 from timers where due_at <= t.now) as timers_due,
         exists(select 1 from consumers where lease_until <= t.now) as leases_over,
+        exists(select 1 from outbox) as outbox_full,
         array(select a.address from unnest($3::text[]) as a(address)
           where exists (select 1 from ready r where r.to_agent = a.address)) as ready_addresses
       from t`,
@@ -43,13 +47,18 @@ export async function pulse(engine: Engine, addresses: readonly string[], freshM
     otherReplicas: row.others,
     timersDue: row.timers_due,
     leasesOver: row.leases_over,
+    outboxFull: row.outbox_full,
     readyAddresses: row.ready_addresses,
   };
 }
 
-/** Nobody served for a while: whoever held something gets time to come back before anything is lost. */
-export function grantGrace(engine: Engine): Promise<number> {
-  return graceAfterOutage(engine.store.pool, engine.settings.restartGraceMs);
+/**
+ * Nobody served for a while: whoever held something gets time to come back before anything is lost. `slept`: this replica too heard
+ * nothing, so what it knows of its own streams counts no more.
+ */
+export function grantGrace(engine: Engine, slept: boolean): Promise<number> {
+  const spared = slept ? null : engine.replicaId;
+  return graceAfterOutage(engine.store.pool, engine.settings.restartGraceMs, spared);
 }
 
 /** Replicas that stopped pulsing long ago. */

@@ -5,7 +5,7 @@ import type { Draft } from "../domain/draft.ts";
 import type { Actor } from "../domain/intent.ts";
 import { RawJson } from "../domain/raw-json.ts";
 import { Refusal } from "../domain/refusal.ts";
-import { decideState, type StateVersion, type StateWrite } from "../domain/state.ts";
+import { decideState, intentScope, type StateVersion, type StateWrite } from "../domain/state.ts";
 import type { HeadRef } from "../store/load.ts";
 import type { IdempotencyRef, Workspace } from "../store/workspace.ts";
 import { type Engine, fenced } from "./context.ts";
@@ -65,7 +65,15 @@ function stageByItself(
 ): StateVersion[] {
   const versions = decideState(writes, (scope, key) => work.head(namespace, scope, key));
   for (const version of versions)
-    work.stageState({ namespace, version, intentId: null, seq: null, attempt: null, actor: actor.name });
+    work.stageState({
+      namespace,
+      version,
+      intentId: null,
+      seq: null,
+      attempt: null,
+      actor: actor.name,
+      keep: null,
+    });
   return versions;
 }
 
@@ -90,7 +98,19 @@ export function stageState(
   const versions = decideState(writes, (scope, key) => work.head(namespace, scope, key));
   logState(draft, versions);
   const attempt = intent.consumerId === null ? null : intent.attempt;
-  for (const version of versions)
-    work.stageState({ namespace, version, intentId: intent.id, seq: intent.seq, attempt, actor: actor.name });
+  const own = intentScope(intent.id).text;
+  for (const version of versions) {
+    // Memory that intents share is kept by nobody's word but the server's.
+    const keep = version.scope === own ? intent.keepVersions : null;
+    work.stageState({
+      namespace,
+      version,
+      intentId: intent.id,
+      seq: intent.seq,
+      attempt,
+      actor: actor.name,
+      keep,
+    });
+  }
   return versions;
 }

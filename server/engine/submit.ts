@@ -2,11 +2,14 @@
 
 import { deliver } from "../domain/decide/attempt.ts";
 import { create, type NewIntent } from "../domain/decide/create.ts";
+import { requireOpenAttempt } from "../domain/decide/fence.ts";
 import type { Draft } from "../domain/draft.ts";
 import type { Actor, IntentData } from "../domain/intent.ts";
-import type { Status } from "../domain/lifecycle.ts";
+import { isTerminal, type Status } from "../domain/lifecycle.ts";
 import { RawJson } from "../domain/raw-json.ts";
+import { Refusal } from "../domain/refusal.ts";
 import { isClaimable, isOverdue } from "../domain/schedule.ts";
+import type { SessionRef } from "../store/load.ts";
 import type { SlotRef } from "../store/slots.ts";
 import type { IdempotencyRef, Workspace } from "../store/workspace.ts";
 import type { Engine } from "./context.ts";
@@ -15,6 +18,8 @@ import { findReplay } from "./idempotency.ts";
 export interface Submission {
   readonly intent: NewIntent;
   readonly data: IntentData;
+  /** The sender's attempt at the parent; null for whoever does not hold it. */
+  readonly parentAttempt: number | null;
 }
 
 export interface Submitted {
@@ -44,6 +49,41 @@ function slotsFor(engine: Engine, submissions: readonly Submission[]): SlotRef[]
   return [...counts].flatMap(([address, count]) => engine.freeSlots(address, count));
 }
 
+/** A child is born only while its parent lives, and from its handler only while that holds it: else it would be an orphan (W3). */
+function adopt(work: Workspace, actor: Actor, { intent, parentAttempt }: Submission): void {
+  const { parentId } = intent;
+  if (parentId === null) return;
+  if (work.peek(parentId)?.intent.namespace !== intent.namespace) {
+    throw new Refusal("parent_not_found", `there is no intent ${parentId} to be the parent`, {
+      intent_id: parentId,
+    });
+  }
+  const draft = work.open(parentId, actor);
+  if (parentAttempt !== null) requireOpenAttempt(draft, parentAttempt);
+  if (isTerminal(draft.intent.status)) {
+    throw new Refusal(
+      "parent_terminal",
+      `the parent ${parentId} has already ended as ${draft.intent.status}`,
+      {
+        intent_id: parentId,
+        status: draft.intent.status,
+      },
+    );
+  }
+  if (draft.intent.hasChildren) return;
+  draft.intent.hasChildren = true;
+  work.stage(draft);
+}
+
+const parentsOf = (submissions: readonly Submission[]): string[] => [
+  ...new Set(submissions.flatMap(({ intent }) => intent.parentId ?? [])),
+];
+
+const sessionsOf = (submissions: readonly Submission[]): SessionRef[] =>
+  submissions.flatMap(({ data: { namespace, session } }) =>
+    session === null ? [] : [{ namespace, name: session }],
+  );
+
 export function submitIntents(
   engine: Engine,
   actor: Actor,
@@ -52,15 +92,19 @@ export function submitIntents(
 ): Promise<SubmitAnswer> {
   return engine.commits.submit<SubmitAnswer>({
     name: "submit",
-    intents: [],
+    intents: parentsOf(submissions),
+    sessions: sessionsOf(submissions),
     slots: slotsFor(engine, submissions),
     ...(idempotency === null ? {} : { idempotency }),
     decide(work) {
       const earlier = findReplay(work, idempotency);
       if (earlier !== undefined)
         return { intents: (earlier.response.parse() as { intents: Submitted[] }).intents, replayed: true };
-      const intents = submissions.map(({ intent, data }): Submitted => {
-        const draft = create(intent, actor, work.now);
+      const intents = submissions.map((submission): Submitted => {
+        const { intent, data } = submission;
+        adopt(work, actor, submission);
+        const paused = data.session !== null && work.isSessionPaused(data.namespace, data.session);
+        const draft = create(intent, actor, work.now, paused);
         const { status } = draft.intent;
         handOver(work, draft, data);
         work.stage(draft, data);

@@ -22,6 +22,8 @@ export interface Limits {
   /** How long a request may take to arrive, body included. */
   readonly requestTimeoutMs: number;
   readonly capacityMax: number;
+  /** Checkpoints of one intent. */
+  readonly checkpointsMax: number;
 }
 
 const MIB = 1024 * 1024;
@@ -43,4 +45,5 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   pageMax: 500,
   requestTimeoutMs: 60_000,
   capacityMax: 10_000,
+  checkpointsMax: 1_000,
 });

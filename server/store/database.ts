@@ -2,7 +2,7 @@
 
 import type { Generated } from "kysely";
 import type { EventType } from "../domain/event.ts";
-import type { OnInterrupt, StepStatus } from "../domain/intent.ts";
+import type { OnInterrupt, Pauser, StepStatus } from "../domain/intent.ts";
 import type { Status, TerminalStatus, WaitingReason } from "../domain/lifecycle.ts";
 
 export interface IntentsTable {
@@ -28,6 +28,12 @@ export interface IntentsTable {
   available_at: number | null;
   deadline_at: number | null;
   paused: boolean;
+  paused_by: Pauser[];
+  wake_at: number | null;
+  parent_id: string | null;
+  has_children: boolean;
+  keep_versions: number | null;
+  retain_ms: number | null;
   plan_by: "sender" | "agent" | null;
   plan_cursor: number;
   steps_count: number;
@@ -58,6 +64,7 @@ export interface IntentDataTable {
   correlation_id: string | null;
   session: string | null;
   parent_intent_id: string | null;
+  parent_step: string | null;
   detached: boolean;
   reply_to: string | null;
   retention: string | null;
@@ -74,6 +81,7 @@ export interface OutcomesTable {
   error: string | null;
   attempt: number | null;
   finished_at: number;
+  expires_at: number | null;
 }
 
 export interface EventsTable {
@@ -108,6 +116,7 @@ export interface StepsTable {
   input: string | null;
   result: string | null;
   error: string | null;
+  wait: string | null;
 }
 
 export interface ReadyTable {
@@ -162,6 +171,34 @@ export interface IdempotencyKeysTable {
   created_at: number;
 }
 
+export interface SignalsTable {
+  intent_id: string;
+  no: number;
+  name: string;
+  data: string;
+  actor: string;
+  at: number;
+  taken_by: string | null;
+}
+
+export interface CheckpointsTable {
+  intent_id: string;
+  name: string;
+  seq: number;
+  generation: number;
+  steps_done: number;
+  actor: string;
+  metadata: string;
+  created_at: number;
+}
+
+export interface SessionsTable {
+  namespace: string;
+  name: string;
+  paused: boolean;
+  created_at: number;
+}
+
 export interface Database {
   intents: IntentsTable;
   intent_data: IntentDataTable;
@@ -173,4 +210,7 @@ export interface Database {
   timers: TimersTable;
   consumers: ConsumersTable;
   idempotency_keys: IdempotencyKeysTable;
+  signals: SignalsTable;
+  checkpoints: CheckpointsTable;
+  sessions: SessionsTable;
 }

@@ -7,7 +7,7 @@ import type { PoolClient } from "pg";
 import { Refusal } from "../domain/refusal.ts";
 import { commitPipelined } from "./commit.ts";
 import { isConflict, isConnectionError, isRefusedByDatabase, type Store } from "./connection.ts";
-import { type HeadRef, load, type StepNeeds } from "./load.ts";
+import { type HeadRef, load, type SessionRef, type SignalNeeds, type StepNeeds } from "./load.ts";
 import { sendWrites } from "./persist.ts";
 import type { SlotRef } from "./slots.ts";
 import { type Change, headName, type IdempotencyRef, idempotencyId, Workspace } from "./workspace.ts";
@@ -22,6 +22,11 @@ export interface Write<T> {
   readonly state?: readonly HeadRef[];
   /** Consumers that seem free for what this operation creates. */
   readonly slots?: readonly SlotRef[];
+  readonly signals?: readonly SignalNeeds[];
+  /** Intents of which it matters how they ended; not locked. */
+  readonly ends?: readonly string[];
+  /** Sessions that it creates intents in. */
+  readonly sessions?: readonly SessionRef[];
   decide(work: Workspace): T | Refusal;
 }
 
@@ -202,6 +207,9 @@ export class GroupCommit {
         ),
         heads: batch.flatMap((entry) => entry.write.state ?? []),
         slots: batch.flatMap((entry) => entry.write.slots ?? []),
+        signals: batch.flatMap((entry) => entry.write.signals ?? []),
+        ends: [...new Set(batch.flatMap((entry) => entry.write.ends ?? []))],
+        sessions: batch.flatMap((entry) => entry.write.sessions ?? []),
       });
       const work = new Workspace(loaded.now);
       loaded.fill(work);

@@ -2,11 +2,12 @@
 // would still see the old snapshot) the steps and idempotency keys that the decisions ask for.
 
 import type { PoolClient } from "pg";
+import type { TerminalStatus } from "../domain/lifecycle.ts";
 import { RawJson } from "../domain/raw-json.ts";
 import { encodeArray } from "./binary.ts";
-import { toIntent, toStep } from "./rows.ts";
+import { rawOrNull, toIntent, toStep } from "./rows.ts";
 import { askForSlots, type SlotRef } from "./slots.ts";
-import type { IdempotencyRef, Workspace } from "./workspace.ts";
+import type { End, IdempotencyRef, Workspace } from "./workspace.ts";
 
 export interface StepNeeds {
   readonly intentId: string;
@@ -34,12 +35,12 @@ const CLOCK = {
 const STEPS = {
   name: "steps_load",
   text: `select s.intent_id, s.key, s.position, s.title, s.status, s.generation, s.attempt, s.tries, s.interrupted, s.on_interrupt,
-      s.timeout_ms, s.retry, s.started_at, s.finished_at, s.seq, s.input, s.result, s.error
+      s.timeout_ms, s.retry, s.started_at, s.finished_at, s.seq, s.input, s.result, s.error, s.wait
     from unnest($1::uuid[], $2::text[]) as n(intent_id, key)
     join steps s on s.intent_id = n.intent_id and s.key = n.key
   union all
     select s.intent_id, s.key, s.position, s.title, s.status, s.generation, s.attempt, s.tries, s.interrupted, s.on_interrupt,
-      s.timeout_ms, s.retry, s.started_at, s.finished_at, s.seq, s.input, null::json, s.error
+      s.timeout_ms, s.retry, s.started_at, s.finished_at, s.seq, s.input, null::json, s.error, s.wait
     from unnest($3::uuid[], $4::int4[]) as w(id, head)
     join intents i on i.id = w.id
     cross join lateral (
@@ -79,6 +80,40 @@ export interface HeadRef {
   readonly key: string;
 }
 
+// The unread ones of a name, oldest first, and how many there are.
+const SIGNALS = {
+  name: "signals_load",
+  text: `select w.intent_id, w.name, u.unread, s.no, s.data
+    from unnest($1::uuid[], $2::text[], $3::int4[]) as w(intent_id, name, head)
+    cross join lateral (select count(*)::int as unread from signals c
+      where c.intent_id = w.intent_id and c.name = w.name and c.taken_by is null) u
+    left join lateral (select q.no, q.data from signals q
+      where q.intent_id = w.intent_id and q.name = w.name and q.taken_by is null order by q.no limit w.head) s on true`,
+};
+
+// How other intents ended. Their results come along only while all of them together stay small.
+const ENDS = {
+  name: "ends_load",
+  text: `select e.id, e.namespace, e.parent_id, e.status, e.error,
+      case when e.total <= $2 then e.result end as result, e.total > $2 as omitted
+    from (select i.id, i.namespace, i.parent_id, o.status, o.result, o.error,
+        sum(coalesce(octet_length(o.result::text), 0) + coalesce(octet_length(o.error::text), 0)) over () as total
+      from intents i left join outcomes o on o.intent_id = i.id where i.id = any($1::uuid[])) e`,
+};
+
+// A session is there from its first intent on, and is held as it is until that intent is.
+const SESSIONS_ADD = {
+  name: "sessions_add",
+  text: `insert into sessions (namespace, name, created_at)
+    select n.namespace, n.name, perdure_now() from unnest($1::text[], $2::text[]) as n(namespace, name) order by 1, 2
+    on conflict do nothing`,
+};
+const SESSIONS = {
+  name: "sessions_load",
+  text: `select namespace, name, paused from sessions
+    where (namespace, name) in (select * from unnest($1::text[], $2::text[])) order by namespace, name for share`,
+};
+
 // Locked in the order of their key, behind the intents: every writer takes them in the same order.
 const HEADS = {
   name: "state_heads_lock",
@@ -92,6 +127,36 @@ interface HeadRow extends HeadRef {
   deleted: boolean;
 }
 
+export interface SignalNeeds {
+  readonly intentId: string;
+  readonly name: string;
+  /** Whether one may be taken. */
+  readonly take: boolean;
+}
+
+export interface SessionRef {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+interface SignalRow {
+  intent_id: string;
+  name: string;
+  unread: number;
+  no: number | null;
+  data: string | null;
+}
+
+interface EndRow {
+  id: string;
+  namespace: string;
+  parent_id: string | null;
+  status: TerminalStatus | null;
+  result: string | null;
+  error: string | null;
+  omitted: boolean;
+}
+
 export interface LoadRequest {
   readonly intents: readonly string[];
   readonly steps: readonly StepNeeds[];
@@ -102,7 +167,15 @@ export interface LoadRequest {
   readonly heads?: readonly HeadRef[];
   /** Consumers that a new intent may be handed to. */
   readonly slots?: readonly SlotRef[];
+  readonly signals?: readonly SignalNeeds[];
+  /** Intents of which it matters how they ended. */
+  readonly ends?: readonly string[];
+  /** Sessions that new intents belong to. */
+  readonly sessions?: readonly SessionRef[];
 }
+
+/** Bytes of results that one wait may carry; beyond, whoever waits fetches them one by one. */
+const ENDS_MAX_BYTES = 1024 * 1024;
 
 export interface LoadAnswer {
   /** Fills a workspace with what was read. */
@@ -121,6 +194,7 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
     return promise;
   };
   const slots = request.slots?.length ? quiet(askForSlots(client, request.slots)) : undefined;
+  const sessions = request.sessions?.length ? askForSessions(ask, request.sessions) : undefined;
   const intents =
     request.intents.length > 0
       ? ask(request.skipLocked ? LOCK_FREE : LOCK, [uuids(request.intents)])
@@ -131,6 +205,8 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
   const wanted = request.heads ?? [];
   const heads = wanted.length > 0 ? ask(HEADS, headParameters(wanted)) : undefined;
   const records = request.records.length > 0 ? ask(RECORDS, recordParameters(request.records)) : undefined;
+  const signals = request.signals?.length ? ask(SIGNALS, signalParameters(request.signals)) : undefined;
+  const ends = request.ends?.length ? ask(ENDS, [uuids(request.ends), ENDS_MAX_BYTES]) : undefined;
   const clock = ask(CLOCK, []);
   await Promise.all(sent);
   const { now, xid } = (await clock).rows[0] as { now: number; xid: string };
@@ -140,6 +216,9 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
   >[0] & { intent_id: string })[];
   const slotRows = (await slots) ?? [];
   const headRows = ((await heads)?.rows ?? []) as HeadRow[];
+  const signalRows = ((await signals)?.rows ?? []) as SignalRow[];
+  const endRows = ((await ends)?.rows ?? []) as EndRow[];
+  const sessionRows = ((await sessions)?.rows ?? []) as (SessionRef & { paused: boolean })[];
   const recordRows = ((await records)?.rows ?? []) as RecordRow[];
   return {
     now,
@@ -152,9 +231,55 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
       for (const row of recordRows)
         work.holdRecord({ ...row, intentId: row.intent_id, response: new RawJson(row.response) });
       for (const row of headRows) work.holdHead(row.namespace, row.scope, row.key, row);
+      for (const row of signalRows) {
+        const signal =
+          row.no === null || row.data === null ? null : { no: row.no, data: new RawJson(row.data) };
+        work.holdSignals(row.intent_id, row.name, row.unread, signal);
+      }
+      for (const row of endRows) work.holdEnd(toEnd(row));
+      for (const row of sessionRows) work.holdSession(row.namespace, row.name, row.paused);
       work.offer(slotRows);
     },
   };
+}
+
+const toEnd = (row: EndRow): End => ({
+  id: row.id,
+  namespace: row.namespace,
+  parentId: row.parent_id,
+  status: row.status,
+  result: rawOrNull(row.result),
+  error: rawOrNull(row.error),
+  omitted: row.omitted,
+});
+
+function askForSessions(
+  ask: (query: { name: string; text: string }, values: unknown[]) => Loaded,
+  refs: readonly SessionRef[],
+): Loaded {
+  const distinct = [...new Map(refs.map((ref) => [JSON.stringify([ref.namespace, ref.name]), ref])).values()];
+  const values = [text(distinct.map((ref) => ref.namespace)), text(distinct.map((ref) => ref.name))];
+  void ask(SESSIONS_ADD, values);
+  return ask(SESSIONS, values);
+}
+
+/** Every operation of the batch may take one of a name, so they add up. */
+function signalParameters(needs: readonly SignalNeeds[]): Buffer[] {
+  const heads = new Map<string, { intentId: string; name: string; head: number }>();
+  for (const { intentId, name, take } of needs) {
+    const id = JSON.stringify([intentId, name]);
+    const known = heads.get(id) ?? { intentId, name, head: 0 };
+    heads.set(id, { ...known, head: known.head + (take ? 1 : 0) });
+  }
+  const all = [...heads.values()];
+  return [
+    uuids(all.map((one) => one.intentId)),
+    text(all.map((one) => one.name)),
+    encodeArray(
+      "int4",
+      all.map((one) => one.head),
+    ),
+  ];
 }
 
 interface RecordRow extends IdempotencyRef {

@@ -2,8 +2,10 @@
 // and the timers are never written by hand: they follow from each intent's state (domain/schedule).
 
 import type { PoolClient } from "pg";
-import type { Intent } from "../domain/intent.ts";
+import type { Intent, Step } from "../domain/intent.ts";
+import { isTerminal } from "../domain/lifecycle.ts";
 import { isClaimable, nextDueAt } from "../domain/schedule.ts";
+import { type HumanWait, waitingSteps } from "../domain/wait.ts";
 import { encodeArray } from "./binary.ts";
 import {
   type Column,
@@ -16,7 +18,14 @@ import {
   STEP_COLUMNS,
   type StepRow,
 } from "./rows.ts";
-import { headName, type IdempotencyRecord, type NewState, type Workspace } from "./workspace.ts";
+import {
+  headName,
+  type IdempotencyRecord,
+  type NewSignal,
+  type NewState,
+  type TakenSignal,
+  type Workspace,
+} from "./workspace.ts";
 
 interface Statement<Row> {
   readonly name: string;
@@ -146,12 +155,101 @@ const upsertHeads = insert<StateRow>(
       updated_at = excluded.updated_at`,
 );
 
+// Beyond how many are kept: all but what a checkpoint would need to be what it was.
+const pruneVersions: Statement<StateRow> = {
+  name: "state_versions_prune",
+  columns: [...STATE_KEY, { name: "keep", type: "int4", get: ({ state }) => state.keep }],
+  text: `delete from state_versions v using unnest($1::text[], $2::text[], $3::text[], $4::int4[], $5::int4[])
+      as d(namespace, scope, key, version, keep)
+    where v.namespace = d.namespace and v.scope = d.scope and v.key = d.key and v.version <= d.version - d.keep
+      and not exists (select 1 from checkpoints c where c.intent_id = v.intent_id and c.seq >= v.seq
+        and not exists (select 1 from state_versions n where n.namespace = v.namespace and n.scope = v.scope
+          and n.key = v.key and n.version > v.version and n.seq <= c.seq))`,
+};
+
 /** Of several versions of one key in one commit, the last is its head. */
 function lastOfEach(rows: readonly StateRow[]): StateRow[] {
   const last = new Map<string, StateRow>();
   for (const row of rows)
     last.set(headName(row.state.namespace, row.state.version.scope, row.state.version.key), row);
   return [...last.values()];
+}
+
+interface SignalRow {
+  readonly signal: NewSignal;
+  readonly at: number;
+}
+
+const insertSignals = insert<SignalRow>("signals_insert", "signals", [
+  { name: "intent_id", type: "uuid", get: ({ signal }) => signal.intentId },
+  { name: "no", type: "int4", get: ({ signal }) => signal.no },
+  { name: "name", type: "text", get: ({ signal }) => signal.name },
+  { name: "data", type: "json", get: ({ signal }) => signal.data.text },
+  { name: "actor", type: "text", get: ({ signal }) => signal.actor },
+  { name: "at", type: "timestamptz", get: ({ at }) => at },
+  { name: "taken_by", type: "text", get: ({ signal }) => signal.takenBy },
+]);
+
+const TAKEN_COLUMNS: readonly Column<TakenSignal>[] = [
+  { name: "intent_id", type: "uuid", get: (taken) => taken.intentId },
+  { name: "no", type: "int4", get: (taken) => taken.no },
+  { name: "taken_by", type: "text", get: (taken) => taken.takenBy },
+];
+// A signal is taken once (I14): one that somebody took already makes the statement raise.
+const updateTaken: Statement<TakenSignal> = {
+  name: "signals_take",
+  columns: TAKEN_COLUMNS,
+  text: `with changed as (
+      update signals t set taken_by = d.taken_by from ${unnest(TAKEN_COLUMNS)}
+      where t.intent_id = d.intent_id and t.no = d.no and t.taken_by is null returning 1)
+    select perdure_expect(count(*), cardinality($1::uuid[]), 'signals') from changed`,
+};
+
+interface OutboxRow {
+  readonly kind: "child_end" | "cascade";
+  readonly parentId: string;
+  readonly childId: string | null;
+}
+
+const insertOutbox = insert<OutboxRow>("outbox_insert", "outbox", [
+  { name: "kind", type: "text", get: (row) => row.kind },
+  { name: "parent_id", type: "uuid", get: (row) => row.parentId },
+  { name: "child_id", type: "uuid", get: (row) => row.childId },
+]);
+const deleteOutbox = remove<number>("outbox_delete", "outbox", [
+  { name: "id", type: "int8", get: (id) => id },
+]);
+
+interface TaskRow {
+  readonly intent: Intent;
+  readonly step: string;
+  readonly wait: HumanWait;
+}
+
+const insertTasks = insert<TaskRow>(
+  "tasks_insert",
+  "human_tasks",
+  [
+    { name: "intent_id", type: "uuid", get: ({ intent }) => intent.id },
+    { name: "step", type: "text", get: ({ step }) => step },
+    { name: "namespace", type: "text", get: ({ intent }) => intent.namespace },
+    { name: "assigned_at", type: "timestamptz", get: ({ wait }) => wait.assignedAt },
+    { name: "due_at", type: "timestamptz", get: ({ wait }) => wait.timeoutAt },
+  ],
+  " on conflict (intent_id, step) do update set assigned_at = excluded.assigned_at, due_at = excluded.due_at",
+);
+const deleteTasks = remove("tasks_delete", "human_tasks", [INTENT_ID]);
+
+const isEnded = (intent: Intent | null): boolean => intent !== null && isTerminal(intent.status);
+
+/** What an end owes to others: its parent is told, and its children end with it (W3). */
+function owed(before: Intent | null, { id, status, parentId, hasChildren }: Intent): OutboxRow[] {
+  if (isEnded(before) || !isTerminal(status)) return [];
+  const rows: OutboxRow[] = [];
+  if (parentId !== null) rows.push({ kind: "child_end", parentId, childId: id });
+  if (hasChildren && (status === "CANCELED" || status === "TIMED_OUT"))
+    rows.push({ kind: "cascade", parentId: id, childId: null });
+  return rows;
 }
 
 const insertRecords = (at: number): Statement<IdempotencyRecord> =>
@@ -189,6 +287,9 @@ interface Written {
   readonly unleased: Intent[];
   readonly timersIn: Intent[];
   readonly timersOut: Intent[];
+  readonly outbox: OutboxRow[];
+  readonly tasksIn: TaskRow[];
+  readonly tasksOut: Intent[];
 }
 
 /** What each touched intent means for each table. */
@@ -205,6 +306,9 @@ function collect(work: Workspace): Written {
     unleased: [],
     timersIn: [],
     timersOut: [],
+    outbox: [],
+    tasksIn: [],
+    tasksOut: [],
   };
   const changed = new Set<string>();
   for (const { before, intent, steps, changedSteps, outcome, outcomeGone } of work.touched()) {
@@ -216,11 +320,15 @@ function collect(work: Workspace): Written {
       if (step !== undefined) w.steps.push({ intentId: intent.id, step });
     }
     if (outcomeGone) w.outcomesGone.push(intent);
-    if (outcome !== null && outcome !== undefined)
-      w.outcomes.push({ intentId: intent.id, namespace: intent.namespace, outcome, at: work.now });
+    if (outcome !== null && outcome !== undefined) {
+      const expiresAt = intent.retainMs === null ? null : work.now + intent.retainMs;
+      w.outcomes.push({ intentId: intent.id, namespace: intent.namespace, outcome, at: work.now, expiresAt });
+    }
+    w.outbox.push(...owed(before, intent));
     compareQueue(w, before, intent);
     compareLease(w, before, intent);
     compareTimer(w, before, intent);
+    compareTasks(w, before, intent, steps);
   }
   for (const id of work.timersReset) {
     const intent = work.peek(id)?.intent;
@@ -255,6 +363,24 @@ function compareTimer(w: Written, before: Intent | null, after: Intent): void {
   else w.timersIn.push(after);
 }
 
+const asksPerson = (intent: Intent | null): boolean => intent?.waitingReason === "WAITING_FOR_HUMAN";
+
+/** What a person is asked follows from what the intent waits for. */
+function compareTasks(
+  w: Written,
+  before: Intent | null,
+  after: Intent,
+  steps: ReadonlyMap<string, Step>,
+): void {
+  const same =
+    asksPerson(before) && asksPerson(after) && before?.openSteps.join("\n") === after.openSteps.join("\n");
+  if (same) return;
+  if (asksPerson(before)) w.tasksOut.push(after);
+  if (!asksPerson(after)) return;
+  for (const { key, wait } of waitingSteps(after, steps))
+    if (wait.kind === "human") w.tasksIn.push({ intent: after, step: key, wait });
+}
+
 /** Sends every write of the workspace without waiting; the caller sends COMMIT behind and awaits all of it. */
 export function sendWrites(client: PoolClient, work: Workspace): Promise<unknown>[] {
   const sent: Promise<unknown>[] = [];
@@ -279,7 +405,21 @@ export function sendWrites(client: PoolClient, work: Workspace): Promise<unknown
   send(client, sent, upsertTimers, w.timersIn);
   const state = work.newState.map((one) => ({ state: one, at: work.now }));
   send(client, sent, insertVersions, state);
-  send(client, sent, upsertHeads, lastOfEach(state));
+  const last = lastOfEach(state);
+  send(client, sent, upsertHeads, last);
+  send(
+    client,
+    sent,
+    pruneVersions,
+    last.filter((row) => row.state.keep !== null),
+  );
+  const signals = work.newSignals.map((signal) => ({ signal, at: work.now }));
+  send(client, sent, insertSignals, signals);
+  send(client, sent, updateTaken, work.takenSignals);
+  send(client, sent, deleteTasks, w.tasksOut);
+  send(client, sent, insertTasks, w.tasksIn);
+  send(client, sent, insertOutbox, w.outbox);
+  send(client, sent, deleteOutbox, work.workedOff);
   send(client, sent, insertRecords(work.now), work.newRecords);
   return sent;
 }

@@ -3,6 +3,7 @@
 import type { IntentEvent } from "../domain/event.ts";
 import type { Intent, IntentData, Outcome, RetryPolicy, Step } from "../domain/intent.ts";
 import { encodeJson, RawJson } from "../domain/raw-json.ts";
+import { waitFromJson, waitToJson } from "../domain/wait-json.ts";
 import { type PgType, textArrayLiteral } from "./binary.ts";
 import type { IntentsTable, StepsTable } from "./database.ts";
 
@@ -36,6 +37,12 @@ export function toIntent(row: Omit<IntentRow, "first_seq">): Intent {
     availableAt: row.available_at,
     deadlineAt: row.deadline_at,
     paused: row.paused,
+    pausedBy: row.paused_by,
+    wakeAt: row.wake_at,
+    parentId: row.parent_id,
+    hasChildren: row.has_children,
+    keepVersions: row.keep_versions,
+    retainMs: row.retain_ms,
     planBy: row.plan_by,
     planCursor: row.plan_cursor,
     stepsCount: row.steps_count,
@@ -74,6 +81,7 @@ export function toStep(row: Omit<StepsTable, "intent_id">): Step {
     input: rawOrNull(row.input),
     result: rawOrNull(row.result),
     error: rawOrNull(row.error),
+    wait: row.wait === null ? null : waitFromJson(JSON.parse(row.wait)),
   };
 }
 
@@ -101,6 +109,9 @@ const INTENT_FIXED_COLUMNS: readonly Column<Intent>[] = [
   { name: "attempt_timeout_ms", type: "int8", get: (i) => i.attemptTimeoutMs },
   { name: "on_interrupt", type: "text", get: (i) => i.onInterrupt },
   { name: "retry", type: "json", get: (i) => json(i.retry) },
+  { name: "parent_id", type: "uuid", get: (i) => i.parentId },
+  { name: "keep_versions", type: "int4", get: (i) => i.keepVersions },
+  { name: "retain_ms", type: "int8", get: (i) => i.retainMs },
   { name: "created_at", type: "timestamptz", get: (i) => i.createdAt },
 ];
 
@@ -121,6 +132,9 @@ export const INTENT_CHANGING_COLUMNS: readonly Column<Intent>[] = [
   { name: "available_at", type: "timestamptz", get: (i) => i.availableAt },
   { name: "deadline_at", type: "timestamptz", get: (i) => i.deadlineAt },
   { name: "paused", type: "bool", get: (i) => i.paused },
+  { name: "paused_by", type: "text", cast: "text[]", get: (i) => textArrayLiteral(i.pausedBy) },
+  { name: "wake_at", type: "timestamptz", get: (i) => i.wakeAt },
+  { name: "has_children", type: "bool", get: (i) => i.hasChildren },
   { name: "plan_by", type: "text", get: (i) => i.planBy },
   { name: "plan_cursor", type: "int4", get: (i) => i.planCursor },
   { name: "steps_count", type: "int4", get: (i) => i.stepsCount },
@@ -157,6 +171,7 @@ export const INTENT_DATA_COLUMNS: readonly Column<IntentDataRow>[] = [
   { name: "correlation_id", type: "text", get: ({ data }) => data.correlationId },
   { name: "session", type: "text", get: ({ data }) => data.session },
   { name: "parent_intent_id", type: "uuid", get: ({ data }) => data.parentIntentId },
+  { name: "parent_step", type: "text", get: ({ data }) => data.parentStep },
   { name: "detached", type: "bool", get: ({ data }) => data.detached },
   { name: "reply_to", type: "text", get: ({ data }) => data.replyTo },
   { name: "retention", type: "json", get: ({ data }) => data.retention?.text ?? null },
@@ -201,6 +216,7 @@ export const STEP_COLUMNS: readonly Column<StepRow>[] = [
   { name: "input", type: "json", get: (r) => r.step.input?.text ?? null },
   { name: "result", type: "json", get: (r) => r.step.result?.text ?? null },
   { name: "error", type: "json", get: (r) => r.step.error?.text ?? null },
+  { name: "wait", type: "json", get: (r) => (r.step.wait === null ? null : json(waitToJson(r.step.wait))) },
 ];
 
 export interface OutcomeRow {
@@ -208,6 +224,8 @@ export interface OutcomeRow {
   readonly namespace: string;
   readonly outcome: Outcome;
   readonly at: number;
+  /** When it may go; null: by the server's default. */
+  readonly expiresAt: number | null;
 }
 
 export const OUTCOME_COLUMNS: readonly Column<OutcomeRow>[] = [
@@ -219,4 +237,5 @@ export const OUTCOME_COLUMNS: readonly Column<OutcomeRow>[] = [
   { name: "error", type: "json", get: (r) => json(r.outcome.error) },
   { name: "attempt", type: "int4", get: (r) => r.outcome.attempt },
   { name: "finished_at", type: "timestamptz", get: (r) => r.at },
+  { name: "expires_at", type: "timestamptz", get: (r) => r.expiresAt },
 ];

@@ -4,6 +4,7 @@
 import { type Draft, openDraft } from "../domain/draft.ts";
 import type { IntentEvent } from "../domain/event.ts";
 import type { Actor, Intent, IntentData, Outcome, Step } from "../domain/intent.ts";
+import type { TerminalStatus } from "../domain/lifecycle.ts";
 import type { RawJson } from "../domain/raw-json.ts";
 import { Refusal } from "../domain/refusal.ts";
 import type { StateHead, StateVersion } from "../domain/state.ts";
@@ -61,16 +62,65 @@ export interface NewState {
   readonly seq: number | null;
   readonly attempt: number | null;
   readonly actor: string;
+  /** Versions of the key that are kept; null: all. */
+  readonly keep: number | null;
+}
+
+/** How another intent ended, if it has. */
+export interface End {
+  readonly id: string;
+  readonly namespace: string;
+  readonly parentId: string | null;
+  readonly status: TerminalStatus | null;
+  readonly result: RawJson | null;
+  readonly error: RawJson | null;
+  /** The results that were asked for together are too large to carry. */
+  readonly omitted: boolean;
+}
+
+export interface Signal {
+  readonly no: number;
+  readonly data: RawJson;
+}
+
+export interface NewSignal extends Signal {
+  readonly intentId: string;
+  readonly name: string;
+  readonly actor: string;
+  /** The step whose wait took it in this very commit. */
+  readonly takenBy: string | null;
+}
+
+/** A signal that was unread before and is taken now. */
+export interface TakenSignal {
+  readonly intentId: string;
+  readonly name: string;
+  readonly no: number;
+  readonly takenBy: string;
+}
+
+interface SignalQueue {
+  unread: number;
+  readonly queue: Signal[];
 }
 
 interface Staged {
   readonly state: NewState[];
+  readonly signals: NewSignal[];
+  readonly taken: TakenSignal[];
   readonly drafts: Draft[];
   readonly data: IntentData[];
   readonly records: IdempotencyRecord[];
 }
 
-const nothingStaged = (): Staged => ({ drafts: [], data: [], records: [], state: [] });
+const nothingStaged = (): Staged => ({
+  drafts: [],
+  data: [],
+  records: [],
+  state: [],
+  signals: [],
+  taken: [],
+});
 
 export const headName = (namespace: string, scope: string, key: string): string =>
   JSON.stringify([namespace, scope, key]);
@@ -86,6 +136,13 @@ export class Workspace {
   readonly #handedOver = new Map<string, { streamNo: number; data: IntentData }>();
   readonly #heads = new Map<string, StateHead>();
   readonly newState: NewState[] = [];
+  readonly #signals = new Map<string, SignalQueue>();
+  readonly newSignals: NewSignal[] = [];
+  readonly takenSignals: TakenSignal[] = [];
+  readonly #ends = new Map<string, End>();
+  readonly #pausedSessions = new Set<string>();
+  /** Entries of the outbox that are worked off. */
+  readonly workedOff: number[] = [];
   readonly timersReset = new Set<string>();
   #staged: Staged = nothingStaged();
 
@@ -170,6 +227,52 @@ export class Workspace {
     return this.#heads.get(headName(namespace, scope, key));
   }
 
+  holdSignals(intentId: string, name: string, unread: number, signal: Signal | null): void {
+    const known = this.#queueOf(intentId, name);
+    known.unread = unread;
+    if (signal !== null) known.queue.push(signal);
+  }
+
+  #queueOf(intentId: string, name: string): SignalQueue {
+    const id = JSON.stringify([intentId, name]);
+    const known = this.#signals.get(id) ?? { unread: 0, queue: [] };
+    this.#signals.set(id, known);
+    return known;
+  }
+
+  unreadSignals(intentId: string, name: string): number {
+    return this.#queueOf(intentId, name).unread;
+  }
+
+  /** The oldest unread signal of a name. */
+  nextSignal(intentId: string, name: string): Signal | undefined {
+    return this.#queueOf(intentId, name).queue[0];
+  }
+
+  stageSignal(signal: NewSignal): void {
+    this.#staged.signals.push(signal);
+  }
+
+  stageTaken(taken: TakenSignal): void {
+    this.#staged.taken.push(taken);
+  }
+
+  holdEnd(end: End): void {
+    this.#ends.set(end.id, end);
+  }
+
+  endOf(intentId: string): End | undefined {
+    return this.#ends.get(intentId);
+  }
+
+  holdSession(namespace: string, name: string, paused: boolean): void {
+    if (paused) this.#pausedSessions.add(JSON.stringify([namespace, name]));
+  }
+
+  isSessionPaused(namespace: string, name: string): boolean {
+    return this.#pausedSessions.has(JSON.stringify([namespace, name]));
+  }
+
   stageState(state: NewState): void {
     this.#staged.state.push(state);
   }
@@ -192,11 +295,28 @@ export class Workspace {
       this.#heads.set(headName(state.namespace, scope, key), { version, deleted: value === null });
       this.newState.push(state);
     }
+    this.#settleSignals();
     for (const record of this.#staged.records) {
       this.#records.set(idempotencyId(record), record);
       this.newRecords.push(record);
     }
     this.discard();
+  }
+
+  #settleSignals(): void {
+    for (const signal of this.#staged.signals) {
+      this.newSignals.push(signal);
+      if (signal.takenBy !== null) continue;
+      const known = this.#queueOf(signal.intentId, signal.name);
+      known.unread += 1;
+      known.queue.push(signal);
+    }
+    for (const taken of this.#staged.taken) {
+      this.takenSignals.push(taken);
+      const known = this.#queueOf(taken.intentId, taken.name);
+      known.unread -= 1;
+      known.queue.splice(0, known.queue.length, ...known.queue.filter((one) => one.no !== taken.no));
+    }
   }
 
   #take(draft: Draft): void {

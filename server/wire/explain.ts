@@ -2,7 +2,7 @@
 
 import { formatAddress } from "../domain/address.ts";
 import type { IntentEvent } from "../domain/event.ts";
-import type { Step } from "../domain/intent.ts";
+import type { Intent, Step } from "../domain/intent.ts";
 import { isTerminal } from "../domain/lifecycle.ts";
 import { RawJson } from "../domain/raw-json.ts";
 import { nextDueAt } from "../domain/schedule.ts";
@@ -49,6 +49,30 @@ interface Next {
   readonly at?: string;
 }
 
+function whatItWaitsFor(intent: Intent, steps: readonly Step[]): Next {
+  const open = steps.filter((step) => intent.openSteps.includes(step.key));
+  const waiting = open.filter((step) => step.status === "waiting");
+  const what = waiting.map(describeWait).join(" and ");
+  if (waiting.length === 0)
+    return {
+      what: `waits for a decision about ${open.map((step) => step.key).join(", ") || "it"}: done, retry or fail`,
+    };
+  return intent.wakeAt === null ? { what } : { what, at: at(intent.wakeAt) };
+}
+
+function describeWait({ wait, key }: Step): string {
+  switch (wait?.kind) {
+    case "signal":
+      return `waits for signal ${JSON.stringify(wait.name)}${wait.timeoutAt === null ? "" : ", or gives up"}`;
+    case "intents":
+      return `waits for ${wait.ids.length === 1 ? `its child ${wait.ids[0]}` : `${wait.ids.length} children`}`;
+    case "human":
+      return `waits for a person: ${wait.task.title} (${wait.task.allowedOutcomes.join(" or ")})`;
+    default:
+      return `sleeps in step ${key}, and goes on`;
+  }
+}
+
 function whatNext({ intent }: IntentRecord, steps: readonly Step[], listeners: number): Next | undefined {
   if (isTerminal(intent.status))
     return intent.status === "COMPLETED" ? undefined : { what: `nothing, unless an operator retries it` };
@@ -59,10 +83,7 @@ function whatNext({ intent }: IntentRecord, steps: readonly Step[], listeners: n
           ? "waits for unpause"
           : "is handed back after its current step, because it is paused",
     };
-  if (intent.status === "WAITING") {
-    const asked = steps.filter((step) => intent.openSteps.includes(step.key)).map((step) => step.key);
-    return { what: `waits for a decision about ${asked.join(", ") || "it"}: done, retry or fail` };
-  }
+  if (intent.status === "WAITING") return whatItWaitsFor(intent, steps);
   if (intent.consumerId !== null) {
     const due = nextDueAt(intent);
     return due === null

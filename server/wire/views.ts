@@ -2,8 +2,10 @@
 
 import { formatAddress } from "../domain/address.ts";
 import type { IntentEvent } from "../domain/event.ts";
+import type { FoldedStep } from "../domain/fold.ts";
 import type { Intent, RetryPolicy, Step } from "../domain/intent.ts";
 import { describeNext, isUndone, type NextStep, stepIdempotencyKey } from "../domain/plan.ts";
+import { waitToJson } from "../domain/wait-json.ts";
 import type { IntentRecord } from "../store/queries/intents.ts";
 
 const iso = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
@@ -39,8 +41,10 @@ export function intentView(record: IntentRecord, options: IntentViewOptions = {}
     deadline_at: iso(intent.deadlineAt),
     policy_generation: intent.generation,
     paused: intent.paused,
+    ...(intent.paused ? { paused_by: intent.pausedBy } : {}),
     session: data.session,
     parent_intent_id: data.parentIntentId,
+    ...(data.parentStep === null ? {} : { parent_step: data.parentStep }),
     reply_to: data.replyTo,
     metadata: data.metadata,
     plan_by: intent.planBy,
@@ -73,6 +77,7 @@ export function stepView(intent: Intent, step: Step) {
     ...(step.result === null ? {} : { result: step.result }),
     ...(step.error === null ? {} : { error: step.error }),
     idempotency_key: stepIdempotencyKey(intent.id, step.key, step.generation),
+    ...(step.wait === null ? {} : { wait: waitToJson(step.wait) }),
     tries: step.tries,
     declared: step.position !== null,
     interrupted: step.interrupted,
@@ -84,6 +89,23 @@ export function stepView(intent: Intent, step: Step) {
     ...(step.startedAt === null || step.finishedAt === null
       ? {}
       : { duration_ms: step.finishedAt - step.startedAt }),
+  };
+}
+
+/** A step as it was once: what the log tells of it. */
+export function pastStepView(intentId: string, step: FoldedStep) {
+  return {
+    key: step.key,
+    status: step.status,
+    ...(step.result === null ? {} : { result: step.result }),
+    ...(step.error === null ? {} : { error: step.error }),
+    ...(step.wait === null ? {} : { wait: waitToJson(step.wait) }),
+    idempotency_key: stepIdempotencyKey(intentId, step.key, step.generation),
+    tries: step.tries,
+    declared: step.position !== null,
+    interrupted: step.interrupted,
+    ...(step.startedAt === null ? {} : { started_at: iso(step.startedAt) }),
+    ...(step.finishedAt === null ? {} : { finished_at: iso(step.finishedAt) }),
   };
 }
 

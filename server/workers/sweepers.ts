@@ -4,7 +4,9 @@
 import { expireConsumer } from "../engine/consumers.ts";
 import type { Engine } from "../engine/context.ts";
 import { dueIntents, tickIntent } from "../engine/due.ts";
+import { settleOutbox } from "../engine/family.ts";
 import { forgetReplicas, grantGrace, type Pulse, pulse } from "../engine/pulse.ts";
+import { expireIntents } from "../engine/retention.ts";
 import {
   expiredConsumers,
   forgetIdleConsumers,
@@ -14,6 +16,9 @@ import {
 import { createWorker, type Worker } from "./service.ts";
 
 const BATCH = 100;
+const RETENTION_MS = 60_000;
+const RETENTION_BATCH = 500;
+const RETENTION_PAUSE_MS = 250;
 const FORGET_CONSUMERS_MS = 3_600_000;
 const HOUSEKEEPING_MS = 300_000;
 /** A pulse older than this many intervals, and at least so many milliseconds, counts as dead. */
@@ -23,6 +28,8 @@ const FRESH_MIN_MS = 3_000;
 export interface SweeperOptions {
   readonly engine: Engine;
   readonly pollMs: number;
+  /** How long ended intents are kept that do not say; null: for ever. */
+  readonly retentionMs: number | null;
   readonly onError: (error: unknown, worker: string) => void;
   /** Addresses with somebody waiting here. */
   readonly addresses: () => string[];
@@ -42,6 +49,8 @@ export interface Sweepers {
   readonly renewals: Worker;
   readonly pulse: Worker;
   readonly housekeeping: Worker;
+  readonly outbox: Worker;
+  readonly retention: Worker;
 }
 
 async function sweepTimers(engine: Engine): Promise<number> {
@@ -93,7 +102,33 @@ export function createSweepers(options: SweeperOptions): Sweepers {
       return forgetIdleConsumers(engine.store, FORGET_CONSUMERS_MS, 1_000);
     },
   });
-  return { timers, leases, renewals, pulse: createPulse(options, outage, timers, leases), housekeeping };
+  const outbox: Worker = createWorker({
+    name: "outbox",
+    intervalMs: 30_000,
+    onError,
+    pass: async () => more(await settleOutbox(engine, BATCH), () => outbox.wake()),
+  });
+  const retention: Worker = createWorker({
+    name: "retention",
+    intervalMs: RETENTION_MS,
+    onError,
+    pass: async () => {
+      const removed = await expireIntents(engine, options.retentionMs, RETENTION_BATCH);
+      // Breath between batches: whoever works now comes first.
+      if (removed >= RETENTION_BATCH) retention.wake(RETENTION_PAUSE_MS);
+      return removed;
+    },
+  });
+  const due = { timers, leases, outbox };
+  return {
+    timers,
+    leases,
+    renewals,
+    pulse: createPulse(options, outage, due),
+    housekeeping,
+    outbox,
+    retention,
+  };
 }
 
 interface OutageWatch {
@@ -101,7 +136,13 @@ interface OutageWatch {
   sure: boolean;
 }
 
-function createPulse(options: SweeperOptions, outage: OutageWatch, timers: Worker, leases: Worker): Worker {
+interface DueWorkers {
+  readonly timers: Worker;
+  readonly leases: Worker;
+  readonly outbox: Worker;
+}
+
+function createPulse(options: SweeperOptions, outage: OutageWatch, due: DueWorkers): Worker {
   const { engine, pollMs, onError } = options;
   const freshMs = Math.max(FRESH_MIN_MS, pollMs * FRESH_PULSES);
   const bootedAt = performance.now();
@@ -111,7 +152,7 @@ function createPulse(options: SweeperOptions, outage: OutageWatch, timers: Worke
     const alone = seen.otherReplicas === 0;
     const slept = seen.sinceMs !== null && seen.sinceMs > engine.settings.heartbeatIntervalMs;
     if (alone && (slept || !outage.sure)) {
-      await grantGrace(engine);
+      await grantGrace(engine, slept);
       if (slept) options.onGrace();
       outage.sure = true;
     }
@@ -131,8 +172,9 @@ function createPulse(options: SweeperOptions, outage: OutageWatch, timers: Worke
       options.onPeers(seen.otherReplicas);
       await coverOutage(seen);
       options.onDatabase(true);
-      if (seen.leasesOver) leases.wake();
-      if (seen.timersDue) timers.wake();
+      if (seen.leasesOver) due.leases.wake();
+      if (seen.timersDue) due.timers.wake();
+      if (seen.outboxFull) due.outbox.wake();
       for (const address of seen.readyAddresses) options.wakeAddress(address);
       return seen.readyAddresses.length;
     },

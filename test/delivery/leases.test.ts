@@ -1,5 +1,7 @@
 // Streams come and go; who keeps its work, who may take a name, and what counts as a loss (DELIVERY D2 to D6).
+import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { createTestDatabase } from "../support/postgres.ts";
 import { call, startTestServer, type TestServer, until } from "../support/server.ts";
 import {
   claimOne,
@@ -75,6 +77,29 @@ test("the same incarnation back within the grace keeps its work and gets the sam
   expect(again.data.steps[0]).toMatchObject({ key: "one", status: "running", tries: 1 });
   expect((await step(server, id, "one", { status: "done", attempt: 1 })).status).toBe(200);
   expect(await typesOf(server, id)).not.toContain("lost");
+});
+
+test("the grace after a predecessor's death spares the streams that were opened since", async () => {
+  const database = await createTestDatabase();
+  const predecessor = new pg.Client({ connectionString: database.url });
+  await predecessor.connect();
+  // It pulsed a moment ago: whether it still serves is not sure when the successor comes up.
+  await predecessor.query("insert into replicas values (gen_random_uuid(), perdure_now(), perdure_now())");
+  const successor = await startTestServer({ databaseUrl: database.url });
+  try {
+    const listener = await agent(successor, "spared", { consumer: "a", incarnation: "i" });
+    await predecessor.query("delete from replicas where id <> $1", [successor.engine.replicaId]);
+    await successor.sweepers.pulse.tick();
+    const { rows } = await predecessor.query(
+      "select closed_stream_no < stream_no as open from consumers where id = $1",
+      [listener.consumerId],
+    );
+    expect(rows).toEqual([{ open: true }]);
+  } finally {
+    await predecessor.end();
+    await successor.close();
+    await database.drop();
+  }
 });
 
 test("a late close of an old stream does not end the lease of its successor", async () => {

@@ -42,6 +42,10 @@ export function newIntent(more: Partial<NewIntent> = {}): NewIntent {
     onInterrupt: null,
     retry: null,
     steps: [],
+    parentId: null,
+    humanTask: null,
+    keepVersions: null,
+    retainMs: null,
     ...more,
   };
 }

@@ -35,6 +35,7 @@ export function finish(draft: Draft, ending: Ending): void {
   closeForEnd(draft);
   apply(draft, action);
   intent.availableAt = null;
+  intent.wakeAt = null;
   intent.terminalDigest = ending.digest ?? null;
   const outcome: Outcome = {
     status: ending.status,

@@ -1,11 +1,13 @@
 // What an operator may do to an intent, and what time does to it.
 
 import { apply, type Draft, editStep, emit } from "../draft.ts";
+import type { Pauser } from "../intent.ts";
 import { isTerminal } from "../lifecycle.ts";
 import { Refusal } from "../refusal.ts";
 import { attemptDeadline, isOverdue } from "../schedule.ts";
 import { handBackIfPaused, type LossLimits, lose } from "./attempt.ts";
 import { timeOut } from "./finish.ts";
+import { assignAgain, tickWaits } from "./waits.ts";
 
 export interface RetryInput {
   /** A new deadline; null clears an old one that has passed. */
@@ -17,6 +19,24 @@ export function retry(draft: Draft, input: RetryInput): void {
   const { intent } = draft;
   const from = intent.status;
   apply(draft, "retry");
+  resetCounters(draft);
+  intent.queueAt = draft.now;
+  if (input.deadlineAt !== null) intent.deadlineAt = input.deadlineAt;
+  else if (intent.deadlineAt !== null && isOverdue(intent, draft.now)) intent.deadlineAt = null;
+  for (const known of draft.steps.values()) {
+    if (known.status !== "failed") continue;
+    const step = editStep(draft, known.key);
+    step.status = "planned";
+    step.wait = null;
+  }
+  draft.outcome = null;
+  emit(draft, "intent.retried", { from, steps_kept: intent.stepsDone });
+  assignAgain(draft);
+}
+
+/** What counts against an intent counts no more; `attempt` alone goes on growing (D1). */
+export function resetCounters(draft: Draft): void {
+  const { intent } = draft;
   intent.generation += 1;
   intent.strikes = 0;
   intent.totalLosses = 0;
@@ -24,35 +44,34 @@ export function retry(draft: Draft, input: RetryInput): void {
   intent.releases = 0;
   intent.terminalDigest = null;
   intent.availableAt = null;
-  intent.queueAt = draft.now;
-  if (input.deadlineAt !== null) intent.deadlineAt = input.deadlineAt;
-  else if (intent.deadlineAt !== null && isOverdue(intent, draft.now)) intent.deadlineAt = null;
-  for (const step of draft.steps.values()) {
-    if (step.status === "failed") editStep(draft, step.key).status = "planned";
-  }
-  draft.outcome = null;
-  emit(draft, "intent.retried", { from, steps_kept: intent.stepsDone });
+  intent.wakeAt = null;
 }
 
-export function pause(draft: Draft, reason: string | null): "paused" | "unchanged" {
+/** It is paused while anybody pauses it: its operator, or its session's (S5). */
+export function pause(draft: Draft, reason: string | null, by: Pauser = "intent"): "paused" | "unchanged" {
   const { intent } = draft;
   if (isTerminal(intent.status)) {
     throw new Refusal("intent_terminal", `the intent already ended as ${intent.status}`, {
       status: intent.status,
     });
   }
-  if (intent.paused) return "unchanged";
+  if (intent.pausedBy.includes(by)) return "unchanged";
+  intent.pausedBy = [...intent.pausedBy, by];
   intent.paused = true;
-  emit(draft, "intent.paused", reason === null ? null : { reason });
+  emit(draft, "intent.paused", {
+    paused_by: intent.pausedBy,
+    ...(reason === null ? {} : { reason }),
+  });
   handBackIfPaused(draft);
   return "paused";
 }
 
-export function unpause(draft: Draft): "unpaused" | "unchanged" {
+export function unpause(draft: Draft, by: Pauser = "intent"): "unpaused" | "unchanged" {
   const { intent } = draft;
-  if (!intent.paused) return "unchanged";
-  intent.paused = false;
-  emit(draft, "intent.unpaused");
+  if (!intent.pausedBy.includes(by)) return "unchanged";
+  intent.pausedBy = intent.pausedBy.filter((one) => one !== by);
+  intent.paused = intent.pausedBy.length > 0;
+  emit(draft, "intent.unpaused", { paused_by: intent.pausedBy });
   return "unpaused";
 }
 
@@ -73,6 +92,7 @@ export function tick(draft: Draft, limits: LossLimits): boolean {
     lose(draft, "step_timeout", limits);
     return true;
   }
+  if (intent.status === "WAITING" && tickWaits(draft)) return true;
   if (intent.availableAt !== null && now >= intent.availableAt) {
     intent.availableAt = null;
     return true;

@@ -112,6 +112,9 @@ function replacePlan(draft: Draft, plan: readonly StepPlan[]): void {
   intent.planCursor = 0;
   intent.stepsTotal = plan.length;
   intent.stepsDone = done;
+  if (intent.status !== "IN_PROGRESS") apply(draft, "start");
+  // The log alone has to tell what the plan was at any entry.
+  emit(draft, "intent.in_progress", { steps: plan.map((step) => step.key) });
 }
 
 function requireRoom(draft: Draft, more: number, stepsMax: number): void {
@@ -185,7 +188,7 @@ function settleStep(draft: Draft, step: Step): void {
 }
 
 /** The step to be recorded; an agent that never says begin gets its row now. */
-function stepToRecord(draft: Draft, key: string, stepsMax: number): Step {
+export function stepToRecord(draft: Draft, key: string, stepsMax: number): Step {
   const { intent } = draft;
   if (!draft.steps.has(key)) {
     requireRoom(draft, 1, stepsMax);
@@ -243,8 +246,13 @@ function requireSpace(draft: Draft, result: RawJson, input: RecordInput): void {
   );
 }
 
+export interface DoneOrigin {
+  /** The number of the signal that the step waited for. */
+  readonly signal?: number;
+}
+
 /** The result is there: it counts as progress, and whoever began the step lets go of it. */
-export function markDone(draft: Draft, step: Step, result: RawJson): void {
+export function markDone(draft: Draft, step: Step, result: RawJson, origin: DoneOrigin = {}): void {
   step.status = "done";
   step.interrupted = false;
   step.result = result;
@@ -259,6 +267,7 @@ export function markDone(draft: Draft, step: Step, result: RawJson): void {
     tries: step.tries,
     ...(step.position !== null ? { done: intent.stepsDone, total: intent.stepsTotal } : {}),
     ...(step.startedAt !== null ? { duration_ms: draft.now - step.startedAt } : {}),
+    ...origin,
     result,
   });
   step.seq = intent.seq;

@@ -45,6 +45,10 @@ function submission(deps: RouteDeps, request: FastifyRequest, body: CreateBody):
       onInterrupt: body.on_interrupt ?? null,
       retry: body.retry ?? null,
       steps: body.steps ?? [],
+      parentId: body.parent_intent_id ?? null,
+      humanTask: body.human_task ?? null,
+      keepVersions: keptVersions(deps, body.retention?.keep),
+      retainMs: toMs(body.retention?.max_age_seconds),
     },
     data: {
       id,
@@ -58,17 +62,25 @@ function submission(deps: RouteDeps, request: FastifyRequest, body: CreateBody):
       correlationId: body.correlation_id ?? null,
       session: body.session ?? null,
       parentIntentId: body.parent_intent_id ?? null,
+      parentStep: body.parent_step ?? null,
       detached: body.detached,
       replyTo: checked(body.reply_to, principal.namespace) ?? null,
       retention: body.retention == null ? null : RawJson.of(body.retention),
       traceparent: request.traceparent,
     },
+    parentAttempt: body.parent_attempt ?? null,
   };
 }
 
-/** The same request has the same fingerprint, whatever correlation id a retrying client makes up. */
+/** Null keeps every version. */
+function keptVersions(deps: RouteDeps, keep: "all" | "latest" | number | null | undefined): number | null {
+  if (keep === "all") return null;
+  return (keep === "latest" ? 1 : keep) ?? deps.keepVersions;
+}
+
+/** The same request has the same fingerprint, whatever correlation id a retrying client makes up and in whichever attempt it repeats it. */
 function fingerprint(bodies: readonly CreateBody[]): string {
-  const text = encodeJson(bodies.map(({ correlation_id: _, ...body }) => body));
+  const text = encodeJson(bodies.map(({ correlation_id: _, parent_attempt: __, ...body }) => body));
   return createHash("sha256").update(text).digest("base64url");
 }
 

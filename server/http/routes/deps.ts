@@ -34,6 +34,8 @@ export interface RouteDeps {
   readonly schemas: RequestSchemas;
   readonly metrics: Metrics;
   readonly maxDeliveryAttempts: number;
+  /** State versions kept of each key of an intent that does not say; null: all. */
+  readonly keepVersions: number | null;
   readonly pollMs: number;
   readonly keepAliveMs: number;
   readonly streamMaxAgeMs: number;

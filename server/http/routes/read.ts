@@ -4,12 +4,15 @@ import { z } from "zod";
 import { followIntent, waitForEnd } from "../../delivery/event-stream.ts";
 import { fetchDelivery } from "../../delivery/frames.ts";
 import { parseAddress } from "../../domain/address.ts";
+import { foldLog } from "../../domain/fold.ts";
+import type { Intent } from "../../domain/intent.ts";
 import { Refusal } from "../../domain/refusal.ts";
 import { findConsumer } from "../../store/queries/consumers.ts";
+import { readEntries } from "../../store/queries/history.ts";
 import { findIntent, type IntentRecord, type ListFilter, listIntents } from "../../store/queries/intents.ts";
 import { readAttemptEvents, readEvents, readSteps } from "../../store/queries/log.ts";
 import { explain } from "../../wire/explain.ts";
-import { eventView, intentView, progressView, stepView } from "../../wire/views.ts";
+import { eventView, intentView, pastStepView, progressView, stepView } from "../../wire/views.ts";
 import { waitSeconds } from "../conventions.ts";
 import { cursorCodec } from "../pagination.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
@@ -59,6 +62,14 @@ function listFilter(query: ListQuery, namespace: string, all: boolean): Omit<Lis
     ...(Object.keys(metadata).length === 0 ? {} : { metadata }),
     ...(createdAt === undefined || id === undefined ? {} : { after: { createdAt, id } }),
   };
+}
+
+async function pastSteps(deps: RouteDeps, intent: Intent, seq: number) {
+  const { steps } = foldLog(await readEntries(deps.engine.store.pool, intent.id, seq), seq);
+  const inOrder = [...steps.values()].sort(
+    (a, b) => (a.position ?? Number.POSITIVE_INFINITY) - (b.position ?? Number.POSITIVE_INFINITY),
+  );
+  return { ok: true, seq, steps: inOrder.map((step) => pastStepView(intent.id, step)) };
 }
 
 export function readRoutes(app: App, deps: RouteDeps): void {
@@ -166,9 +177,18 @@ export function readRoutes(app: App, deps: RouteDeps): void {
 
   app.get(
     "/v1/intents/:id/steps",
-    { schema: { params: schemas.params.intent, tags, summary: "Steps and progress" } },
+    {
+      schema: {
+        params: schemas.params.intent,
+        querystring: schemas.stepsQuery,
+        tags,
+        summary: "Steps and progress; ?seq=N as they were after that log entry",
+      },
+    },
     async (request) => {
       const { intent } = await requireIntent(deps, request.params.id);
+      const { seq } = request.query;
+      if (seq !== undefined) return pastSteps(deps, intent, seq);
       const steps = (await readSteps(db, [intent.id])).get(intent.id) ?? [];
       return { ok: true, steps: steps.map((step) => stepView(intent, step)), progress: progressView(intent) };
     },

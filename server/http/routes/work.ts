@@ -3,8 +3,11 @@
 import type { z } from "zod";
 import { RawJson } from "../../domain/raw-json.ts";
 import { intentScope, parseScope } from "../../domain/state.ts";
+import type { WaitRequest } from "../../domain/wait.ts";
 import { resolveIntent } from "../../engine/finish.ts";
+import { waitAtStep } from "../../engine/waits.ts";
 import {
+  type RecordStepInput,
   recordStep,
   releaseIntent,
   reportIntentProgress,
@@ -12,6 +15,7 @@ import {
   startIntent,
   touchIntent,
 } from "../../engine/work.ts";
+import { invalid } from "../../errors.ts";
 import { readSteps } from "../../store/queries/log.ts";
 import { eventView, nextStepView, stepView } from "../../wire/views.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
@@ -22,8 +26,12 @@ import { toWrite } from "./state.ts";
 const NULL = new RawJson("null");
 const FAILED = { code: "failed", message: "the handler failed" } as const;
 
-function stepWrite(body: z.output<RequestSchemas["step"]>): StepWrite {
+type StepBody = z.output<RequestSchemas["step"]>;
+
+function stepWrite(body: StepBody): StepWrite {
   switch (body.status) {
+    case "waiting":
+      throw new Error("a wait is not a record");
     case "running":
       return {
         status: "running",
@@ -37,6 +45,27 @@ function stepWrite(body: z.output<RequestSchemas["step"]>): StepWrite {
     case "failed":
       return { status: "failed", error: body.error ?? FAILED, retryable: body.retryable };
   }
+}
+
+function waitOf(body: StepBody): WaitRequest {
+  if (body.wait == null) throw invalid("/wait", "is needed: what does the step wait for?");
+  if ((body.state ?? []).length > 0)
+    throw invalid("/state", "goes with a result; write state before the wait, or with the next step");
+  return body.wait;
+}
+
+function recordInput(namespace: string, id: string, key: string, body: StepBody): RecordStepInput {
+  const scopeOf = (scope: string | undefined) =>
+    scope === undefined ? intentScope(id) : parseScope(scope, namespace);
+  return {
+    key,
+    attempt: body.attempt,
+    write: stepWrite(body),
+    beginNext: body.begin_next === false || body.begin_next == null ? null : body.begin_next,
+    completeIntent: body.complete_intent,
+    namespace,
+    state: (body.state ?? []).map((one) => toWrite(one, scopeOf(one.scope))),
+  };
 }
 
 function agentRoutes(app: App, deps: RouteDeps): void {
@@ -90,21 +119,15 @@ function agentRoutes(app: App, deps: RouteDeps): void {
     async (request) => {
       const { id, key } = request.params;
       const { body } = request;
-      const begins = body.begin_next === false || body.begin_next == null ? null : body.begin_next;
-      const answer = await recordStep(engine, actorOf(request), id, {
-        key,
-        attempt: body.attempt,
-        write: stepWrite(body),
-        beginNext: begins,
-        completeIntent: body.complete_intent,
-        namespace: request.principal.namespace,
-        state: (body.state ?? []).map((one) =>
-          toWrite(
-            one,
-            one.scope === undefined ? intentScope(id) : parseScope(one.scope, request.principal.namespace),
-          ),
-        ),
-      });
+      const answer =
+        body.status === "waiting"
+          ? await waitAtStep(engine, actorOf(request), id, { key, attempt: body.attempt, wait: waitOf(body) })
+          : await recordStep(
+              engine,
+              actorOf(request),
+              id,
+              recordInput(request.principal.namespace, id, key, body),
+            );
       return {
         ok: true,
         step: stepView(answer.intent, answer.step),

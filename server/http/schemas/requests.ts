@@ -7,59 +7,18 @@ import { RawJson } from "../../domain/raw-json.ts";
 import { WAIT_SECONDS_MAX } from "../conventions.ts";
 import { withFieldPrefix } from "../fields.ts";
 import type { Limits } from "../limits.ts";
+import { pieces, raw, SECONDS_MAX } from "./pieces.ts";
 import { stateSchemas } from "./state.ts";
+import { waitingSchemas } from "./waiting.ts";
 
-const YEAR_SECONDS = 31_622_400;
-const SECONDS_MAX = 10 * YEAR_SECONDS;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are exactly what is refused
-const PRINTABLE = /^[^\u0000-\u001f\u007f]+$/;
-
-/** The years that ISO 8601, PostgreSQL and JavaScript write alike, less a day for time zones. */
-const LAST_INSTANT = Date.parse("9999-12-30T00:00:00Z");
-const instant = z.iso
-  .datetime({ offset: true, error: "must be an ISO 8601 time with a zone, such as 2026-01-31T12:00:00Z" })
-  .transform((text) => Date.parse(text))
-  .refine((ms) => ms >= 0 && ms <= LAST_INSTANT, { error: "must lie between the years 1970 and 9999" });
-const seconds = z.number().positive().max(SECONDS_MAX);
 const flag = z.stringbool();
-const uuid = z.guid({ error: "must be an intent id (a UUID)" }).transform((id) => id.toLowerCase());
-
-/** A member that stays as its sender wrote it. */
-const raw = (maxBytes: number, what: string) =>
-  z
-    .unknown()
-    .refine(
-      (value) =>
-        value === undefined ||
-        value === null ||
-        !(value instanceof RawJson) ||
-        Buffer.byteLength(value.text) <= maxBytes,
-      {
-        error: `${what} is larger than ${maxBytes} bytes`,
-      },
-    )
-    .transform((value): RawJson => (value instanceof RawJson ? value : RawJson.of(value ?? null)));
 
 const isObjectText = (value: unknown) =>
   value === undefined || (value instanceof RawJson && value.text.trimStart().startsWith("{"));
 
 export function requestSchemas(limits: Limits) {
-  const name = z
-    .string()
-    .min(1)
-    .max(limits.nameMax)
-    .regex(PRINTABLE, { error: "must not contain control characters or line ends" });
-  const key = z
-    .string()
-    .min(1)
-    .max(limits.keyMax)
-    .regex(PRINTABLE, { error: "must not contain control characters or line ends" });
-  const text = z.string().max(limits.textMax);
-  const address = z
-    .string()
-    .min(1)
-    .max(limits.nameMax * 4);
-  const attempt = z.int().min(0).max(2_147_483_647);
+  const { name, key, text, address, attempt, instant, seconds, uuid, limit, seq } = pieces(limits);
+  const waiting = waitingSchemas(limits);
   const onInterrupt = z.enum(ON_INTERRUPT);
 
   const retry = z
@@ -139,18 +98,32 @@ export function requestSchemas(limits: Limits) {
       steps: plan.optional(),
       session: name.nullish(),
       parent_intent_id: uuid.nullish(),
+      parent_attempt: attempt.nullish(),
+      parent_step: key.nullish(),
+      human_task: waiting.humanTask.nullish(),
       detached: z.boolean().default(false),
       retry: retry.nullish(),
       on_interrupt: onInterrupt.nullish(),
       retention: z
-        .record(z.string(), z.unknown())
-        .refine((value) => JSON.stringify(value).length <= limits.metadataMaxBytes, {
-          error: `is larger than ${limits.metadataMaxBytes} bytes`,
+        .object({
+          keep: z.union([z.enum(["all", "latest"]), z.int().min(1).max(1_000_000)]).nullish(),
+          max_age_seconds: seconds.nullish(),
         })
         .nullish(),
       metadata: z.record(z.string().max(limits.keyMax), z.string().max(limits.textMax)).default({}),
     })
     .refine((body) => isObjectText(body.payload), { path: ["payload"], error: "must be a JSON object" })
+    .refine(
+      (body) => body.parent_intent_id != null || (body.parent_attempt == null && body.parent_step == null),
+      {
+        path: ["parent_intent_id"],
+        error: "is needed with parent_attempt and parent_step",
+      },
+    )
+    .refine((body) => body.human_task == null || body.steps === undefined || body.steps.length === 0, {
+      path: ["steps"],
+      error: "an intent is a person's task or has steps, not both",
+    })
     .refine((body) => body.deadline_at == null || body.ttl_seconds == null, {
       path: ["ttl_seconds"],
       error: "give deadline_at or ttl_seconds, not both",
@@ -161,8 +134,6 @@ export function requestSchemas(limits: Limits) {
     });
 
   const wait = z.coerce.number().min(0).max(WAIT_SECONDS_MAX).optional();
-  const limit = z.coerce.number().int().min(1).max(limits.pageMax);
-  const seq = z.coerce.number().int().min(0).max(2_147_483_647);
   const reason = text.min(1).nullish();
 
   return {
@@ -221,8 +192,9 @@ export function requestSchemas(limits: Limits) {
       force: z.boolean().default(false),
     }),
     step: z.object({
-      status: z.enum(["running", "done", "failed"]),
+      status: z.enum(["running", "done", "failed", "waiting"]),
       attempt,
+      wait: waiting.wait.nullish(),
       input: raw(limits.payloadMaxBytes, "input").optional(),
       result: raw(limits.resultMaxBytes, "result").optional(),
       error: failure.optional(),
@@ -296,6 +268,7 @@ export function requestSchemas(limits: Limits) {
       capacity: z.int().min(0).max(limits.capacityMax).nullish(),
     }),
     flag,
+    ...waiting,
   };
 }
 export type RequestSchemas = ReturnType<typeof requestSchemas>;

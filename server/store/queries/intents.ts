@@ -25,6 +25,7 @@ interface JoinedRow extends Omit<IntentsTable, "first_seq"> {
   d_correlation_id: string | null;
   d_session: string | null;
   d_parent_intent_id: string | null;
+  d_parent_step: string | null;
   d_detached: boolean;
   d_reply_to: string | null;
   d_retention: string | null;
@@ -44,6 +45,7 @@ const DATA_COLUMNS = [
   "d.correlation_id as d_correlation_id",
   "d.session as d_session",
   "d.parent_intent_id as d_parent_intent_id",
+  "d.parent_step as d_parent_step",
   "d.detached as d_detached",
   "d.reply_to as d_reply_to",
   "d.retention as d_retention",
@@ -69,6 +71,7 @@ function toRecord(row: JoinedRow): IntentRecord {
     correlationId: row.d_correlation_id,
     session: row.d_session,
     parentIntentId: row.d_parent_intent_id,
+    parentStep: row.d_parent_step,
     detached: row.d_detached,
     replyTo: row.d_reply_to,
     retention: rawOrNull(row.d_retention),

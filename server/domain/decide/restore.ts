@@ -1,0 +1,110 @@
+// Restoring an intent to an earlier entry of its log: as if its agent had crashed right after it (S6). History is not
+// rewritten: the restore is an entry like any other, and can itself be undone by restoring to an entry before it.
+
+import { apply, type Draft, editStep, emit } from "../draft.ts";
+import { type Folded, type FoldedStep, restoredTo } from "../fold.ts";
+import type { Step } from "../intent.ts";
+import { isTerminal } from "../lifecycle.ts";
+import { RawJson } from "../raw-json.ts";
+import { isOverdue } from "../schedule.ts";
+import { closeAttempt } from "./close.ts";
+import { resetCounters } from "./operator.ts";
+import { assignAgain } from "./waits.ts";
+
+export interface RestoreInput {
+  readonly to: number;
+  /** The checkpoint that was named, if one was. */
+  readonly name: string | null;
+  /** The log folded up to that entry, and up to now. */
+  readonly past: Folded;
+  readonly present: Folded;
+}
+
+export interface Restored {
+  readonly kept: readonly string[];
+  /** Begun by then and not done by then: they run again, under the same idempotency key. */
+  readonly runAgain: readonly string[];
+  readonly superseded: readonly string[];
+  /** The signals that done steps have taken; all others are unread again. */
+  readonly signals: readonly { readonly no: number; readonly takenBy: string }[];
+}
+
+export function restore(draft: Draft, input: RestoreInput): Restored {
+  const { intent } = draft;
+  const from = intent.status;
+  // The holder is fenced: its attempt is over, and what it was in the middle of is told as interrupted first.
+  if (intent.consumerId !== null) closeAttempt(draft);
+  intent.openSteps = [];
+  intent.stepDeadline = null;
+  apply(draft, "restore");
+  resetCounters(draft);
+  if (isTerminal(from)) intent.queueAt = draft.now;
+  if (isOverdue(intent, draft.now)) intent.deadlineAt = null;
+  draft.outcome = null;
+  const answer = rewriteSteps(draft, restoredTo(input.past, input.present));
+  emit(draft, "intent.restored", {
+    to: input.to,
+    ...(input.name === null ? {} : { checkpoint: input.name }),
+    from,
+    kept: answer.kept,
+    run_again: answer.runAgain,
+    superseded: answer.superseded,
+  });
+  assignAgain(draft);
+  return answer;
+}
+
+function rewriteSteps(draft: Draft, folded: Folded): Restored {
+  const { intent } = draft;
+  const kept: string[] = [];
+  const runAgain: string[] = [];
+  const superseded: string[] = [];
+  for (const known of [...draft.steps.values()]) {
+    const target = folded.steps.get(known.key);
+    if (target === undefined) continue;
+    const ranOn = isWorkedOn(known) && !isSame(known, target);
+    if (!isSame(known, target)) overwrite(editStep(draft, known.key), target);
+    if (target.status === "done") kept.push(known.key);
+    else if (target.status === "interrupted") runAgain.push(known.key);
+    else if (ranOn) superseded.push(known.key);
+  }
+  const declared = [...folded.steps.values()].filter((step) => step.position !== null);
+  intent.planBy = folded.planBy;
+  intent.planCursor = 0;
+  intent.stepsTotal = declared.length;
+  intent.stepsDone = (
+    folded.planBy === null ? kept : declared.filter((step) => step.status === "done")
+  ).length;
+  intent.resultsBytes = [...draft.steps.values()].reduce((sum, step) => sum + recorded(step), 0);
+  const signals = [...folded.steps.values()].flatMap(({ key, signal }) =>
+    signal === null ? [] : [{ no: signal, takenBy: key }],
+  );
+  return { kept, runAgain, superseded, signals };
+}
+
+const isWorkedOn = (step: Step): boolean => step.status !== "planned" && step.status !== "superseded";
+
+const recorded = (step: Step): number =>
+  Buffer.byteLength(step.result?.text ?? "") + Buffer.byteLength(step.error?.text ?? "");
+
+const isSame = (step: Step, target: FoldedStep): boolean =>
+  step.status === target.status &&
+  step.position === target.position &&
+  step.generation === target.generation &&
+  step.seq === target.seq &&
+  step.interrupted === target.interrupted;
+
+function overwrite(step: Step, target: FoldedStep): void {
+  step.position = target.position;
+  step.status = target.status;
+  step.generation = target.generation;
+  step.tries = target.tries;
+  step.interrupted = target.interrupted;
+  step.attempt = target.attempt;
+  step.startedAt = target.startedAt;
+  step.finishedAt = target.finishedAt;
+  step.seq = target.seq;
+  step.result = target.result;
+  step.error = target.error === null ? null : RawJson.of(target.error);
+  step.wait = target.wait;
+}

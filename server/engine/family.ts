@@ -1,0 +1,84 @@
+// Parents and children: what the end of one owes to the other is in the outbox, written with that end, and is worked off here
+// in commits of its own (W3). Repeating an entry changes nothing, so that it may be lost only by being done.
+
+import { cancel } from "../domain/decide/resolve.ts";
+import { wake } from "../domain/decide/waits.ts";
+import { SERVER } from "../domain/intent.ts";
+import { isTerminal } from "../domain/lifecycle.ts";
+import { waitingSteps } from "../domain/wait.ts";
+import { awaitedIntents, childrenAlive, type OutboxEntry, readOutbox } from "../store/queries/family.ts";
+import { change, type Engine } from "./context.ts";
+import { endsOf } from "./waits.ts";
+
+const CHILDREN_AT_ONCE = 100;
+
+/** Works off the oldest entries; answers how many there were. */
+export async function settleOutbox(engine: Engine, limit: number): Promise<number> {
+  const entries = await readOutbox(engine.store, limit);
+  await Promise.all(entries.map((entry) => settle(engine, entry)));
+  return entries.length;
+}
+
+function settle(engine: Engine, entry: OutboxEntry): Promise<void> {
+  switch (entry.kind) {
+    case "child_end":
+      return tellParent(engine, entry);
+    case "cascade":
+      return cancelChildren(engine, entry);
+    case "cancel":
+      return cancelOne(engine, entry.childId ?? "", "the step it was sent from was superseded", entry.id);
+  }
+}
+
+/**
+ * Wakes the parent if it was the last child it waited for. What the parent waits for is read before its lock: a wait that begins later sees
+ * this child's end by itself, and the entry of a child that ends later comes later.
+ */
+async function tellParent(engine: Engine, { id, parentId }: OutboxEntry): Promise<void> {
+  const ids = await awaitedIntents(engine.store, parentId);
+  await engine.commits.submit({
+    name: "child_end",
+    intents: [parentId],
+    steps: [{ intentId: parentId, keys: [], undone: 1 }],
+    ends: ids,
+    decide(work) {
+      if (work.has(parentId))
+        change(work, parentId, SERVER, (draft) => {
+          for (const { key, wait } of waitingSteps(draft.intent, draft.steps)) {
+            if (wait.kind !== "intents" || wait.ids.some((child) => work.endOf(child) === undefined))
+              continue;
+            const ends = endsOf(work, draft.intent, wait.ids);
+            if (ends !== undefined) wake(draft, key, { result: ends });
+          }
+        });
+      work.workedOff.push(id);
+    },
+  });
+}
+
+/** A canceled or timed out parent takes its children with it, but for detached ones. */
+async function cancelChildren(engine: Engine, { id, parentId }: OutboxEntry): Promise<void> {
+  const children = await childrenAlive(engine.store, parentId, CHILDREN_AT_ONCE);
+  const last = children.length < CHILDREN_AT_ONCE;
+  await Promise.all(children.map((child) => cancelOne(engine, child, "its parent has ended", null)));
+  if (last)
+    await engine.commits.submit({
+      name: "cascade",
+      intents: [],
+      decide: (work) => void work.workedOff.push(id),
+    });
+}
+
+function cancelOne(engine: Engine, childId: string, reason: string, entry: number | null): Promise<void> {
+  return engine.commits.submit({
+    name: "cancel_child",
+    intents: [childId],
+    steps: [{ intentId: childId, keys: [], undone: 50 }],
+    decide(work) {
+      const known = work.peek(childId)?.intent;
+      if (known !== undefined && !isTerminal(known.status))
+        change(work, childId, SERVER, (draft) => cancel(draft, reason));
+      if (entry !== null) work.workedOff.push(entry);
+    },
+  });
+}

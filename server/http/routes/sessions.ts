@@ -1,0 +1,120 @@
+// Sessions: what is said of one goes for all of its intents.
+
+import { z } from "zod";
+import {
+  cancelSession,
+  deleteIdleSessions,
+  deleteSession,
+  pauseSession,
+  unpauseSession,
+} from "../../engine/sessions.ts";
+import { PerdureError } from "../../errors.ts";
+import { findSession, listSessions, type Session } from "../../store/queries/sessions.ts";
+import { requireOperator } from "../auth.ts";
+import { cursorCodec, pageOf } from "../pagination.ts";
+import { type App, actorOf, type RouteDeps } from "./deps.ts";
+
+const nameCursor = cursorCodec("sessions", z.string());
+const IDLE_AT_ONCE = 100;
+
+function sessionView({ name, paused, createdAt, lastActivityAt, counts }: Session) {
+  const total = Object.values(counts).reduce((sum, n) => sum + n, 0);
+  return {
+    name,
+    paused,
+    created_at: new Date(createdAt).toISOString(),
+    last_activity_at: new Date(lastActivityAt).toISOString(),
+    intents: { total, ...counts },
+  };
+}
+
+export function sessionRoutes(app: App, deps: RouteDeps): void {
+  const { schemas, engine } = deps;
+  const { store } = engine;
+  const tags = ["sessions"];
+  const params = schemas.sessionParams;
+
+  const show = async (namespace: string, name: string) => {
+    const session = await findSession(store, namespace, name);
+    if (session === undefined)
+      throw new PerdureError("session_not_found", `there is no session ${JSON.stringify(name)}`, {
+        details: { session: name },
+      });
+    return sessionView(session);
+  };
+
+  app.get(
+    "/v1/sessions",
+    {
+      schema: {
+        querystring: schemas.sessions,
+        tags,
+        summary: "Sessions by name, with their intents by status",
+      },
+    },
+    async (request) => {
+      const { limit, cursor } = request.query;
+      const after = cursor === undefined ? null : nameCursor.decode(cursor);
+      const rows = await listSessions(store, request.principal.namespace, after, limit + 1);
+      const page = pageOf(rows, limit, nameCursor, (session) => session.name);
+      return { ok: true, sessions: page.rows.map(sessionView), next_cursor: page.next_cursor };
+    },
+  );
+
+  app.get("/v1/sessions/:name", { schema: { params, tags, summary: "One session" } }, async (request) => ({
+    ok: true,
+    session: await show(request.principal.namespace, request.params.name),
+  }));
+
+  const verbs = {
+    pause: { run: pauseSession, summary: "Pause all its intents, and those that come" },
+    unpause: { run: unpauseSession, summary: "Undo the session's pause" },
+    cancel: { run: cancelSession, summary: "Cancel all its intents" },
+  } as const;
+  for (const [verb, { run, summary }] of Object.entries(verbs)) {
+    app.post(
+      `/v1/sessions/:name/${verb}`,
+      { schema: { params, body: schemas.sessionVerb, tags, summary } },
+      async (request) => {
+        requireOperator(request);
+        const { namespace } = request.principal;
+        const { name } = request.params as { name: string };
+        const { reason } = request.body as { reason?: string | null };
+        const changed = await run(engine, actorOf(request), { namespace, name }, reason ?? null);
+        return { ok: true, session: await show(namespace, name), changed };
+      },
+    );
+  }
+
+  app.delete(
+    "/v1/sessions/:name",
+    { schema: { params, tags, summary: "Remove a session with its ended intents and its state" } },
+    async (request) => {
+      requireOperator(request);
+      const { namespace } = request.principal;
+      return { ok: true, deleted: await deleteSession(engine, { namespace, name: request.params.name }) };
+    },
+  );
+
+  app.delete(
+    "/v1/sessions",
+    {
+      schema: {
+        querystring: schemas.idleSessions,
+        tags,
+        summary: "Remove sessions in which nothing has happened for so long",
+      },
+    },
+    async (request) => {
+      requireOperator(request);
+      const idleMs = request.query.older_than_seconds * 1000;
+      const { names, removed } = await deleteIdleSessions(
+        engine,
+        request.principal.namespace,
+        idleMs,
+        IDLE_AT_ONCE,
+      );
+      return { ok: true, sessions: names, deleted: removed };
+    },
+  );
+}

@@ -1,0 +1,167 @@
+// Sessions as groups of intents: lists, counts, who is alive in one.
+
+import { isTerminal, type Status, TERMINAL_STATUSES } from "../../domain/lifecycle.ts";
+import { textArrayLiteral } from "../binary.ts";
+import type { Store } from "../connection.ts";
+
+export interface Session {
+  readonly namespace: string;
+  readonly name: string;
+  readonly paused: boolean;
+  readonly createdAt: number;
+  readonly lastActivityAt: number;
+  /** Intents by status. */
+  readonly counts: Readonly<Partial<Record<Status, number>>>;
+}
+
+interface Row {
+  namespace: string;
+  name: string;
+  paused: boolean;
+  created_at: number;
+  last_activity_at: number | null;
+  counts: string | null;
+}
+
+const toSession = (row: Row): Session => ({
+  namespace: row.namespace,
+  name: row.name,
+  paused: row.paused,
+  createdAt: row.created_at,
+  lastActivityAt: row.last_activity_at ?? row.created_at,
+  counts: row.counts === null ? {} : JSON.parse(row.counts),
+});
+
+const COUNTED = `cross join lateral (
+    select max(c.last) as last_activity_at, json_object_agg(c.status, c.n) filter (where c.status is not null) as counts
+    from (select i.status, count(*)::int as n, max(i.updated_at) as last
+      from intent_data d join intents i on i.id = d.id where d.namespace = s.namespace and d.session = s.name group by i.status) c) a`;
+
+/** By name. */
+export async function listSessions(
+  store: Store,
+  namespace: string,
+  after: string | null,
+  limit: number,
+): Promise<Session[]> {
+  const { rows } = await store.pool.query<Row>(
+    `select s.*, a.* from (select * from sessions where namespace = $1 and ($2::text is null or name > $2)
+      order by name limit $3) s ${COUNTED} order by s.name`,
+    [namespace, after, limit],
+  );
+  return rows.map(toSession);
+}
+
+export async function findSession(
+  store: Store,
+  namespace: string,
+  name: string,
+): Promise<Session | undefined> {
+  const { rows } = await store.pool.query<Row>(
+    `select s.*, a.* from sessions s ${COUNTED} where s.namespace = $1 and s.name = $2`,
+    [namespace, name],
+  );
+  return rows[0] === undefined ? undefined : toSession(rows[0]);
+}
+
+/** Answers false when there is none. From then on its new intents are born so. */
+export async function markSessionPaused(
+  store: Store,
+  namespace: string,
+  name: string,
+  paused: boolean,
+): Promise<boolean> {
+  const result = await store.pool.query(
+    "update sessions set paused = $3 where namespace = $1 and name = $2",
+    [namespace, name, paused],
+  );
+  return result.rowCount === 1;
+}
+
+/** Live intents of a session, the oldest first; of those that its pause holds, or not, if that is asked for. */
+export async function aliveInSession(
+  store: Store,
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+  held: boolean | null,
+  limit: number,
+): Promise<string[]> {
+  const { rows } = await store.pool.query<{ id: string }>(
+    `select d.id from intent_data d join intents i on i.id = d.id
+      where d.namespace = $1 and d.session = $2 and i.status <> all($3::text[])
+        and ($4::boolean is null or ('session' = any(i.paused_by)) = $4) order by d.created_at, d.id limit $5`,
+    [namespace, name, textArrayLiteral(TERMINAL_STATUSES), held, limit],
+  );
+  return rows.map((row) => row.id);
+}
+
+export async function endedInSession(
+  store: Store,
+  namespace: string,
+  name: string,
+  limit: number,
+): Promise<string[]> {
+  const { rows } = await store.pool.query<{ id: string }>(
+    `select d.id from intent_data d join intents i on i.id = d.id
+      where d.namespace = $1 and d.session = $2 and i.status = any($3::text[]) order by d.id limit $4`,
+    [namespace, name, textArrayLiteral(TERMINAL_STATUSES), limit],
+  );
+  return rows.map((row) => row.id);
+}
+
+/** The session and its own state, if no intent belongs to it any more. */
+export async function removeSession(store: Store, namespace: string, name: string): Promise<boolean> {
+  const client = await store.pool.connect();
+  try {
+    await client.query("begin");
+    // Held, so that no intent is born into it meanwhile.
+    await client.query("select 1 from sessions where namespace = $1 and name = $2 for update", [
+      namespace,
+      name,
+    ]);
+    const { rowCount } = await client.query(
+      `delete from sessions s where namespace = $1 and name = $2
+        and not exists (select 1 from intent_data d where d.namespace = s.namespace and d.session = s.name)`,
+      [namespace, name],
+    );
+    if (rowCount === 1) {
+      const scope = `session:${name}`;
+      await client.query("delete from state_versions where namespace = $1 and scope = $2", [
+        namespace,
+        scope,
+      ]);
+      await client.query("delete from state_heads where namespace = $1 and scope = $2", [namespace, scope]);
+    }
+    await client.query("commit");
+    return rowCount === 1;
+  } catch (error) {
+    await client.query("rollback").catch(() => undefined);
+    throw error;
+  } finally {
+    client.release();
+  }
+}
+
+/** Sessions in which nothing lives and nothing has happened for so long, the longest first. */
+export async function idleSessions(
+  store: Store,
+  namespace: string,
+  idleMs: number,
+  limit: number,
+): Promise<string[]> {
+  const { rows } = await store.pool.query<{ name: string }>(
+    `select s.name from sessions s where s.namespace = $1
+        and s.created_at <= perdure_now() - make_interval(secs => $2::float8 / 1000)
+        and not exists (select 1 from intent_data d join intents i on i.id = d.id
+          where d.namespace = s.namespace and d.session = s.name
+            and (i.status <> all($3::text[]) or i.updated_at > perdure_now() - make_interval(secs => $2::float8 / 1000)))
+      order by s.created_at, s.name limit $4`,
+    [namespace, idleMs, textArrayLiteral(TERMINAL_STATUSES), limit],
+  );
+  return rows.map((row) => row.name);
+}
+
+export const aliveOf = (session: Session): number =>
+  Object.entries(session.counts).reduce(
+    (sum, [status, n]) => sum + (isTerminal(status as Status) ? 0 : (n ?? 0)),
+    0,
+  );

@@ -1,0 +1,58 @@
+// What people are asked.
+
+import type { Status } from "../../domain/lifecycle.ts";
+import type { Store } from "../connection.ts";
+
+export interface Task {
+  readonly intentId: string;
+  readonly step: string;
+  readonly intentType: string;
+  readonly status: Status;
+  readonly fromAgent: string;
+  readonly assignedAt: number;
+  readonly dueAt: number | null;
+  /** As it was written. */
+  readonly task: Readonly<Record<string, unknown>>;
+}
+
+export interface TaskPage {
+  /** Tasks of this person, and those that are anybody's; null: all. */
+  readonly assignee: string | null;
+  readonly after: { readonly assignedAt: number; readonly intentId: string } | null;
+  readonly limit: number;
+}
+
+interface Row {
+  intent_id: string;
+  step: string;
+  intent_type: string;
+  status: Status;
+  from_agent: string;
+  assigned_at: number;
+  due_at: number | null;
+  wait: string;
+}
+
+/** The longest waiting first. */
+export async function listTasks(store: Store, namespace: string, page: TaskPage): Promise<Task[]> {
+  const { rows } = await store.pool.query<Row>(
+    `select t.intent_id, t.step, i.intent_type, i.status, d.from_agent, t.assigned_at, t.due_at, s.wait
+      from human_tasks t join intents i on i.id = t.intent_id join intent_data d on d.id = t.intent_id
+      join steps s on s.intent_id = t.intent_id and s.key = t.step
+      where t.namespace = $1 and ($2::float8 is null or (t.assigned_at, t.intent_id) > (to_timestamp($2::float8 / 1000), $3::uuid))
+        and ($4::text is null or json_array_length(s.wait -> 'human_task' -> 'assignees') = 0
+          or (s.wait -> 'human_task' -> 'assignees')::jsonb ? $4)
+      order by t.assigned_at, t.intent_id, t.step limit $5`,
+    [namespace, page.after?.assignedAt ?? null, page.after?.intentId ?? null, page.assignee, page.limit],
+  );
+  return rows.map((row) => ({
+    intentId: row.intent_id,
+    step: row.step,
+    intentType: row.intent_type,
+    status: row.status,
+    fromAgent: row.from_agent,
+    assignedAt: row.assigned_at,
+    dueAt: row.due_at,
+    task: JSON.parse(row.wait).human_task,
+  }));
+}
