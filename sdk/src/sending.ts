@@ -20,10 +20,11 @@ export interface StepPlan {
   retry?: Retry;
 }
 
-/** How much of its history an intent keeps. Current values and named checkpoints always stay. */
+/** How much is kept of an intent. What is left out is the server's to decide: by default 30 days, and all versions. */
 export interface Retention {
-  /** All of it (the default), only the latest, or the latest so many. */
+  /** Versions of each key of its state. What a checkpoint names is always kept. */
   keep?: "all" | "latest" | number;
+  /** Everything, counted from its end. */
   maxAge?: Duration;
 }
 

@@ -30,7 +30,7 @@ export class Sessions {
     this.#http = http;
   }
 
-  /** Sessions, page by page as they are read. */
+  /** Sessions by name, page by page as they are read. */
   async *list(): AsyncGenerator<Session, void, void> {
     for await (const wire of pages(this.#http, "/v1/sessions", {}, "sessions")) yield presentSession(wire);
   }
@@ -55,7 +55,7 @@ export class Sessions {
     return this.#verb(name, "cancel", options);
   }
 
-  /** Removes its ended intents and its state, and answers how many intents. Throws `session_active` while one has not ended. */
+  /** Removes it with its intents and its state, and answers how many intents there were. Throws `session_active` while one has not ended. */
   async delete(name: string): Promise<number> {
     const idempotencyKey = randomId();
     const answer = await this.#http.send({ method: "DELETE", path: sessionPath(name), idempotencyKey });

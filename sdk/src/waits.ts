@@ -123,7 +123,8 @@ export class Waits {
     if (insideSteps) throw insideStep(key);
     const wire = wait.wire();
     return await this.#onceAlone(key, async () =>
-      this.#judge(wait, await log.write(key, { status: "waiting", wait: wire })),
+      // As with every step of a handler: what it returns ends the intent, also when this was the plan's last step.
+      this.#judge(wait, await log.write(key, { status: "waiting", wait: wire, complete_intent: false })),
     );
   }
 

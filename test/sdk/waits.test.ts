@@ -99,7 +99,7 @@ interface Kind {
   result: unknown;
 }
 
-const childAddress = "child-of-kinds";
+const childAddress = (parent: string) => `child-of-${parent}`;
 const kinds: Kind[] = [
   {
     name: "a signal",
@@ -140,11 +140,11 @@ const kinds: Kind[] = [
     key: "wait:ID",
     line: /^info waiting pub \(for intent [-0-9a-f]{36}\); work is saved$/,
     wait: async (ctx) => {
-      const input = { intentType: "sub", toAgent: childAddress, payload: {} };
+      const input = { intentType: "sub", toAgent: childAddress(ctx.id), payload: {} };
       const { status, ...rest } = await ctx.waitFor(await ctx.sendIntent("child", input));
       return { status, result: (rest as { result?: unknown }).result };
     },
-    end: async () => newProcess().client.listen(childAddress, () => "child's", quiet).ready,
+    end: (id) => newProcess().client.listen(childAddress(id), () => "child's", quiet).ready,
     result: { status: "COMPLETED", result: "child's" },
   },
 ];
@@ -212,6 +212,26 @@ describe("a wait", () => {
     await untilWaiting(waits, "WAITING_FOR_TOOL");
     await sender.signal(waits, "go", "went");
     await expect(sender.waitFor(waits, waiting)).resolves.toMatchObject({ result: "went" });
+  });
+
+  it("whose answer is lost is one wait all the same", async () => {
+    const address = newAddress();
+    const { network } = newProcess();
+    let asked = 0;
+    const losing: typeof fetch = async (input, init) => {
+      const response = await network.fetch(input, init);
+      if (init?.method === "PUT" && asked++ === 0) throw new TypeError("the connection was cut");
+      return response;
+    };
+    const client = new PerdureClient({ baseUrl: server.url, fetch: losing, logger: false });
+    clients.push(client);
+    const agent = client.listen(address, (ctx) => ctx.waitForSignal("go"), quiet);
+    const id = await send(address);
+    await until("the second try's answer", () => asked === 2 && agent.active.length === 0);
+    await sender.signal(id, "go", "went");
+    await expect(sender.waitFor(id, waiting)).resolves.toMatchObject({ result: "went" });
+    expect(await sender.getIntent(id)).toMatchObject({ attempt: 2, lostDeliveries: 0 });
+    expect((await eventsOf(id)).filter((type) => type === "step_waiting")).toHaveLength(1);
   });
 
   it("tells the handler that its attempt is over, and takes nothing it does afterwards for its result", async () => {
