@@ -122,6 +122,7 @@ export class Waits {
     if (replayed !== undefined) return replayed.result;
     if (insideSteps) throw insideStep(key);
     const wire = wait.wire();
+    await log.mayBegin(); // at once, so that the wait is what says that work has begun
     return await this.#onceAlone(key, async () =>
       // As with every step of a handler: what it returns ends the intent, also when this was the plan's last step.
       this.#judge(wait, await log.write(key, { status: "waiting", wait: wire, complete_intent: false })),

@@ -166,7 +166,7 @@ describe("a wait", () => {
     await until("the agent to hold nothing", () => agent.active.length === 0);
     expect(first.log.at(-1)).toMatch(kind.line);
     expect(first.log.filter((line) => !line.startsWith("info"))).toEqual([]);
-    expect(first.network.requests.some((one) => /\/(release|resolve)$/.test(one))).toBe(false);
+    expect(first.network.requests.some((one) => /\/(start|release|resolve)$/.test(one))).toBe(false);
     first.network.kill();
     const second = newProcess();
     second.client.listen(address, handler("second"), quiet);
@@ -441,6 +441,34 @@ describe("a wait beside steps", () => {
     await expect(sender.waitFor(id, waiting)).resolves.toMatchObject({ result: ["went", 1] });
     expect(ran).toBe(1);
     expect(log.filter((line) => !line.startsWith("info"))).toEqual([]);
+  });
+
+  it("holds back a step that would find the attempt over", async () => {
+    const address = newAddress();
+    const { client, network, log } = newProcess();
+    const ran: number[] = [];
+    client.listen(
+      address,
+      async (ctx) => {
+        if (ctx.attempt === 1) network.freeze();
+        const wait = ctx.waitForSignal("go");
+        if (ctx.attempt === 1)
+          await until("the wait to be asked for", () => stepsPut(network, "signal:go")[0]);
+        const late = ctx.step("late", () => void ran.push(ctx.attempt));
+        network.thaw();
+        await Promise.all([wait, late]);
+      },
+      quiet,
+    );
+    const id = await send(address);
+    await untilWaiting(id, "WAITING_FOR_TOOL");
+    await until("the end of the attempt", () => log.length > 0);
+    expect(stepsPut(network, "late")).toEqual([]);
+    await sender.signal(id, "go");
+    await expect(sender.waitFor(id, waiting)).resolves.toMatchObject({ status: "COMPLETED" });
+    expect(ran).toEqual([2]);
+    expect(log.filter((line) => !line.startsWith("info"))).toEqual([]);
+    expect(await eventsOf(id)).not.toContain("stale_write_refused");
   });
 
   it("and several waits side by side follow one another", async () => {
