@@ -85,6 +85,24 @@ export class Api {
     return this.#write("PUT", path, write);
   }
 
+  delete(path: string, query: Query = {}): Promise<Json> {
+    const headers = { "idempotency-key": randomUUID() };
+    return this.#send("DELETE", path + queryString(query), { headers }, RETRIES);
+  }
+
+  /** An answer of any size, piece by piece as it comes. Rejects when it breaks off. */
+  async stream(path: string, take: (piece: Uint8Array) => Promise<void>): Promise<void> {
+    const { reader, patience } = await repeated(RETRIES, () => this.#open(path));
+    for (;;) {
+      const { done, value } = await patience.limit(reader.read()).catch((cause: unknown) => {
+        const message = `the connection to ${this.baseUrl} was lost: what was printed is not all of it`;
+        throw new RequestError("connection_lost", message, { cause });
+      });
+      if (done) return;
+      await take(value);
+    }
+  }
+
   #write(method: string, path: string, write: Write): Promise<Json> {
     const headers: Record<string, string> = { "content-type": "application/json" };
     if (!write.fenced) headers["idempotency-key"] = write.idempotencyKey ?? randomUUID();
@@ -98,22 +116,13 @@ export class Api {
     );
   }
 
-  async #send(
+  #send(
     method: string,
     path: string,
     request: { headers?: Record<string, string>; body?: string },
     retries: number,
   ): Promise<Json> {
-    for (let tried = 0; ; tried++) {
-      try {
-        return await this.#once(method, path, request);
-      } catch (error) {
-        if (!(error instanceof RequestError) || !error.away || tried >= retries) throw error;
-        const backoffMs =
-          Math.min(FIRST_DELAY_MS * 2 ** Math.min(tried, 10), LONGEST_DELAY_MS) * (0.5 + Math.random() / 2);
-        await delay(Math.max(backoffMs, Math.min(error.retryAfterMs, LONGEST_DELAY_MS)));
-      }
-    }
+    return repeated(retries, () => this.#once(method, path, request));
   }
 
   async #once(
@@ -121,8 +130,7 @@ export class Api {
     path: string,
     request: { headers?: Record<string, string>; body?: string },
   ): Promise<Json> {
-    const headers: Record<string, string> = { accept: "application/json", ...request.headers };
-    if (this.apiKey !== undefined) headers["x-api-key"] = this.apiKey;
+    const headers = { ...this.#headers("application/json"), ...request.headers };
     const init: RequestInit = { method, headers, signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) };
     if (request.body !== undefined) init.body = request.body;
     const { response, text } = await this.#exchange(path, init);
@@ -141,15 +149,37 @@ export class Api {
     }
   }
 
-  async #exchange(path: string, init: RequestInit): Promise<{ response: Response; text: string }> {
+  #exchange(path: string, init: RequestInit): Promise<{ response: Response; text: string }> {
+    return this.#answered(async () => {
+      const response = await fetch(this.baseUrl + path, init);
+      return { response, text: await response.text() };
+    });
+  }
+
+  async #open(path: string) {
+    const patience = new Patience();
+    const init = {
+      headers: this.#headers("application/x-ndjson, application/problem+json"),
+      signal: patience.signal,
+    };
+    const response = await this.#answered(() => patience.limit(fetch(this.baseUrl + path, init)));
+    if (!response.ok) throw refusalOf(response, await this.#answered(() => patience.limit(response.text())));
+    return { reader: (response.body ?? new Blob([]).stream()).getReader(), patience };
+  }
+
+  #headers(accept: string): Record<string, string> {
+    return { accept, ...(this.apiKey === undefined ? {} : { "x-api-key": this.apiKey }) };
+  }
+
+  /** Says what it means that there is no answer. */
+  async #answered<T>(ask: () => Promise<T>): Promise<T> {
     if (!/^https?:\/\/[^/]/.test(this.baseUrl) || !URL.canParse(this.baseUrl)) {
       throw new UsageError(
         `PERDURE_URL must be an http:// or https:// URL; it is ${JSON.stringify(this.baseUrl)}`,
       );
     }
     try {
-      const response = await fetch(this.baseUrl + path, init);
-      return { response, text: await response.text() };
+      return await ask();
     } catch (cause) {
       if ((cause as Error).name !== "TimeoutError")
         throw new RequestError("unreachable", `cannot reach ${this.baseUrl}`, { cause });
@@ -158,6 +188,39 @@ export class Api {
         `no answer from ${this.baseUrl} within ${ANSWER_TIMEOUT_MS / 1_000} s`,
         { cause },
       );
+    }
+  }
+}
+
+/** Ends a request while the server says nothing for too long. The time we take ourselves does not count. */
+class Patience {
+  readonly #silence = new AbortController();
+
+  get signal(): AbortSignal {
+    return this.#silence.signal;
+  }
+
+  async limit<T>(answer: Promise<T>): Promise<T> {
+    const over = () => this.#silence.abort(new DOMException("no answer", "TimeoutError"));
+    const timer = setTimeout(over, ANSWER_TIMEOUT_MS);
+    try {
+      return await answer;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** Once more, and again, while the server is away. */
+async function repeated<T>(retries: number, ask: () => Promise<T>): Promise<T> {
+  for (let tried = 0; ; tried++) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!(error instanceof RequestError) || !error.away || tried >= retries) throw error;
+      const backoffMs =
+        Math.min(FIRST_DELAY_MS * 2 ** Math.min(tried, 10), LONGEST_DELAY_MS) * (0.5 + Math.random() / 2);
+      await delay(Math.max(backoffMs, Math.min(error.retryAfterMs, LONGEST_DELAY_MS)));
     }
   }
 }

@@ -3,6 +3,7 @@ import type { Json } from "./api.ts";
 import { describeDuration } from "./duration.ts";
 import { type Io, paint } from "./io.ts";
 import { oneLine, statusColour } from "./table.ts";
+import { describeWait } from "./wait-line.ts";
 
 /** An event as the wire has it. */
 export interface WireEvent {
@@ -48,11 +49,20 @@ function describeDetails({ attempt, actor, details = {} }: WireEvent): string {
     message,
     percent,
     code,
+    name,
+    title,
+    wait,
+    to,
+    checkpoint,
     result: _result,
     ...rest
   } = details ?? {};
   const parts: string[] = [];
   if (key !== undefined) parts.push(String(key));
+  if (name !== undefined) parts.push(String(name));
+  if (wait !== undefined) parts.push(describeWait(wait));
+  if (title !== undefined) parts.push(String(title));
+  if (to !== undefined) parts.push(`to ${checkpoint === undefined ? "" : `${checkpoint}, `}seq ${to}`);
   if (total !== undefined) parts.push(`${done ?? Number(rest.index ?? 0) + 1}/${total}`);
   if (duration_ms !== undefined) parts.push(`in ${describeDuration(duration_ms)}`);
   if (percent !== undefined) parts.push(`${percent}%`);
@@ -60,6 +70,7 @@ function describeDetails({ attempt, actor, details = {} }: WireEvent): string {
   if (error !== undefined && error !== null) parts.push(describeError(error));
   else if (code !== undefined) parts.push(String(code));
   if (reason !== undefined && reason !== null) parts.push(`(${reason})`);
+  if (rest.escalate_to !== undefined) parts.push(`to ${rest.escalate_to}`);
   if (rest.interrupted === true) parts.push("(interrupted before)");
   if (parts.length === 0 && attempt !== undefined && attempt !== null) parts.push(`attempt ${attempt}`);
   if (key === undefined && actor !== undefined && actor !== "server") parts.push(`by ${actor}`);

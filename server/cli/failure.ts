@@ -18,7 +18,13 @@ interface Refusal extends Error {
   readonly details?: unknown;
 }
 
-const NO_ANSWER = new Set(["unreachable", "request_timeout", "unavailable", "shutting_down"]);
+const NO_ANSWER = new Set([
+  "unreachable",
+  "request_timeout",
+  "connection_lost",
+  "unavailable",
+  "shutting_down",
+]);
 const NOT_UNDERSTOOD = new Set([400, 413, 414, 415, 422]);
 
 export function describeFailure(thrown: unknown, baseUrl: string): DescribedFailure {

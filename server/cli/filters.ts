@@ -1,9 +1,10 @@
-// Owns the options that choose intents, and reading the pages of those chosen. Must not show anything.
+// Owns the options that choose intents. Must not show anything.
 import type { Command } from "commander";
-import type { Api, Json, Query } from "./api.ts";
+import type { Query } from "./api.ts";
 import { collect } from "./context.ts";
 import { parseMoment } from "./duration.ts";
 import { UsageError } from "./exit-codes.ts";
+import type { Listing } from "./listing.ts";
 
 export interface FilterOptions {
   status?: string;
@@ -28,7 +29,6 @@ const STATUSES = [
   "TIMED_OUT",
 ];
 export const UNFINISHED = "CREATED,SUBMITTED,DELIVERED,ACKNOWLEDGED,IN_PROGRESS,WAITING";
-const PAGE = 100;
 
 export function withFilters(command: Command): Command {
   return command
@@ -80,21 +80,7 @@ function parseStatuses(text: string): string {
   return statuses.join(",");
 }
 
-/** Up to `max` intents; `more` when there are others. */
-export async function readIntents(
-  api: Api,
-  query: Query,
-  max: number,
-  onPage: (intents: Json[]) => void,
-): Promise<{ more: boolean }> {
-  let left = max;
-  let cursor: string | undefined;
-  for (;;) {
-    const page = await api.get("/v1/intents", { ...query, limit: Math.min(PAGE, left), cursor });
-    onPage(page.intents);
-    left -= page.intents.length;
-    cursor = page.next_cursor ?? undefined;
-    if (cursor === undefined) return { more: false };
-    if (left <= 0) return { more: true };
-  }
+/** The list of those chosen. */
+export function intentsOf(query: Query): Listing {
+  return { path: "/v1/intents", field: "intents", query };
 }

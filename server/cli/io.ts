@@ -8,6 +8,8 @@ export interface Io {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** One line, or several, for programs to read. */
   out(text: string): void;
+  /** Lines for programs, as they came. Settles when they have left. */
+  outBytes(chunk: Uint8Array): Promise<void>;
   /** For people: notes, warnings, logs. */
   err(text: string): void;
   /** What a command we run wrote to its stderr, as it came. */
@@ -31,6 +33,7 @@ export function processIo(): Io {
   return {
     env,
     out: (text) => void process.stdout.write(`${text}\n`),
+    outBytes: (chunk) => new Promise((resolve) => process.stdout.write(chunk, () => resolve())),
     err: (text) => void process.stderr.write(`${text}\n`),
     errBytes: (chunk) => void process.stderr.write(chunk),
     terminal: { err: process.stderr.isTTY === true },

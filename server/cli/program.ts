@@ -1,18 +1,24 @@
 // Owns the command tree. Each command is a file; none of them loads the server or the SDK before it runs.
 import { Command } from "commander";
+import { checkpointsCommand, restoreCommand } from "./commands/checkpoints.ts";
 import { completionCommand } from "./commands/completion.ts";
 import { execCommand } from "./commands/exec.ts";
 import { explainCommand } from "./commands/explain.ts";
+import { exportCommand } from "./commands/export.ts";
 import { getCommand } from "./commands/get.ts";
 import { listCommand } from "./commands/list.ts";
 import { listenCommand } from "./commands/listen.ts";
 import { migrateCommand } from "./commands/migrate.ts";
 import { operatorCommands } from "./commands/operate.ts";
+import { resolveStepCommand } from "./commands/resolve-step.ts";
 import { sendCommand } from "./commands/send.ts";
 import { serveCommand } from "./commands/serve.ts";
+import { sessionsCommand } from "./commands/sessions.ts";
+import { signalCommand } from "./commands/signal.ts";
 import { stateCommand } from "./commands/state.ts";
 import { stepsCommand } from "./commands/steps.ts";
 import { tailCommand } from "./commands/tail.ts";
+import { decisionCommands, tasksCommand } from "./commands/tasks.ts";
 import { verifyCommand } from "./commands/verify.ts";
 import { waitCommand } from "./commands/wait.ts";
 import type { Cli } from "./context.ts";
@@ -40,7 +46,15 @@ export function buildProgram(cli: Cli): Command {
     stepsCommand(cli),
     stateCommand(cli),
     explainCommand(cli),
+    exportCommand(cli),
     ...operatorCommands(cli),
+    resolveStepCommand(cli),
+    checkpointsCommand(cli),
+    restoreCommand(cli),
+    sessionsCommand(cli),
+    tasksCommand(cli),
+    ...decisionCommands(cli),
+    signalCommand(cli),
     listenCommand(cli),
     execCommand(cli),
     completionCommand(cli),

@@ -67,13 +67,14 @@ export function restoredTo(then: Folded, now: Folded): Folded {
   const generation = now.generation + 1;
   const steps = new Map<string, FoldedStep>();
   for (const step of now.steps.values()) {
-    if (!then.steps.has(step.key))
-      steps.set(step.key, { ...step, position: null, status: "superseded", result: null, signal: null });
+    if (!then.steps.has(step.key)) steps.set(step.key, { ...step, position: null, ...SUPERSEDED });
   }
   for (const step of then.steps.values())
     steps.set(step.key, rewind(step, now.steps.get(step.key), generation));
   return { generation, planBy: then.planBy, steps };
 }
+
+const SUPERSEDED = { status: "superseded", interrupted: false, result: null, signal: null } as const;
 
 function rewind(step: FoldedStep, now: FoldedStep | undefined, generation: number): FoldedStep {
   switch (step.status) {

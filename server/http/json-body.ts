@@ -26,7 +26,14 @@ const OPAQUE: ReadonlySet<string> = new Set([
   "details",
 ]);
 /** Members that hold objects of this API, or arrays of them, in which the same names are opaque. */
-const CONTAINERS: ReadonlySet<string> = new Set(["intents", "ops", "state", "writes", "error"]);
+const CONTAINERS: ReadonlySet<string> = new Set([
+  "intents",
+  "ops",
+  "state",
+  "writes",
+  "error",
+  "task_result",
+]);
 
 type Json = { [key: string]: unknown };
 

@@ -45,6 +45,10 @@ interface Walk {
   strikes: number;
   readonly done: Set<string>;
   readonly running: Set<string>;
+  /** Steps that somebody else finishes. */
+  readonly waiting: Set<string>;
+  /** Signals that no wait has taken, by number. */
+  unread: Map<number, string>;
 }
 
 export function judgeLog(intent: Logged): Violation[] {
@@ -58,11 +62,14 @@ export function judgeLog(intent: Logged): Violation[] {
     strikes: 0,
     done: new Set(),
     running: new Set(),
+    waiting: new Set(),
+    unread: new Map(),
   };
   intent.events.forEach((event, index) => {
     if (event.seq !== index + 1) violate(walk, "I2", `event ${index + 1} has seq ${event.seq}`);
     judgeEnd(walk, event);
     judgeAttempt(walk, event);
+    judgeSignals(walk, event);
     judgeSteps(walk, event);
     judgeStrikes(walk, event, intent.events[index + 1]);
   });
@@ -95,10 +102,49 @@ function judgeAttempt(walk: Walk, event: LogEvent): void {
       violate(walk, "I4", `attempt ${attempt} follows ${walk.attempt} at ${event.seq}`);
     if (walk.paused) violate(walk, "I7", `it was delivered at ${event.seq} while it was paused`);
     walk.open = true;
-  } else if (OF_AN_ATTEMPT.has(event.type) && !walk.open)
+  } else if (OF_AN_ATTEMPT.has(event.type) && !walk.open && !isWaitOver(walk, event))
     violate(walk, "I4", `${event.type} at ${event.seq} belongs to no open attempt`);
   else if (ENDS.has(event.type)) walk.open = false;
   walk.attempt = Math.max(walk.attempt, attempt);
+}
+
+/** A wait that nobody ended in time fails without its agent. */
+const isWaitOver = (walk: Walk, { type, details }: LogEvent): boolean =>
+  type === "step_failed" && walk.waiting.has(String(details?.key));
+
+/** Every signal is taken once or is still there, and nobody waits for one that is there (I14). */
+function judgeSignals(walk: Walk, { type, seq, details }: LogEvent): void {
+  if (type === "signaled") walk.unread.set(seq, String(details?.name));
+  else if (type === "step_waiting") {
+    const name = details?.wait?.signal;
+    if (name !== undefined && [...walk.unread.values()].includes(name))
+      violate(walk, "I14", `step ${details?.key} waits at ${seq} for signal ${name}, which is there`);
+  } else if (type === "step_done" && details?.signal != null) {
+    if (!walk.unread.delete(Number(details.signal)))
+      violate(
+        walk,
+        "I14",
+        `step ${details.key} took signal ${details.signal} at ${seq}, which was not there`,
+      );
+  } else if (type === "restored") {
+    const taken = new Set(takenBy(walk.intent.events, Number(details?.to)).values());
+    const all = walk.intent.events.filter((event) => event.type === "signaled" && event.seq < seq);
+    walk.unread = new Map(
+      all.filter((event) => !taken.has(event.seq)).map((event) => [event.seq, String(event.details?.name)]),
+    );
+  }
+}
+
+/** Which step had taken which signal after an entry of the log. */
+function takenBy(events: readonly LogEvent[], to: number): Map<string, number> {
+  let taken = new Map<string, number>();
+  for (const { seq, type, details } of events) {
+    if (seq > to) break;
+    if (type === "restored") taken = takenBy(events, Number(details?.to));
+    if (type === "step_done" && details?.signal != null)
+      taken.set(String(details.key), Number(details.signal));
+  }
+  return taken;
 }
 
 function judgeSteps(walk: Walk, event: LogEvent): void {
@@ -115,6 +161,11 @@ function judgeSteps(walk: Walk, event: LogEvent): void {
       if (walk.done.has(key)) violate(walk, "I5", `step ${key} was done a second time at ${event.seq}`);
       walk.done.add(key);
       walk.running.delete(key);
+      walk.waiting.delete(key);
+      break;
+    case "step_waiting":
+      walk.running.delete(key);
+      walk.waiting.add(key);
       break;
     case "released":
       // Un-begun: its agent says that it never ran.
@@ -123,6 +174,7 @@ function judgeSteps(walk: Walk, event: LogEvent): void {
     case "step_failed":
     case "step_interrupted":
       walk.running.delete(key);
+      walk.waiting.delete(key);
       break;
     case "delivered":
       for (const left of walk.running)
@@ -133,10 +185,12 @@ function judgeSteps(walk: Walk, event: LogEvent): void {
       walk.paused = true;
       break;
     case "unpaused":
-      walk.paused = false;
+      walk.paused = (event.details?.paused_by ?? []).length > 0;
       break;
     case "restored":
       walk.done.clear();
+      walk.waiting.clear();
+      for (const kept of event.details?.kept ?? []) walk.done.add(kept);
       break;
     default:
   }
@@ -171,19 +225,19 @@ function judgeLast(walk: Walk): void {
   if (walk.strikes !== intent.lostDeliveries)
     violate(walk, "I8", `the row counts ${intent.lostDeliveries} losses, the log ${walk.strikes}`);
   for (const step of intent.steps) {
-    const recorded = intent.events.find(
-      (event) => event.type === "step_done" && event.details?.key === step.key,
+    const recorded = intent.events.some(
+      (event) =>
+        event.type === "step_done" &&
+        event.details?.key === step.key &&
+        JSON.stringify(event.details?.result) === JSON.stringify(step.result),
     );
-    if (step.status === "done" && JSON.stringify(recorded?.details?.result) !== JSON.stringify(step.result))
+    if (step.status === "done" && !recorded)
       violate(walk, "I5", `step ${step.key} has another result than the log recorded`);
-    if (
-      (step.status === "done") !== (recorded !== undefined) &&
-      !intent.events.some((event) => event.type === "restored")
-    )
+    if ((step.status === "done") !== walk.done.has(step.key))
       violate(
         walk,
         "I5",
-        `step ${step.key} is ${step.status}, the log says ${recorded === undefined ? "otherwise" : "done"}`,
+        `step ${step.key} is ${step.status}, the log says ${walk.done.has(step.key) ? "done" : "otherwise"}`,
       );
   }
 }

@@ -39,6 +39,8 @@ export interface StoredIntent {
   readonly deadlineAt: number | null;
   readonly attemptTimeoutMs: number | null;
   readonly stepDeadline: number | null;
+  /** When something that it waits for changes by itself. */
+  readonly wakeAt: number | null;
   readonly paused: boolean;
   readonly planCursor: number;
   readonly stepsCount: number;
@@ -112,6 +114,7 @@ interface Story {
   restored: boolean;
   /** Begun, and nothing recorded yet. */
   readonly running: Set<string>;
+  readonly waiting: Set<string>;
   /** Begun in an attempt that ended without a record: in doubt until done or decided, however often it is begun again. */
   readonly inDoubt: Set<string>;
   readonly doneAt: Map<string, number>;
@@ -125,6 +128,7 @@ function readLog(events: readonly LogEvent[], say: Say): Story {
     paused: false,
     restored: false,
     running: new Set(),
+    waiting: new Set(),
     inDoubt: new Set(),
     doneAt: new Map(),
   };
@@ -133,7 +137,7 @@ function readLog(events: readonly LogEvent[], say: Say): Story {
     readStep(story, event, say);
     readCap(event, events[index + 1], say);
     if (event.type === "paused") story.paused = true;
-    if (event.type === "unpaused") story.paused = false;
+    if (event.type === "unpaused") story.paused = (event.details?.paused_by ?? []).length > 0;
   });
   return story;
 }
@@ -147,15 +151,20 @@ function readAttempt(story: Story, event: LogEvent, before: LogEvent | undefined
     story.running.clear();
   } else if (attempt > story.attempt)
     say("I4", `${event.type} at ${event.seq} is of attempt ${attempt}, which was never delivered`);
-  if (!story.open && needsAttempt(event, before))
+  if (!story.open && needsAttempt(story, event, before))
     say("I4", `${event.type} at ${event.seq} belongs to no open attempt`);
   if (ENDS.has(event.type)) story.open = false;
   story.attempt = Math.max(story.attempt, attempt);
 }
 
-/** A result comes from the open attempt, or from whoever decided over a step in doubt. */
-function needsAttempt({ type, details }: LogEvent, before: LogEvent | undefined): boolean {
+/** A result comes from the open attempt, from whoever decided over a step in doubt, or from what a step waited for. */
+function needsAttempt(
+  { waiting }: Story,
+  { type, details }: LogEvent,
+  before: LogEvent | undefined,
+): boolean {
   if (type !== "step_done") return ENDS_OF_AN_ATTEMPT.has(type);
+  if (waiting.has(String(details?.key))) return false;
   return before?.type !== "step_decided" || before.details?.key !== details?.key;
 }
 
@@ -173,8 +182,13 @@ function readStep(story: Story, { type, seq, details }: LogEvent, say: Say): voi
       if (!running.delete(key)) say("I13", `step ${key} was interrupted at ${seq} and had not been running`);
       inDoubt.add(key);
       break;
+    case "step_waiting":
+      running.delete(key);
+      story.waiting.add(key);
+      break;
     case "step_done":
       running.delete(key);
+      story.waiting.delete(key);
       inDoubt.delete(key);
       doneAt.set(key, seq);
       break;
@@ -190,6 +204,7 @@ function readStep(story: Story, { type, seq, details }: LogEvent, say: Say): voi
       break;
     case "restored":
       story.restored = true;
+      story.waiting.clear();
       break;
     default:
   }
@@ -263,9 +278,10 @@ const after = (start: number | null, ms: number | null): number | null =>
 function nextInstant(stored: StoredIntent): number | null {
   if (TERMINAL.has(stored.status)) return null;
   const { deadlineAt, availableAt, stepDeadline } = stored;
+  const wakeAt = stored.status === "WAITING" ? stored.wakeAt : null;
   const ofAttempt =
     stored.consumerId === null ? [] : [after(stored.deliveredAt, stored.attemptTimeoutMs), stepDeadline];
-  return earliest([deadlineAt, availableAt, ...ofAttempt]);
+  return earliest([deadlineAt, availableAt, wakeAt, ...ofAttempt]);
 }
 
 /** Open are the running steps of the open attempt, or those whose answer a waiting intent waits for; else none. */

@@ -69,7 +69,8 @@ const INTENTS = `select i.id, i.to_agent as "toAgent", i.intent_type as "intentT
     i.attempt, i.consumer_id as "consumerId", ${ms("i.delivered_at")} as "deliveredAt", i.strikes,
     i.max_delivery_attempts as "maxDeliveryAttempts", i.priority, ${ms("i.queue_at")} as "queueAt",
     ${ms("i.available_at")} as "availableAt", ${ms("i.deadline_at")} as "deadlineAt",
-    i.attempt_timeout_ms::float8 as "attemptTimeoutMs", ${ms("i.step_deadline")} as "stepDeadline", i.paused,
+    i.attempt_timeout_ms::float8 as "attemptTimeoutMs", ${ms("i.step_deadline")} as "stepDeadline",
+    ${ms("i.wake_at")} as "wakeAt", i.paused,
     i.plan_cursor as "planCursor", i.steps_count as "stepsCount", i.steps_total as "stepsTotal",
     i.steps_done as "stepsDone", i.open_steps as "openSteps", o.status as outcome,
     case when l.intent_id is not null
@@ -89,11 +90,14 @@ const INTENTS = `select i.id, i.to_agent as "toAgent", i.intent_type as "intentT
 // Results stay in the database: digests of their texts are compared, so that no size is too much and no digit is lost.
 const EVENTS = `select e.intent_id, e.seq, substr(e.type, 8) as type, e.status, e.attempt,
     json_build_object('key', d.details->>'key', 'decision', d.details->>'decision', 'consumer_id', d.details->>'consumer_id',
-      'interrupted', d.details->'interrupted', 'not_run', d.details->'not_run',
+      'interrupted', d.details->'interrupted', 'not_run', d.details->'not_run', 'paused_by', d.details->'paused_by',
+      'name', d.details->>'name', 'signal', d.details->'signal', 'wait', json_build_object('signal', d.details->'wait'->>'signal'),
+      'to', d.details->'to', 'kept', d.details->'kept',
       'error', json_build_object('code', d.details->'error'->>'code'),
       'result', case when e.type = 'intent.step_done' then md5((d.details->'result')::text) end) as details
   from events e
-  cross join lateral (select case when e.type in ('intent.delivered', 'intent.released', 'intent.failed')
+  cross join lateral (select case when e.type in ('intent.delivered', 'intent.released', 'intent.failed', 'intent.unpaused',
+      'intent.signaled', 'intent.restored')
     or starts_with(e.type, 'intent.step_') then e.details end as details) d
   where e.intent_id = any($1) order by e.intent_id, e.seq`;
 
@@ -139,7 +143,9 @@ function group<Row>(rows: readonly OfIntent<Row>[]): Map<string, Row[]> {
 const BROKEN_STATE = `select v.scope, v.key from state_versions v
     left join state_heads h using (namespace, scope, key)
     group by v.namespace, v.scope, v.key, h.version, h.deleted
-    having count(*) <> max(v.version) or h.version is distinct from max(v.version)
+    having (count(*) <> max(v.version) and not exists (select 1 from intents i
+        where i.id = case when v.scope like 'intent:%' then substr(v.scope, 8)::uuid end and i.keep_versions is not null))
+      or h.version is distinct from max(v.version)
       or h.deleted is distinct from bool_or(v.value is null and v.version = h.version)
     limit 100`;
 
@@ -177,6 +183,31 @@ const STRAYS: readonly Stray[] = [
   orphansIn("ready", "intent_id", "I7"),
   orphansIn("timers", "intent_id", "I7"),
   orphansIn("idempotency_keys", "intent_id", "I11"),
+  orphansIn("signals", "intent_id", "I14"),
+  orphansIn("checkpoints", "intent_id", "I2"),
+  orphansIn("human_tasks", "intent_id", "I7"),
+  {
+    invariant: "I14",
+    message: "it waits for a signal that is there",
+    text: `select i.id from intents i join steps s on s.intent_id = i.id and s.key = any(i.open_steps) and s.status = 'waiting'
+      join signals g on g.intent_id = i.id and g.name = s.wait ->> 'signal' and g.taken_by is null where i.status = 'WAITING'`,
+  },
+  {
+    invariant: "I7",
+    message: "what it waits for has ended, and nobody will tell it",
+    text: `select i.id from intents i join steps s on s.intent_id = i.id and s.key = any(i.open_steps) and s.status = 'waiting'
+      where i.status = 'WAITING' and s.wait -> 'intents' is not null
+        and not exists (select 1 from json_array_elements_text(s.wait -> 'intents') c
+          where not exists (select 1 from outcomes o where o.intent_id = c::uuid))
+        and not exists (select 1 from outbox b where b.parent_id = i.id and b.kind = 'child_end')`,
+  },
+  {
+    invariant: "I7",
+    message: "it waits for a person whom nobody asks",
+    text: `select i.id from intents i join steps s on s.intent_id = i.id and s.key = any(i.open_steps) and s.status = 'waiting'
+      where i.status = 'WAITING' and s.wait -> 'human_task' is not null
+        and not exists (select 1 from human_tasks t where t.intent_id = i.id and t.step = s.key)`,
+  },
   {
     invariant: "I1",
     message: "its payload is missing",

@@ -21,6 +21,9 @@ export function openTerminal(env: Record<string, string | undefined> = {}, stdin
       out: (text) => {
         written.out += `${text}\n`;
       },
+      outBytes: async (chunk) => {
+        written.out += Buffer.from(chunk).toString("utf8");
+      },
       err: (text) => {
         written.err += `${text}\n`;
       },

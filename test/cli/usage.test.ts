@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -10,13 +11,20 @@ let stub: Server;
 let url: string;
 let answer: { status: number; body: string };
 let seen: string[] = [];
+/** The body of the last request. */
+let body = "";
 
 beforeAll(async () => {
   stub = createServer((request, response) => {
     seen.push(`${request.method} ${request.url}`);
-    request.resume();
-    response.writeHead(answer.status, { "content-type": "application/json", connection: "close" });
-    response.end(answer.body);
+    body = "";
+    request.setEncoding("utf8").on("data", (chunk: string) => {
+      body += chunk;
+    });
+    request.on("end", () => {
+      response.writeHead(answer.status, { "content-type": "application/json", connection: "close" });
+      response.end(answer.body);
+    });
   });
   await new Promise<void>((resolve) => stub.listen(0, "127.0.0.1", resolve));
   url = `http://127.0.0.1:${(stub.address() as AddressInfo).port}`;
@@ -67,6 +75,25 @@ describe("a command line that makes no sense exits with 2 and says what to type"
     [["exec", "--", "true"], /required option '--step/],
     [["completion", "tcsh"], /bash, zsh, fish/],
     [["migrate"], /DATABASE_URL is not set/],
+    [["send", "a", "t", "--outcomes", "a,b"], /give the question with --human/],
+    [["steps", ID, "--seq", "last"], /--seq: "last" is not a whole number/],
+    [["tasks", "--limit", "0"], /--limit/],
+    [["approve", ID, "--data", "k"], /--data: "k" is not KEY=VALUE/],
+    [["approve", ID, "--data", "k=1", "k=2"], /"k" is given twice/],
+    [["reject", "abcde"], /last 6 or more/],
+    [["signal", ID], /missing required argument 'name'/],
+    [["signal", ID, "go", "hello"], /the data is not JSON.*its quotes: '"hello"'/],
+    [["signal", ID, "go", "@/nowhere.json"], /cannot read \/nowhere.json/],
+    [["restore", ID], /required option '--to/],
+    [["checkpoints", ID, "--name", "a", "--delete", "a"], /cannot be used with/],
+    [["checkpoints", ID, "--name", "12"], /--name: digits alone/],
+    [["resolve-step", ID, "a"], /--done JSON, --retry or --fail/],
+    [["resolve-step", ID, "a", "--retry", "--fail"], /cannot be used with/],
+    [["resolve-step", ID, "a", "--done", "{"], /--done is not JSON/],
+    [["sessions", "s1"], /no command "s1".*sessions show NAME/],
+    [["sessions", "delete"], /delete what\?/],
+    [["sessions", "delete", "s1", "--older-than", "30d"], /either a name or --older-than/],
+    [["sessions", "delete", "--older-than", "30"], /--older-than: "30" is not a duration/],
   ])("%j", async (argv, message) => {
     const ran = await perdure(nowhere, argv);
     expect(ran.err).toMatch(message);
@@ -88,6 +115,12 @@ test("without a server every command says how to start one and exits with 5", as
     ["list"],
     ["cancel", ID, ID],
     ["send", "a", "t"],
+    ["tasks"],
+    ["approve", ID],
+    ["signal", ID, "go"],
+    ["checkpoints", ID],
+    ["sessions", "delete", "s1", "--yes"],
+    ["export", ID],
   ]) {
     const ran = await perdure(nowhere, argv);
     expect(ran).toEqual({
@@ -159,13 +192,52 @@ describe("an id may be given by its end", () => {
   });
 });
 
+test("a decision's data goes out as it was typed: JSON, text, and text where the form asks for one", async () => {
+  const form_schema = { properties: { account: { type: "string" }, note: { type: "string" } } };
+  const human_task = { title: "Pay?", allowed_outcomes: ["approved"], form_schema };
+  answers(200, {
+    applied: true,
+    intent: { status: "COMPLETED" },
+    steps: [{ key: "pay", status: "waiting", wait: { human_task } }],
+  });
+  const data = ["n=12345678901234567890", "account=123", "id=12 a", 'note="1"', "to={}"];
+  expect((await perdure(url, ["approve", ID, "--data", ...data])).exit).toBe(0);
+  expect(seen).toEqual([`GET /v1/intents/${ID}/steps`, `POST /v1/intents/${ID}/resume`]);
+  expect(body).toBe(
+    '{"step":"pay","task_result":{"outcome":"approved","data":{"n":12345678901234567890,"account":"123","id":"12 a","note":"1","to":{}}}}',
+  );
+});
+
 test("completion scripts know every command and its options", async () => {
   for (const shell of ["bash", "zsh", "fish"]) {
     const { out, exit } = await perdure(nowhere, ["completion", shell]);
     expect(exit).toBe(0);
-    for (const word of ["serve", "unpause", "listen", "drain-timeout", "on-interrupt"])
+    for (const word of [
+      "serve",
+      "unpause",
+      "listen",
+      "drain-timeout",
+      "on-interrupt",
+      "approve",
+      "older-than",
+    ])
       expect(out).toContain(word);
   }
+});
+
+test("bash completes commands, those of a group, and the options of what is typed", async () => {
+  const { out } = await perdure(nowhere, ["completion", "bash"]);
+  const complete = (...words: string[]) => {
+    const typed = `COMP_WORDS=(perdure ${words.map((word) => `'${word}'`).join(" ")}); COMP_CWORD=${words.length}`;
+    return execFileSync("bash", ["-c", `${out}\n${typed}; _perdure; echo "\${COMPREPLY[*]}"`], {
+      encoding: "utf8",
+    }).trim();
+  };
+  expect(complete("che")).toBe("checkpoints");
+  expect(complete("sessions", "")).toBe("list show pause unpause cancel delete");
+  expect(complete("sessions", "delete", "--")).toBe("--json --older-than --yes");
+  expect(complete("state", "get", "--v")).toBe("--version");
+  expect(complete("list", "--a")).toBe("--agent --all");
 });
 
 test("help is no error, and no command at all is one", async () => {

@@ -67,7 +67,11 @@ describe("a value that cannot be is refused by name, and nothing is stored:", ()
       "/to_agent",
       () => create({ to_agent: `${"字".repeat(200)}/${"字".repeat(200)}` }),
     ],
-    ["a retention of no time", "/retention/max_age_seconds", () => create({ retention: { max_age_seconds: -1 } })],
+    [
+      "a retention of no time",
+      "/retention/max_age_seconds",
+      () => create({ retention: { max_age_seconds: -1 } }),
+    ],
   ];
   test.each(bad)("%s (%s)", async (_what, pointer, request) => {
     const before = await count();

@@ -326,3 +326,96 @@ describe("of state", () => {
 test("what is still open when all is healed and drained is seen (I7)", () => {
   expect(judgeDrained([final(), final(GOOD.slice(0, 6))]).map((one) => one.invariant)).toEqual(["I7"]);
 });
+
+describe("of waits, signals and restores", () => {
+  const entry = (type: string, attempt: number, details: Json = {}, status = "IN_PROGRESS"): Json => ({
+    type,
+    status,
+    attempt: attempt || null,
+    details,
+  });
+  const logged = (...entries: Json[]): LogEvent[] =>
+    entries.map((one, index) => ({ seq: index + 1, ...one }) as LogEvent);
+  const BORN = [entry("created", 0, {}, "CREATED"), entry("submitted", 0, {}, "SUBMITTED")];
+  const delivered = (attempt: number) => entry("delivered", attempt, { consumer: `c${attempt}` });
+  const waits = (key: string, signal: string) => [
+    entry("step_waiting", 1, { key, wait: { signal } }),
+    entry("waiting", 1, { steps: [key] }, "WAITING"),
+  ];
+  const done = (key: string, attempt: number, more: Json = {}) =>
+    entry("step_done", attempt, { key, result: `${key}!`, ...more });
+  const story = (...entries: Json[]) => {
+    const events = logged(...entries);
+    const last = events.at(-1);
+    const kept = [
+      ...new Set(events.filter(({ type }) => type === "step_done").map(({ details }) => details?.key)),
+    ];
+    return final([], {
+      events,
+      status: last?.status ?? "",
+      attempt: last?.attempt ?? 0,
+      steps: kept.map((key) => ({ key, status: "done", result: `${key}!` })),
+    });
+  };
+  const TAKEN = [...BORN, delivered(1), ...waits("w", "go"), entry("signaled", 1, { name: "go" }, "WAITING")];
+
+  test("a wait that a signal ends is right", () => {
+    expect(
+      found([], [story(...TAKEN, done("w", 1, { signal: 6 }), entry("resumed", 1), delivered(2))]),
+    ).toEqual([]);
+  });
+  test("a signal taken twice, or that was never there, is seen (I14)", () => {
+    const twice = story(...TAKEN, done("w", 1, { signal: 6 }), delivered(2), done("v", 2, { signal: 6 }));
+    expect(found([], [twice])).toEqual(["I14"]);
+    expect(found([], [story(...BORN, delivered(1), done("w", 1, { signal: 2 }))])).toEqual(["I14"]);
+  });
+  test("a wait for a signal that is there is seen (I14), and a lost signal (I14)", () => {
+    const early = story(
+      ...BORN,
+      entry("signaled", 0, { name: "go" }, "SUBMITTED"),
+      delivered(1),
+      ...waits("w", "go"),
+    );
+    expect(found([], [early])).toEqual(["I14"]);
+    expect(found([write("signals/go", {}, { seq: 9 })], [final()])).toEqual(["I14"]);
+  });
+  test("a wait that times out needs no attempt, another failure does (I4)", () => {
+    expect(
+      found([], [story(...BORN, delivered(1), ...waits("w", "go"), entry("step_failed", 1, { key: "w" }))]),
+    ).toEqual([]);
+    expect(
+      found([], [story(...BORN, delivered(1), ...waits("w", "go"), entry("step_failed", 1, { key: "v" }))]),
+    ).toEqual(["I4"]);
+  });
+  test("what a restore kept may not run again (I5), what it superseded may", () => {
+    const before = [
+      ...BORN,
+      delivered(1),
+      done("a", 1),
+      done("b", 1),
+      entry("restored", 1, { to: 4, kept: ["a"] }, "SUBMITTED"),
+      delivered(2),
+    ];
+    expect(found([], [story(...before, done("b", 2))])).toEqual([]);
+    expect(found([], [story(...before, done("b", 2), done("a", 2))])).toContain("I5");
+  });
+  test("a signal that a restore gave back may be taken again", () => {
+    const again = story(
+      ...TAKEN,
+      done("w", 1, { signal: 6 }),
+      entry("restored", 1, { to: 3, kept: [] }, "SUBMITTED"),
+      delivered(2),
+      done("w", 2, { signal: 6 }),
+    );
+    expect(found([], [again])).toEqual([]);
+  });
+  test("an unpause by one of two leaves it paused (I7)", () => {
+    const half = story(
+      ...BORN,
+      entry("paused", 0, { paused_by: ["intent", "session"] }, "SUBMITTED"),
+      entry("unpaused", 0, { paused_by: ["session"] }, "SUBMITTED"),
+      delivered(1),
+    );
+    expect(found([], [half])).toEqual(["I7"]);
+  });
+});

@@ -127,6 +127,23 @@ function judgeWrite(one: Exchange, final: Final, verb: string, key: string): Vio
       return expectEvent(final, ["released"], attempt);
     case "start":
       return expectEvent(final, ["in_progress", "delivered"], attempt);
+    case "signals":
+      return final.events.some((event) => event.type === "signaled" && event.seq === one.answer?.seq)
+        ? []
+        : [violation("I14", final.id, `an acknowledged signal ${key} is not in the log`)];
+    case "restore":
+      return final.events.some(
+        (event) => event.type === "restored" && event.details?.to === one.answer?.restored?.seq,
+      )
+        ? []
+        : [violation("I1", final.id, "an acknowledged restore is not in the log")];
+    case "resume":
+      return one.answer?.applied !== true ||
+        final.events.some(
+          (event) => event.details?.key === one.answer?.step?.key && event.type === "step_done",
+        )
+        ? []
+        : [violation("I1", final.id, "an acknowledged decision is not in the log")];
     case "cancel":
       return final.events.some((event) => event.type === "canceled")
         ? []
@@ -137,7 +154,10 @@ function judgeWrite(one: Exchange, final: Final, verb: string, key: string): Vio
 }
 
 function judgeStepWrite(one: Exchange, final: Final, key: string, attempt: number): Violation[] {
-  const recorded = final.events.find((event) => event.type === "step_done" && event.details?.key === key);
+  const records = final.events.filter((event) => event.type === "step_done" && event.details?.key === key);
+  // A restore may have made it run again: the one that was answered is meant.
+  const recorded =
+    records.find((event) => sameJson(event.details?.result, one.answer?.step?.result)) ?? records[0];
   const status = String(one.body?.status);
   if (status === "done") {
     if (recorded === undefined)
@@ -151,7 +171,9 @@ function judgeStepWrite(one: Exchange, final: Final, key: string, attempt: numbe
     return expectEvent(final, ["step_done"], attempt, key);
   }
   if (recorded !== undefined && one.answer?.step?.status === "done") return [];
-  return expectEvent(final, [status === "failed" ? "step_failed" : "step_running"], attempt, key);
+  if (status === "waiting" && one.answer?.step?.status === "failed") return [];
+  const event = { failed: "step_failed", waiting: "step_waiting" }[status] ?? "step_running";
+  return expectEvent(final, [event], attempt, key);
 }
 
 /** An accepted write left its event, written while its attempt was the open one (I1, I4). */
@@ -211,9 +233,7 @@ function judgeTold(told: readonly Told[], byId: ReadonlyMap<string, Final>): Vio
           `${frame.consumer} was told of attempt ${frame.attempt}, which the log gives to ${delivered?.details?.consumer ?? "nobody"}`,
         ),
       );
-    for (const event of log) {
-      if (event.type !== "step_done" || event.seq > frame.seq) continue;
-      const key = String(event.details?.key);
+    for (const key of doneBy(log, frame.seq)) {
       if (!frame.doneSteps.includes(key))
         found.push(
           violation("I5", frame.intentId, `the frame of attempt ${frame.attempt} forgot that ${key} is done`),
@@ -229,6 +249,17 @@ function judgeTold(told: readonly Told[], byId: ReadonlyMap<string, Final>): Vio
     }
     return found;
   });
+}
+
+/** The steps that were done after an entry of the log, with what restores took back. */
+function doneBy(log: readonly LogEvent[], seq: number): Set<string> {
+  let done = new Set<string>();
+  for (const event of log) {
+    if (event.seq > seq) break;
+    if (event.type === "step_done") done.add(String(event.details?.key));
+    if (event.type === "restored") done = new Set(event.details?.kept ?? []);
+  }
+  return done;
 }
 
 /**
@@ -248,11 +279,13 @@ function judgeStepEffects(all: readonly Effect[], final: Final | undefined): Vio
   const { intentId, step } = all[0] as Effect;
   const events = (final?.events ?? []).filter((event) => event.details?.key === step);
   const begun = events.filter((event) => event.type === "step_running").length;
+  // A restore that supersedes a step makes it another one to the world.
+  const restores = (final?.events ?? []).filter((event) => event.type === "restored").length;
   const done = events.find((event) => event.type === "step_done")?.attempt ?? Number.POSITIVE_INFINITY;
   const found: Violation[] = [];
-  if (new Set(all.map((effect) => effect.idempotencyKey)).size > 1)
+  if (new Set(all.map((effect) => effect.idempotencyKey)).size > 1 + restores)
     found.push(violation("I5", intentId, `step ${step} acted with two idempotency keys`));
-  if (all.some((effect) => effect.attempt > done))
+  if (restores === 0 && all.some((effect) => effect.attempt > done))
     found.push(
       violation("I5", intentId, `step ${step} ran again in a delivery after its result was recorded`),
     );

@@ -73,6 +73,7 @@ const HELD: StoredIntent = {
   deadlineAt: 900,
   attemptTimeoutMs: 400,
   stepDeadline: 170,
+  wakeAt: null,
   paused: false,
   planCursor: 1,
   stepsCount: 2,

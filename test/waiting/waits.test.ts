@@ -71,7 +71,7 @@ test("a signal repeated with its key is one signal", async () => {
 
 test("signals nobody reads are bounded, and an ended intent takes none", async () => {
   const id = await send(server, "flood");
-  const answers = [];
+  const answers: Awaited<ReturnType<typeof signal>>[] = [];
   for (let n = 0; n < 1_003; n += 59)
     answers.push(...(await Promise.all(Array.from({ length: 59 }, (_, i) => signal(id, "x", n + i)))));
   expect(answers.filter((answer) => answer.status === 200)).toHaveLength(1_000);

@@ -3,14 +3,9 @@ import type { Command } from "commander";
 import type { Json } from "../api.ts";
 import { type Cli, newCommand, runs } from "../context.ts";
 import { describeDuration } from "../duration.ts";
-import { EXIT, UsageError } from "../exit-codes.ts";
-import { type FilterOptions, filterQuery, readIntents, withFilters } from "../filters.ts";
-import { type Column, formatTable, statusColour } from "../table.ts";
-
-interface ListOptions extends FilterOptions {
-  limit: string;
-  all?: boolean;
-}
+import { type FilterOptions, filterQuery, intentsOf, withFilters } from "../filters.ts";
+import { type LimitOptions, printListing, withLimit } from "../listing.ts";
+import { type Column, statusColour } from "../table.ts";
 
 export const INTENT_COLUMNS: readonly Column<Json>[] = [
   { title: "ID", text: (intent) => intent.intent_id },
@@ -31,24 +26,10 @@ export const INTENT_COLUMNS: readonly Column<Json>[] = [
 ];
 
 export function listCommand(cli: Cli): Command {
-  const command = withFilters(newCommand("list", "list intents, newest first"))
-    .option("--limit <n>", "at most so many", "50")
-    .option("--all", "every one");
-  return runs(cli, command, async (_args: [], options: ListOptions) => {
-    if (!/^[1-9]\d{0,6}$/.test(options.limit))
-      throw new UsageError(`--limit: ${JSON.stringify(options.limit)} is not a whole number of 1 or more`);
-    const max = options.all ? Number.POSITIVE_INFINITY : Number(options.limit);
-    const intents: Json[] = [];
-    const { more } = await readIntents(cli.api, filterQuery(options), max, (page) => {
-      if (cli.json) for (const intent of page) cli.printJson(intent);
-      else intents.push(...page);
-    });
-    if (!cli.json && intents.length > 0) cli.io.out(formatTable(INTENT_COLUMNS, intents, cli.io.colour.out));
-    if (!cli.json && intents.length === 0) cli.note("no intents");
-    // Also beside JSON lines: a list that ends early must not look complete.
-    if (more) cli.io.err(`there are more than ${max}; see them with --limit N or --all`);
-    return EXIT.ok;
-  });
+  const command = withLimit(withFilters(newCommand("list", "list intents, newest first")));
+  return runs(cli, command, (_args: [], options: FilterOptions & LimitOptions) =>
+    printListing(cli, intentsOf(filterQuery(options)), options, INTENT_COLUMNS, "no intents"),
+  );
 }
 
 function describeSteps(progress: Json): string {

@@ -8,11 +8,12 @@ import {
   type FilterOptions,
   filterQuery,
   hasFilter,
-  readIntents,
+  intentsOf,
   UNFINISHED,
   withFilters,
 } from "../filters.ts";
 import { resolveIds } from "../intent-ids.ts";
+import { readPages } from "../listing.ts";
 
 interface VerbOptions extends FilterOptions {
   yes?: boolean;
@@ -79,7 +80,7 @@ async function chooseIds(
   if (!filtered) throw new UsageError(`${verb.name} what? Give ids, or filters such as --session NAME --yes`);
   const ids: string[] = [];
   const query = { status: verb.statuses, ...definedOnly(filterQuery(options)) };
-  await readIntents(cli.api, query, Number.POSITIVE_INFINITY, (page) => {
+  await readPages(cli.api, intentsOf(query), Number.POSITIVE_INFINITY, (page) => {
     ids.push(...page.map((intent: Json) => intent.intent_id));
   });
   if (!options.yes && ids.length > 0) {

@@ -4,7 +4,8 @@ import { type Cli, collect, newCommand, runs } from "../context.ts";
 import { looksLikeDuration, parseDuration, parseMoment } from "../duration.ts";
 import { EXIT, UsageError } from "../exit-codes.ts";
 import { parseMetadata } from "../filters.ts";
-import { readPayload } from "../payload.ts";
+import { resolveId } from "../intent-ids.ts";
+import { jsonWith, readPayload } from "../payload.ts";
 import { waitAndReport } from "../waiting.ts";
 
 interface SendOptions {
@@ -15,6 +16,9 @@ interface SendOptions {
   at?: string;
   priority?: string;
   meta?: string[];
+  parent?: string;
+  human?: string;
+  outcomes?: string;
   wait?: string;
 }
 
@@ -33,15 +37,25 @@ export function sendCommand(cli: Cli): Command {
     .option("--at <time>", "not delivered before: 10m, or a time")
     .option("--priority <n>", "higher goes first; default 0")
     .option("--meta <k=v>", "metadata (repeatable)", collect)
+    .option("--parent <id>", "the intent it is a child of")
+    .option("--human <title>", "for a person to decide instead of an agent: see perdure tasks")
+    .option("--outcomes <a,b>", "with --human: what may be decided; default approved,rejected")
     .option("--wait [=duration]", "wait for the end, print the result, exit by the outcome");
   return runs(
     cli,
     command,
     async ([address, type, json]: [string, string, string?], options: SendOptions) => {
       const waitMs = waitLimit(options.wait);
-      const fields = JSON.stringify({ intent_type: type, to_agent: address, ...optionFields(options) });
+      const payload = await readPayload(json, cli.io);
+      const fields = {
+        intent_type: type,
+        to_agent: address,
+        ...optionFields(options),
+        ...humanFields(options),
+        ...(await parentFields(cli, options.parent)),
+      };
       // The payload goes out as it was written: numbers of any size stay what they are.
-      const body = `${fields.slice(0, -1)},"payload":${await readPayload(json, cli.io)}}`;
+      const body = jsonWith(fields, "payload", payload);
       const answer = await cli.api.post("/v1/intents", {
         body,
         ...(options.key === undefined ? {} : { idempotencyKey: options.key }),
@@ -49,7 +63,7 @@ export function sendCommand(cli: Cli): Command {
       const id: string = answer.intent_id;
       for (const warning of answer.warnings ?? [])
         cli.note(`warning: ${typeof warning === "string" ? warning : JSON.stringify(warning)}`);
-      if (answer.listeners === 0)
+      if (answer.listeners === 0 && options.human === undefined)
         cli.note(`no agent listens at ${address} now; the intent is kept until one does`);
       if (options.wait === undefined) {
         if (cli.json) cli.printJson(answer);
@@ -64,7 +78,7 @@ export function sendCommand(cli: Cli): Command {
 
 function optionFields(options: SendOptions): Record<string, unknown> {
   return {
-    steps: options.steps?.split(",").map((key) => key.trim()),
+    steps: options.steps === undefined ? undefined : splitList(options.steps),
     session: options.session,
     ttl_seconds: options.ttl === undefined ? undefined : parseDuration(options.ttl, "--ttl") / 1_000,
     deliver_at: options.at === undefined ? undefined : parseMoment(options.at, "--at", "ahead"),
@@ -72,6 +86,25 @@ function optionFields(options: SendOptions): Record<string, unknown> {
     metadata: parseMetadata(options.meta),
   };
 }
+
+function humanFields({ human, outcomes }: SendOptions): Record<string, unknown> {
+  if (human === undefined && outcomes !== undefined)
+    throw new UsageError("--outcomes are what a person may decide: give the question with --human TITLE");
+  if (human === undefined) return {};
+  const allowed = outcomes === undefined ? undefined : splitList(outcomes);
+  return { human_task: { title: human, allowed_outcomes: allowed } };
+}
+
+/** From within a command of the parent's own attempt, only while that attempt is the current one. */
+async function parentFields(cli: Cli, parent: string | undefined): Promise<Record<string, unknown>> {
+  if (parent === undefined) return {};
+  const id = await resolveId(cli.api, parent);
+  const { PERDURE_INTENT_ID: working, PERDURE_ATTEMPT: attempt, PERDURE_STEP: step } = cli.io.env;
+  if (working !== id || !attempt) return { parent_intent_id: id };
+  return { parent_intent_id: id, parent_attempt: Number(attempt), parent_step: step || undefined };
+}
+
+const splitList = (text: string): string[] => text.split(",").map((part) => part.trim());
 
 function parseInteger(text: string): number {
   if (!/^-?\d{1,9}$/.test(text))

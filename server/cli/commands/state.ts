@@ -2,7 +2,10 @@
 import { Command } from "commander";
 import type { Json, Query } from "../api.ts";
 import { type Cli, newCommand, runs } from "../context.ts";
-import { EXIT, UsageError } from "../exit-codes.ts";
+import { EXIT } from "../exit-codes.ts";
+import { readPages } from "../listing.ts";
+import { parseWhole } from "../numbers.ts";
+import { jsonWith, readJson } from "../payload.ts";
 import { formatTable } from "../table.ts";
 import { formatResult } from "../waiting.ts";
 
@@ -23,6 +26,9 @@ export function stateCommand(cli: Cli): Command {
   return state;
 }
 
+const ifVersion = (options: { ifVersion?: string }) =>
+  options.ifVersion === undefined ? {} : { if_version: parseWhole(options.ifVersion, "--if-version") };
+
 function get(cli: Cli): Command {
   const command = newCommand("get <scope> <key>", "print a value")
     .option(...AT)
@@ -31,10 +37,7 @@ function get(cli: Cli): Command {
     cli,
     command,
     async ([scope, key]: [string, string], options: { at?: string; version?: string }) => {
-      const answer = await cli.api.get(
-        scopePath(scope, key),
-        compactQuery({ seq: options.at, version: options.version }),
-      );
+      const answer = await cli.api.get(scopePath(scope, key), { seq: options.at, version: options.version });
       if (cli.json) cli.printJson(answer);
       else cli.io.out(formatResult(answer.entry.value ?? null));
       return EXIT.ok;
@@ -43,19 +46,18 @@ function get(cli: Cli): Command {
 }
 
 function set(cli: Cli): Command {
-  const command = newCommand("set <scope> <key> <json>", "write a value (JSON, or - for stdin)").option(
-    ...IF_VERSION,
-  );
+  const command = newCommand(
+    "set <scope> <key> <json>",
+    "write a value: JSON, @file reads a file, - stdin",
+  ).option(...IF_VERSION);
   return runs(
     cli,
     command,
     async ([scope, key, given]: [string, string, string], options: { ifVersion?: string }) => {
-      const text = given === "-" ? await cli.io.readStdin() : given;
-      requireJson(text);
+      const version = ifVersion(options);
       // The text as it is: numbers beyond 2^53 stay what they are.
-      const version =
-        options.ifVersion === undefined ? "" : `,"if_version":${wholeNumber(options.ifVersion)}`;
-      const answer = await cli.api.put(scopePath(scope, key), { body: `{"value":${text}${version}}` });
+      const body = jsonWith(version, "value", await readJson(given, "the value", cli.io));
+      const answer = await cli.api.put(scopePath(scope, key), { body });
       if (cli.json) cli.printJson(answer);
       else cli.io.out(`version ${answer.entry.version}`);
       return EXIT.ok;
@@ -68,12 +70,7 @@ function remove(cli: Cli): Command {
     ...IF_VERSION,
   );
   return runs(cli, command, async ([scope, key]: [string, string], options: { ifVersion?: string }) => {
-    const one = {
-      scope,
-      key,
-      delete: true,
-      ...(options.ifVersion === undefined ? {} : { if_version: wholeNumber(options.ifVersion) }),
-    };
+    const one = { scope, key, delete: true, ...ifVersion(options) };
     const answer = await cli.api.post("/v1/state/commit", { body: { writes: [one] } });
     if (cli.json) cli.printJson(answer);
     else cli.io.out(answer.entries.length === 0 ? "there was nothing to remove" : "removed");
@@ -109,14 +106,9 @@ function history(cli: Cli): Command {
   });
 }
 
-async function pages(cli: Cli, path: string, query: Query, name: string): Promise<Json[]> {
+async function pages(cli: Cli, path: string, query: Query, field: string): Promise<Json[]> {
   const found: Json[] = [];
-  let cursor: string | undefined;
-  do {
-    const answer = await cli.api.get(path, { ...compactQuery(query), cursor });
-    found.push(...answer[name]);
-    cursor = answer.next_cursor ?? undefined;
-  } while (cursor !== undefined);
+  await readPages(cli.api, { path, field, query }, Number.POSITIVE_INFINITY, (page) => found.push(...page));
   return found;
 }
 
@@ -142,23 +134,4 @@ function print(cli: Cli, entries: readonly Json[], nothing: string): void {
     },
   ];
   cli.io.out(formatTable(columns, entries, cli.io.colour.out));
-}
-
-const compactQuery = (query: Query): Query =>
-  Object.fromEntries(Object.entries(query).filter(([, value]) => value !== undefined));
-
-function requireJson(text: string): void {
-  try {
-    JSON.parse(text);
-  } catch {
-    throw new UsageError(
-      `${JSON.stringify(text.slice(0, 40))} is not JSON; a text needs its quotes: '"text"'`,
-    );
-  }
-}
-
-function wholeNumber(text: string): number {
-  if (!/^\d{1,9}$/.test(text))
-    throw new UsageError(`--if-version takes a whole number, not ${JSON.stringify(text)}`);
-  return Number(text);
 }

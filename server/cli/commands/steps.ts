@@ -6,7 +6,9 @@ import { describeDuration } from "../duration.ts";
 import { describeError } from "../event-line.ts";
 import { EXIT } from "../exit-codes.ts";
 import { resolveId } from "../intent-ids.ts";
+import { parseWhole } from "../numbers.ts";
 import { type Column, formatTable, statusColour } from "../table.ts";
+import { describeWait } from "../wait-line.ts";
 
 const COLUMNS: readonly Column<Json>[] = [
   { title: "STEP", text: (step) => step.key },
@@ -20,8 +22,13 @@ const COLUMNS: readonly Column<Json>[] = [
 ];
 
 export function stepsCommand(cli: Cli): Command {
-  return runs(cli, newCommand("steps <id>", "show an intent's steps"), async ([given]: [string]) => {
-    const answer = await cli.api.get(intentPath(await resolveId(cli.api, given), "steps"));
+  const command = newCommand("steps <id>", "show an intent's steps").option(
+    "--seq <n>",
+    "as they were after this entry of its log",
+  );
+  return runs(cli, command, async ([given]: [string], options: { seq?: string }) => {
+    const seq = options.seq === undefined ? undefined : parseWhole(options.seq, "--seq");
+    const answer = await cli.api.get(intentPath(await resolveId(cli.api, given), "steps"), { seq });
     if (cli.json) cli.printJson(answer);
     else if (answer.steps.length === 0) cli.note("no steps");
     else cli.io.out(formatTable(COLUMNS, answer.steps, cli.io.colour.out));
@@ -32,5 +39,6 @@ export function stepsCommand(cli: Cli): Command {
 function describeStepResult(step: Json): string {
   if (step.status === "failed") return describeError(step.error);
   if (step.status === "done") return JSON.stringify(step.result ?? null);
+  if (step.status === "waiting") return `waits ${describeWait(step.wait)}`;
   return step.title ?? "";
 }

@@ -5,6 +5,7 @@ import { type Cli, newCommand, runs } from "../context.ts";
 import { formatEvent, type WireEvent } from "../event-line.ts";
 import { EXIT, UsageError } from "../exit-codes.ts";
 import { resolveId } from "../intent-ids.ts";
+import { parseWhole } from "../numbers.ts";
 import { connect, untilDetached } from "../waiting.ts";
 
 export function tailCommand(cli: Cli): Command {
@@ -17,7 +18,7 @@ export function tailCommand(cli: Cli): Command {
       throw new UsageError(
         "tail needs an intent id: this version cannot follow all intents at once; find one with: perdure list",
       );
-    const since = parseSince(options.since);
+    const since = options.since === undefined ? 0 : parseWhole(options.since, "--since");
     const id = await resolveId(cli.api, given);
     // Tells an unknown id or an absent server at once; from there on the SDK reconnects for as long as it takes.
     await cli.api.get(intentPath(id));
@@ -31,11 +32,4 @@ export function tailCommand(cli: Cli): Command {
     });
     return EXIT.ok;
   });
-}
-
-function parseSince(text: string | undefined): number {
-  if (text === undefined) return 0;
-  if (!/^\d{1,15}$/.test(text))
-    throw new UsageError(`--since: ${JSON.stringify(text)} is not an event's number`);
-  return Number(text);
 }

@@ -7,6 +7,7 @@ import { parseAddress } from "../../domain/address.ts";
 import { foldLog } from "../../domain/fold.ts";
 import type { Intent } from "../../domain/intent.ts";
 import { Refusal } from "../../domain/refusal.ts";
+import { invalid } from "../../errors.ts";
 import { findConsumer } from "../../store/queries/consumers.ts";
 import { readEntries } from "../../store/queries/history.ts";
 import { findIntent, type IntentRecord, type ListFilter, listIntents } from "../../store/queries/intents.ts";
@@ -65,6 +66,7 @@ function listFilter(query: ListQuery, namespace: string, all: boolean): Omit<Lis
 }
 
 async function pastSteps(deps: RouteDeps, intent: Intent, seq: number) {
+  if (seq > intent.seq) throw invalid("?seq", `the log ends at ${intent.seq}`);
   const { steps } = foldLog(await readEntries(deps.engine.store.pool, intent.id, seq), seq);
   const inOrder = [...steps.values()].sort(
     (a, b) => (a.position ?? Number.POSITIVE_INFINITY) - (b.position ?? Number.POSITIVE_INFINITY),

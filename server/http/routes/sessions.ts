@@ -114,7 +114,7 @@ export function sessionRoutes(app: App, deps: RouteDeps): void {
         idleMs,
         IDLE_AT_ONCE,
       );
-      return { ok: true, sessions: names, deleted: removed };
+      return { ok: true, sessions: names, deleted: removed, more: names.length === IDLE_AT_ONCE };
     },
   );
 }

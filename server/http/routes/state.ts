@@ -66,6 +66,12 @@ function behalfOf(body: Behalf, scope: Scope | null) {
   return { intentId, attempt: body.attempt ?? null };
 }
 
+/** Only an intent has a log by which its past is told. */
+function requireLog(scope: Scope, seq: number | undefined): void {
+  if (seq !== undefined && scope.kind !== "intent")
+    throw invalid("?seq", "goes with the state of an intent; read another scope by version");
+}
+
 function notThere(scope: Scope, key: string): PerdureError {
   return new PerdureError("state_not_found", `${scope.text} has no ${JSON.stringify(key)}`, {
     details: { scope: scope.text, key },
@@ -133,6 +139,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
     },
     async (request) => {
       const { prefix, limit, cursor, order, values, seq } = request.query;
+      requireLog(scopeOf(request), seq);
       const rows = await listState(store, {
         namespace: request.principal.namespace,
         scope: scopeOf(request).text,
@@ -165,6 +172,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
       const scope = scopeOf(request);
       const { key } = request.params;
       const { version, seq } = request.query;
+      requireLog(scope, seq);
       const name = { namespace: request.principal.namespace, scope: scope.text, key };
       const at = { ...(version === undefined ? {} : { version }), ...(seq === undefined ? {} : { seq }) };
       const entry = await findState(store, name, at);

@@ -97,7 +97,11 @@ export function waitingSchemas(limits: Limits) {
       step: key.nullish(),
     }),
     tasks: z.object({ assignee: address.optional(), limit: limit.default(50), cursor }),
-    checkpointParams: z.object({ id: uuid, name }),
+    checkpointParams: z.object({
+      id: uuid,
+      // A number is a log entry to whoever restores.
+      name: name.regex(/[^0-9]/, { error: "must not be a number; that is a place in the log already" }),
+    }),
     checkpoint: z.object({
       attempt: attempt.nullish(),
       metadata: z

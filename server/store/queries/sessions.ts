@@ -1,6 +1,6 @@
 // Sessions as groups of intents: lists, counts, who is alive in one.
 
-import { isTerminal, type Status, TERMINAL_STATUSES } from "../../domain/lifecycle.ts";
+import { type Status, TERMINAL_STATUSES } from "../../domain/lifecycle.ts";
 import { textArrayLiteral } from "../binary.ts";
 import type { Store } from "../connection.ts";
 
@@ -159,9 +159,3 @@ export async function idleSessions(
   );
   return rows.map((row) => row.name);
 }
-
-export const aliveOf = (session: Session): number =>
-  Object.entries(session.counts).reduce(
-    (sum, [status, n]) => sum + (isTerminal(status as Status) ? 0 : (n ?? 0)),
-    0,
-  );
