@@ -23,6 +23,19 @@ export class AgentWrites {
     return this.#send("PUT", `steps/${encodeURIComponent(key)}`, body, signal);
   }
 
+  /** Sends an intent of the handler's own; the key tells a repetition from another attempt. */
+  child(body: Wire, idempotencyKey: string, signal: AbortSignal): Promise<Wire> {
+    return this.#create("/v1/intents", body, idempotencyKey, signal);
+  }
+
+  children(intents: Wire[], idempotencyKey: string, signal: AbortSignal): Promise<Wire> {
+    return this.#create("/v1/intents/batch", { intents }, idempotencyKey, signal);
+  }
+
+  checkpoint(name: string, signal: AbortSignal): Promise<Wire> {
+    return this.#send("PUT", `checkpoints/${encodeURIComponent(name)}`, {}, signal);
+  }
+
   resolve(body: Wire, signal: AbortSignal): Promise<Wire> {
     return this.#post("resolve", body, signal);
   }
@@ -36,6 +49,10 @@ export class AgentWrites {
     const path = `/v1/intents/${encodeURIComponent(this.intentId)}/progress`;
     const full = { ...body, attempt: this.attempt };
     return this.#http.send({ method: "POST", path, body: full, retry: "never", timeoutMs: 5_000, signal });
+  }
+
+  #create(path: string, body: Wire, idempotencyKey: string, signal: AbortSignal): Promise<any> {
+    return this.#http.send({ method: "POST", path, body, idempotencyKey, retry: "forever", signal });
   }
 
   #post(verb: string, body: Wire, signal: AbortSignal): Promise<any> {

@@ -11,6 +11,9 @@ const ENDED_CODES: ReadonlySet<string> = new Set([
   "not_delivered",
   "not_found",
   "consumer_superseded",
+  // of intents sent as its children
+  "parent_terminal",
+  "parent_not_found",
 ]);
 
 export type HandBackReason = "draining" | "paused" | "in_doubt" | "plan_changed";

@@ -1,8 +1,11 @@
 // Owns: the client: what senders, operators and agents call. Must not: contain more than the way to the code that does it.
+import { compact } from "./absent.ts";
 import { Agent, type AgentHandle, type ListenOptions } from "./agent.ts";
+import { type Checkpoint, presentCheckpoint } from "./checkpoints.ts";
 import { environmentVariable, randomId } from "./environment.ts";
 import { PerdureError } from "./errors.ts";
 import { Http } from "./http.ts";
+import { type OpenTask, presentTask } from "./human-task.ts";
 import {
   type Explanation,
   type Intent,
@@ -15,9 +18,11 @@ import {
 } from "./intents.ts";
 import { type Logger, resolveLogger } from "./logger.ts";
 import { type ObserveOptions, observeIntent } from "./observe.ts";
+import { pages } from "./pages.ts";
 import { listSteps, type Steps } from "./plan.ts";
 import type { Handler, Work } from "./run.ts";
-import { batchKey, compact, type IntentInput, intentToWire } from "./sending.ts";
+import { batchKey, type IntentInput, intentToWire } from "./sending.ts";
+import { Sessions } from "./sessions.ts";
 import { HttpState, type State, type StateScope } from "./state.ts";
 import { type WaitOptions, waitForIntent } from "./wait-for.ts";
 
@@ -39,6 +44,7 @@ export interface ListFilter {
   toAgent?: string;
   intentType?: string;
   session?: string;
+  parentIntentId?: string;
   /** The error code of failed ones. */
   code?: string;
   metadata?: Record<string, string>;
@@ -47,7 +53,6 @@ export interface ListFilter {
 }
 
 const DEFAULT_MAX_RETRIES = 6;
-const PAGE_SIZE = 100;
 
 /**
  * A connection to one Perdure server. Every method may throw PerdureError: `unreachable` and `request_timeout` after the retries are used
@@ -57,6 +62,8 @@ export class PerdureClient {
   readonly #http: Http;
   readonly #logger: Logger;
   readonly #agents = new Set<Agent>();
+  /** Intents as groups, by the session label they were sent with. */
+  readonly sessions: Sessions;
 
   constructor(options: ClientOptions = {}) {
     this.#logger = resolveLogger(options.logger);
@@ -66,6 +73,7 @@ export class PerdureClient {
       maxRetries: options.maxRetries ?? DEFAULT_MAX_RETRIES,
       fetch: options.fetch ?? ((...request) => fetch(...request)),
     });
+    this.sessions = new Sessions(this.#http);
   }
 
   /**
@@ -135,17 +143,8 @@ export class PerdureClient {
 
   /** Intents, newest first, page by page as they are read. */
   async *listIntents(filter: ListFilter = {}): AsyncGenerator<Intent, void, void> {
-    const query = listQuery(filter);
-    let cursor: string | undefined;
-    do {
-      const answer = await this.#http.send({
-        method: "GET",
-        path: "/v1/intents",
-        query: { ...query, cursor },
-      });
-      for (const intent of answer.intents) yield presentIntent(intent);
-      cursor = answer.next_cursor ?? undefined;
-    } while (cursor !== undefined);
+    for await (const wire of pages(this.#http, "/v1/intents", listQuery(filter), "intents"))
+      yield presentIntent(wire);
   }
 
   /** Ends the intent as CANCELED, whoever works on it. Throws `intent_terminal` when it has ended otherwise. */
@@ -166,6 +165,51 @@ export class PerdureClient {
   /** Undoes `pause`. */
   unpause(id: string): Promise<Intent> {
     return this.#verb(id, "unpause", {});
+  }
+
+  /** The intent's named points, the newest first. Throws `not_found`. */
+  async checkpoints(id: string): Promise<Checkpoint[]> {
+    const answer = await this.#http.send({ method: "GET", path: `${intentPath(id)}/checkpoints` });
+    return answer.checkpoints.map(presentCheckpoint);
+  }
+
+  /**
+   * Takes the intent back to a checkpoint, or to a seq of its log (0: to its start), whatever its status: what was done by then is kept,
+   * later steps run again with new idempotency keys. Nothing is erased, so this can be undone. Throws `checkpoint_not_found`, and
+   * `validation_failed` for a seq that is not in the log.
+   */
+  restore(id: string, to: string | number): Promise<Intent> {
+    return this.#verb(id, "restore", { to });
+  }
+
+  /**
+   * Gives a handler's `ctx.waitForSignal(name)` its data, any JSON value. Kept until a wait takes it, in order, so it may be sent early.
+   * Throws `intent_terminal` when the intent has ended, and `too_many_signals` when nobody takes them.
+   */
+  async signal(id: string, name: string, data?: unknown): Promise<void> {
+    if (!name) throw new PerdureError("validation_failed", "a signal's name is needed");
+    await this.#post(`${intentPath(id)}/signals/${encodeURIComponent(name)}`, compact({ data }));
+  }
+
+  /** Tasks that wait for people's decision, those of one assignee or all, page by page as they are read. */
+  async *listTasks(filter: { assignee?: string } = {}): AsyncGenerator<OpenTask, void, void> {
+    const query = { assignee: filter.assignee };
+    for await (const wire of pages(this.#http, "/v1/me/tasks", query, "tasks")) yield presentTask(wire);
+  }
+
+  /**
+   * Decides the task that the intent waits for; `step` names it where there could be another. The first decision counts: the same again is
+   * fine, another one throws `already_decided`. Throws `no_human_task` when nothing waits for people, and `validation_failed` (`details`
+   * say where) for an outcome that is not allowed, a missing comment, or data that do not satisfy the form.
+   */
+  async decide(
+    id: string,
+    decision: { outcome: string; comment?: string; data?: unknown },
+    options: { step?: string } = {},
+  ): Promise<Intent> {
+    const { outcome, comment, data } = decision;
+    const body = compact({ task_result: compact({ outcome, comment, data }), step: options.step });
+    return await this.#verb(id, "resume", body);
   }
 
   /** Why the intent is where it is, who holds it, which deliveries were lost, and what happens next. */
@@ -216,10 +260,10 @@ function listQuery(filter: ListFilter): Record<string, string | number | undefin
     to_agent: filter.toAgent,
     intent_type: filter.intentType,
     session: filter.session,
+    parent_intent_id: filter.parentIntentId,
     code: filter.code,
     created_from: filter.since?.toISOString(),
     include: "payload",
-    limit: PAGE_SIZE,
   };
   for (const [key, value] of Object.entries(filter.metadata ?? {})) query[`metadata.${key}`] = value;
   return query;

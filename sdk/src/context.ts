@@ -1,10 +1,15 @@
 // Owns: what a handler is given, and sending its progress. Must not: know how a delivery begins or ends.
+import { compact } from "./absent.ts";
 import type { AgentWrites } from "./agent-writes.ts";
 import type { Attempt } from "./attempt.ts";
-import type { Intent } from "./intents.ts";
-import { compact } from "./sending.ts";
+import type { Children } from "./children.ts";
+import type { Duration } from "./duration.ts";
+import type { Decision, HumanTask } from "./human-task.ts";
+import type { Intent, Outcome } from "./intents.ts";
+import type { IntentInput } from "./sending.ts";
 import type { State } from "./state.ts";
 import type { Step, StepOptions, StepRunner } from "./steps.ts";
+import type { Waits } from "./waits.ts";
 
 /** One delivery of one intent, as its handler sees it. */
 export interface Context<P = any> {
@@ -15,7 +20,7 @@ export interface Context<P = any> {
   readonly attempt: number;
   /** Not the first delivery: steps may be done or in doubt already. */
   readonly redelivered: boolean;
-  /** Aborts when the intent was canceled, timed out, lost, or handed back at the end of the drain timeout. */
+  /** Aborts when this attempt is over: the intent waits, was canceled, timed out, lost, or handed back at the end of the drain timeout. */
   readonly signal: AbortSignal;
   /** Results of the steps done so far, by key. */
   readonly results: Readonly<Record<string, any>>;
@@ -27,6 +32,34 @@ export interface Context<P = any> {
    * handler: let those through.
    */
   step<T>(key: string, run: (step: Step) => T | Promise<T>, options?: StepOptions<T>): Promise<T>;
+  /**
+   * Asks people, and answers what they decided: by `client.decide`, the command line or the dashboard. A wait, like the four below: while it
+   * is open nobody works on the intent, this handler is left (with `attempt_ended`: let it through) and called again when it is over, with
+   * the steps done skipped. A wait begins when the steps at work beside it are recorded, one wait after the other, and not inside a step.
+   *
+   * Throws IntentFailure `wait_timeout` after the task's deadline, the same on every replay; PerdureError `validation_failed`.
+   */
+  ask<D = any>(key: string, task: HumanTask): Promise<Decision<D>>;
+  /** Waits for so long, counted from the first time, or until a date. Nothing is held meanwhile, also for months. */
+  sleep(key: string, until: Duration | Date): Promise<void>;
+  /**
+   * Waits for `client.signal(id, name, data)` and answers its data. Signals are kept until a wait takes them, the oldest first, so one sent
+   * before is not lost. Each call takes another one. Throws IntentFailure `wait_timeout`, the same on every replay.
+   */
+  waitForSignal<T = any>(name: string, options?: { timeout?: Duration }): Promise<T>;
+  /**
+   * Sends an intent as a child of this one, as a step: once, whatever crashes; what a first try sent counts. Answers its id. A child is
+   * canceled with its parent, unless `detached`. Throws as `step` does.
+   */
+  sendIntent(key: string, input: IntentInput): Promise<string>;
+  /** Sends up to 1,000 children in one commit, all or none, as one step. */
+  sendIntents(key: string, inputs: IntentInput[]): Promise<string[]>;
+  /** Waits until a child has ended, and answers how. A failed child is no failure here. Throws PerdureError `not_a_child`. */
+  waitFor<R = any>(id: string): Promise<Outcome<R>>;
+  /** Waits until all of up to 1,000 children have ended; their outcomes in the order of the ids. */
+  waitFor<R = any>(ids: string[]): Promise<Outcome<R>[]>;
+  /** Names this point of the log, for `client.restore`. Naming it again, as a replay does, keeps the first. */
+  checkpoint(name: string): Promise<void>;
   /** Tells watchers how far it is; `percent` 0 to 100. Never throws, never waits; when updates come fast the latest wins. */
   progress(update: ProgressUpdate): void;
   /** This intent's own memory: survives crashes, goes with the intent. Written only while this attempt is open. */
@@ -76,14 +109,21 @@ export class ProgressReporter {
   }
 }
 
-export function buildContext<P>(
-  intent: Intent<P>,
-  redelivered: boolean,
-  attempt: Attempt,
-  steps: StepRunner,
-  progress: ProgressReporter,
-  stateOf: (scope: "intent" | "session" | "agent") => State,
-): Context<P> {
+export interface ContextParts<P> {
+  intent: Intent<P>;
+  redelivered: boolean;
+  attempt: Attempt;
+  results: Readonly<Record<string, any>>;
+  steps: StepRunner;
+  waits: Waits;
+  children: Children;
+  progress: ProgressReporter;
+  checkpoint: (name: string) => Promise<void>;
+  stateOf: (scope: "intent" | "session" | "agent") => State;
+}
+
+export function buildContext<P>(parts: ContextParts<P>): Context<P> {
+  const { intent, redelivered, attempt, results, steps, waits, children, checkpoint, stateOf } = parts;
   return Object.freeze({
     id: intent.id,
     intent,
@@ -91,10 +131,18 @@ export function buildContext<P>(
     attempt: attempt.number,
     redelivered,
     signal: attempt.signal,
-    results: steps.results,
+    results,
     step: <T>(key: string, run: (step: Step) => T | Promise<T>, options?: StepOptions<T>) =>
       steps.wrapped(key, run, options),
-    progress: (update: ProgressUpdate) => progress.report(update),
+    ask: <D>(key: string, task: HumanTask) => waits.ask<D>(key, task),
+    sleep: (key: string, until: Duration | Date) => waits.sleep(key, until),
+    waitForSignal: <T>(name: string, options?: { timeout?: Duration }) => waits.signal<T>(name, options),
+    sendIntent: (key: string, input: IntentInput) => children.send(key, input),
+    sendIntents: (key: string, inputs: IntentInput[]) => children.sendAll(key, inputs),
+    waitFor: ((awaited: string | string[]) =>
+      typeof awaited === "string" ? waits.outcome(awaited) : waits.outcomes(awaited)) as Context["waitFor"],
+    progress: (update: ProgressUpdate) => parts.progress.report(update),
+    checkpoint,
     state: stateOf("intent"),
     stateOf,
   });

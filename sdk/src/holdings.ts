@@ -29,7 +29,9 @@ export class Holdings {
 
   /** Takes a delivery in and begins it. A newer attempt of a held intent says that the older one is over. */
   add(run: Run): void {
-    this.#runs.get(run.attempt.id)?.attempt.end("it was delivered again");
+    const older = this.#runs.get(run.attempt.id);
+    // The answer to its last write may be slower than the frame of what came of it.
+    older?.attempt.end("it was delivered again", older.settling ? "info" : "warn");
     this.#runs.set(run.attempt.id, run);
     const execution = run.execute().finally(() => this.#executing.delete(execution));
     this.#executing.add(execution);

@@ -1,4 +1,5 @@
 // Owns: what an intent, its events and its outcome look like to users, made from their wire form. Must not: do I/O.
+import { present } from "./absent.ts";
 import type { Failure } from "./errors.ts";
 
 export type Status =
@@ -164,9 +165,4 @@ export function presentExplanation(wire: Wire): Explanation {
         : { what: wire.next.what, ...present("at", wire.next.at) },
     ),
   };
-}
-
-/** `{[key]: value}`, or nothing at all for null and undefined: absent on the wire is absent here. */
-function present<K extends string, V>(key: K, value: V | null | undefined): { [_ in K]?: V } {
-  return (value === null || value === undefined ? {} : { [key]: value }) as { [_ in K]?: V };
 }

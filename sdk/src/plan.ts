@@ -6,13 +6,14 @@ import { toMs } from "./duration.ts";
 import { IntentFailure, PerdureError } from "./errors.ts";
 import { isTerminal, type Wire } from "./intents.ts";
 import { stepPlanToWire } from "./sending.ts";
+import type { StepLog } from "./step-log.ts";
 import { SERVER_TIMEOUT_MARGIN_MS, type Step, type StepOptions, type StepRunner } from "./steps.ts";
 
 export type StepFn<P = any> = (ctx: Context<P>, step: Step) => unknown;
 
 /**
  * One function per step. The order is the plan when the sender gave none; the last step's value is the intent's result. Keys that look like
- * whole numbers are refused, because JavaScript reorders them.
+ * whole numbers are refused, because JavaScript reorders them. A step cannot wait (`ctx.ask`, `ctx.sleep` …): that takes a handler.
  */
 export type Steps<P = any> = Record<string, StepFn<P> | ({ run: StepFn<P> } & StepOptions)>;
 
@@ -70,6 +71,7 @@ export function mayBeginAhead(
 export interface PlanRun {
   steps: readonly PlannedStep[];
   runner: StepRunner;
+  log: StepLog;
   attempt: Attempt;
   ctx: Context;
   started: Started;
@@ -77,12 +79,12 @@ export interface PlanRun {
 
 /** Runs what is left of the plan. `ended`: recording the last step completed the intent. Throws as a handler does. */
 export async function runPlan(plan: PlanRun): Promise<{ ended: boolean; result: unknown }> {
-  const { steps, runner, attempt, ctx, started } = plan;
+  const { steps, runner, log, attempt, ctx, started } = plan;
   const byKey = new Map(steps.map((step) => [step.key, step]));
-  const declared = runner.declared.map((step) => step.key);
-  runner.reserve(declared);
+  const declared = log.declared.map((step) => step.key);
+  log.reserve(declared);
   for (const key of declared) {
-    if (byKey.has(key) || runner.record(key)?.status === "done") continue;
+    if (byKey.has(key) || log.record(key)?.status === "done") continue;
     // Before any work: half of it done and then failed would help nobody.
     const message = `the plan has a step "${key}", and this agent has no function of that name`;
     throw new IntentFailure(message, { code: "unknown_step", retryable: false });
@@ -90,8 +92,8 @@ export async function runPlan(plan: PlanRun): Promise<{ ended: boolean; result: 
   for (const [index, key] of declared.entries()) {
     const step = byKey.get(key);
     if (step === undefined) continue;
-    const record = runner.record(key);
-    const next = declared.slice(index + 1).find((later) => runner.record(later)?.status !== "done");
+    const record = log.record(key);
+    const next = declared.slice(index + 1).find((later) => log.record(later)?.status !== "done");
     const recorded = await runner.run({
       key,
       run: (view) => step.run(ctx, view),
@@ -99,7 +101,7 @@ export async function runPlan(plan: PlanRun): Promise<{ ended: boolean; result: 
       begun: record?.status === "running" ? record : undefined,
       recordWith: () => {
         const ahead = next !== undefined && attempt.handBack === undefined;
-        return ahead && mayBeginAhead(byKey.get(next), runner.record(next), started.plan_by)
+        return ahead && mayBeginAhead(byKey.get(next), log.record(next), started.plan_by)
           ? { begin_next: next }
           : {};
       },
@@ -107,5 +109,5 @@ export async function runPlan(plan: PlanRun): Promise<{ ended: boolean; result: 
     if (recorded.answer !== undefined && isTerminal(recorded.answer.intent_status))
       return { ended: true, result: recorded.result };
   }
-  return { ended: false, result: runner.results[declared.at(-1) ?? ""] ?? null };
+  return { ended: false, result: log.results[declared.at(-1) ?? ""] ?? null };
 }

@@ -32,6 +32,17 @@ export function describeHandBack(
   return `handed back ${intentType} ${count}${done.length === 0 ? "" : ` (saved ${nameKeys(done)})`}`;
 }
 
+/** `waiting etl 3/4 (for signal approve); work is saved`. */
+export function describeWait(
+  intentType: string,
+  done: number,
+  total: number | undefined,
+  what: string,
+): string {
+  const at = total === undefined ? "" : ` ${Math.min(done + 1, total)}/${total}`;
+  return `waiting ${intentType}${at} (${what}); work is saved`;
+}
+
 function nameKeys(steps: readonly WireStep[]): string {
   if (steps.length <= KEYS_NAMED) return steps.map((step) => step.key).join(", ");
   return `${steps.length} steps, the last one ${steps.at(-1)?.key}`;

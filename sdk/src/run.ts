@@ -1,7 +1,10 @@
 // Owns: one delivery from start to its end in this process: complete, fail, or hand back. Must not: know about streams and heartbeats.
+
 import { onAbort, within } from "./abort.ts";
+import { compact } from "./absent.ts";
 import { AgentWrites } from "./agent-writes.ts";
 import { Attempt, type HandBackReason, isUnwinding } from "./attempt.ts";
+import { Children } from "./children.ts";
 import { buildContext, type Context, ProgressReporter } from "./context.ts";
 import type { Delivery, Started } from "./deliveries.ts";
 import { toMs } from "./duration.ts";
@@ -13,9 +16,10 @@ import type { Logger } from "./logger.ts";
 import { Opening } from "./opening.ts";
 import { mayBeginAhead, type PlannedStep, planToWire, runPlan } from "./plan.ts";
 import { describeHandBack, describeResume } from "./report.ts";
-import { compact } from "./sending.ts";
 import { HttpState } from "./state.ts";
+import { StepLog } from "./step-log.ts";
 import { StepRunner } from "./steps.ts";
+import { Waits } from "./waits.ts";
 
 /** Answers the intent's result, any JSON value. A throw fails the intent, by its retry policy unless IntentFailure says otherwise. */
 export type Handler<P = any, R = any> = (ctx: Context<P>) => R | Promise<R>;
@@ -53,7 +57,9 @@ export class Run {
   readonly #http: Http;
   readonly #writes: AgentWrites;
   readonly #opening: Opening;
+  readonly #log: StepLog;
   readonly #steps: StepRunner;
+  readonly #waits: Waits;
   readonly #progress: ProgressReporter;
   readonly #logger: Logger;
   readonly #hooks: RunHooks;
@@ -76,8 +82,12 @@ export class Run {
     this.#http = http;
     this.#writes = new AgentWrites(http, delivery.intent_id, delivery.attempt);
     this.#opening = new Opening(async () => void (await this.#start({ begin_next: false })));
-    this.#steps = new StepRunner(this.attempt, this.#writes, () => this.#opening.implied());
-    this.#steps.load(delivery.steps);
+    this.#log = new StepLog(this.attempt, this.#writes, () => this.#opening.implied());
+    this.#log.load(delivery.steps);
+    this.#steps = new StepRunner(this.attempt, this.#log);
+    const { attempt } = this;
+    const insideSteps = "steps" in work;
+    this.#waits = new Waits({ attempt, log: this.#log, steps: this.#steps, http, logger, insideSteps });
     this.#progress = new ProgressReporter(this.attempt, this.#writes);
   }
 
@@ -87,7 +97,7 @@ export class Run {
 
   /** The last write is on its way: the server may already count the intent as gone. */
   get settling(): boolean {
-    return this.#settling;
+    return this.#settling || this.#log.parking;
   }
 
   /** Does the work. Never rejects. */
@@ -127,6 +137,7 @@ export class Run {
     attempt.finish();
     // Steps beside the one that failed may still be at work: their results are worth keeping, and running them twice at once is not.
     await this.#steps.idle();
+    await this.#waits.idle();
     await this.#progress.flush();
     await this.#opening.implied();
     if (attempt.over) return;
@@ -160,13 +171,14 @@ export class Run {
     const nextKey = next_step?.key ?? steps[0]?.key ?? "";
     const next = steps.find((step) => step.key === nextKey);
     return this.#start({
-      begin_next: mayBeginAhead(next, this.#steps.record(nextKey), plan_by),
+      begin_next: mayBeginAhead(next, this.#log.record(nextKey), plan_by),
       ...(plan_by === "sender" ? {} : { steps: planToWire(steps) }),
     });
   }
 
   #runPlan(steps: PlannedStep[], started: Started): Promise<Finished> {
-    return runPlan({ steps, runner: this.#steps, attempt: this.attempt, ctx: this.#context(), started });
+    const { attempt } = this;
+    return runPlan({ steps, runner: this.#steps, log: this.#log, attempt, ctx: this.#context(), started });
   }
 
   /** A handler runs at once, while the server is being told. */
@@ -185,21 +197,28 @@ export class Run {
   async #start(body: Parameters<AgentWrites["start"]>[0]): Promise<Started> {
     const { attempt } = this;
     const started = await attempt.write((signal) => this.#writes.start(body, signal));
-    this.#steps.load(started.steps);
+    this.#log.load(started.steps);
     if (started.cancel) attempt.end("canceled", "info");
     if (started.pause) attempt.windDown("paused");
     return started;
   }
 
   #context(): Context {
-    return buildContext(
-      this.#intent,
-      this.#delivery.redelivered,
-      this.attempt,
-      this.#steps,
-      this.#progress,
-      (scope) => this.#stateOf(scope),
-    );
+    const { attempt } = this;
+    return buildContext({
+      intent: this.#intent,
+      redelivered: this.#delivery.redelivered,
+      attempt,
+      results: this.#log.results,
+      steps: this.#steps,
+      waits: this.#waits,
+      children: new Children(attempt, this.#steps, this.#writes),
+      progress: this.#progress,
+      checkpoint: async (name) => {
+        await attempt.write((signal) => this.#writes.checkpoint(name, signal));
+      },
+      stateOf: (scope) => this.#stateOf(scope),
+    });
   }
 
   #stateOf(scope: "intent" | "session" | "agent"): HttpState {
@@ -221,7 +240,7 @@ export class Run {
   }
 
   #reportResume(): void {
-    const line = describeResume(this.intentType, this.#steps.done, this.#total(), this.attempt.number);
+    const line = describeResume(this.intentType, this.#log.done, this.#log.total, this.attempt.number);
     if (line !== undefined) this.#logger.info(line);
   }
 
@@ -274,8 +293,8 @@ export class Run {
   }
 
   #noteHandBack(reason: HandBackReason): void {
-    const done = this.#steps.done;
-    const total = this.#total();
+    const done = this.#log.done;
+    const total = this.#log.total;
     this.#hooks.onHandedBack({
       id: this.attempt.id,
       done: done.length,
@@ -284,9 +303,5 @@ export class Run {
     this.#logger.info(
       `${describeHandBack(this.intentType, done, total)}${reason === "draining" ? "" : `: ${reason}`}`,
     );
-  }
-
-  #total(): number | undefined {
-    return this.#steps.declared.length || undefined;
   }
 }

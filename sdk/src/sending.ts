@@ -1,7 +1,10 @@
 // Owns: what a sender may ask for, and its wire form. Must not: do I/O.
+import { compact, optional } from "./absent.ts";
 import type { Retry } from "./backoff.ts";
 import { type Duration, toMs, toSeconds } from "./duration.ts";
 import { PerdureError } from "./errors.ts";
+import { stableHash } from "./hash.ts";
+import { type HumanTask, humanTaskToWire } from "./human-task.ts";
 import type { Wire } from "./intents.ts";
 
 /** What becomes of a step that ran when its agent was lost: run again (default), fail the intent, or ask an operator. */
@@ -15,6 +18,14 @@ export interface StepPlan {
   /** Longest time for one try. */
   timeout?: Duration;
   retry?: Retry;
+}
+
+/** How much is kept of an intent. What is left out is the server's to decide: by default 30 days, and all versions. */
+export interface Retention {
+  /** Versions of each key of its state. What a checkpoint names is always kept. */
+  keep?: "all" | "latest" | number;
+  /** Everything, counted from its end. */
+  maxAge?: Duration;
 }
 
 /** An intent to be sent. */
@@ -44,10 +55,17 @@ export interface IntentInput<P = unknown> {
   retry?: Retry;
   /** Default for every step. */
   onInterrupt?: OnInterrupt;
+  /** No agent's work: it waits for people at once, and their Decision is the result. The task's deadline limits the intent. */
+  humanTask?: HumanTask;
+  /** The intent it belongs to: canceled with it, found by it. Inside a handler use `ctx.sendIntent`. */
+  parentIntentId?: string;
+  /** Not canceled with its parent. */
+  detached?: boolean;
   /** Address whose inbox gets the outcome. */
   replyTo?: string;
   metadata?: Record<string, string>;
   correlationId?: string;
+  retention?: Retention;
 }
 
 /** The body of `POST /v1/intents`. Throws `validation_failed` for what can be seen to be wrong from here. */
@@ -63,28 +81,34 @@ export function intentToWire(input: IntentInput): Wire {
     session: input.session,
     priority: input.priority,
     deliver_at: input.deliverAt instanceof Date ? input.deliverAt.toISOString() : input.deliverAt,
-    ttl_seconds: optional(input.ttl, toSeconds),
+    ttl_seconds: ttlOf(input),
     attempt_timeout_seconds: optional(input.attemptTimeout, toSeconds),
     max_delivery_attempts: input.maxDeliveryAttempts,
     retry: optional(input.retry, retryToWire),
     on_interrupt: input.onInterrupt,
+    human_task: optional(input.humanTask, humanTaskToWire),
+    parent_intent_id: input.parentIntentId,
+    detached: input.detached,
     reply_to: input.replyTo,
     metadata: input.metadata,
     correlation_id: input.correlationId,
+    retention: optional(input.retention, ({ keep, maxAge }) =>
+      compact({ keep, max_age_seconds: optional(maxAge, toSeconds) }),
+    ),
   });
 }
 
-/** One key for a list of inputs that have keys of their own; undefined when none has. Not a secret, so no secure hash. */
+/** The shorter of the intent's own and its task's time. */
+function ttlOf({ ttl, humanTask }: IntentInput): number | undefined {
+  const limits = [ttl, humanTask?.deadline].filter((limit) => limit !== undefined).map(toSeconds);
+  return limits.length === 0 ? undefined : Math.min(...limits);
+}
+
+/** One key for a list of inputs that have keys of their own; undefined when none has. */
 export function batchKey(inputs: readonly IntentInput[]): string | undefined {
   if (inputs.every((input) => input.idempotencyKey === undefined)) return undefined;
   const text = JSON.stringify(inputs.map((input) => input.idempotencyKey ?? null));
-  const parts = [0x811c9dc5, 0x9e3779b9, 0x85ebca6b, 0xc2b2ae35];
-  for (let at = 0; at < text.length; at++) {
-    for (let i = 0; i < parts.length; i++) {
-      parts[i] = Math.imul((parts[i] ?? 0) ^ (text.charCodeAt(at) + i), 0x01000193 + 2 * i);
-    }
-  }
-  return `batch-${inputs.length}-${parts.map((part) => (part >>> 0).toString(16).padStart(8, "0")).join("")}`;
+  return `batch-${inputs.length}-${stableHash(text)}`;
 }
 
 export function stepPlanToWire(plan: StepPlan): Wire {
@@ -116,15 +140,6 @@ export function retryFromWire(wire: Wire | null | undefined): Retry | undefined 
   }) as unknown as Retry;
 }
 
-/** Without the entries that are undefined. */
-export function compact(fields: Wire): Wire {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
-}
-
 function toWholeMs(duration: Duration): number {
   return Math.round(toMs(duration));
-}
-
-function optional<T, U>(value: T | undefined, change: (value: T) => U): U | undefined {
-  return value === undefined ? undefined : change(value);
 }

@@ -1,12 +1,13 @@
 // Owns: reading and writing state over HTTP: one scope, its entries, their versions. Must not: know who works on which delivery.
+
 import { pause } from "./abort.ts";
+import { compact } from "./absent.ts";
 import { jitter } from "./backoff.ts";
 import { randomId } from "./environment.ts";
 import { PerdureError } from "./errors.ts";
 import type { Http } from "./http.ts";
 import type { Wire } from "./intents.ts";
 import { toJson } from "./json.ts";
-import { compact } from "./sending.ts";
 
 /** One value at one version. `version` grows by one with every write of its key, removals included. */
 export interface Entry<T = any> {

@@ -1,15 +1,17 @@
 // Owns: running one step so that its result is recorded once: begin, call, retry, record, replay. Must not: choose which step is next.
+
 import { linkAbort, pause } from "./abort.ts";
-import type { AgentWrites } from "./agent-writes.ts";
+import { compact } from "./absent.ts";
 import { type Attempt, isUnwinding } from "./attempt.ts";
 import { type Retry, retryDelayMs } from "./backoff.ts";
-import { failedForGood, type StepAnswer, type WireStep } from "./deliveries.ts";
+import type { StepAnswer, WireStep } from "./deliveries.ts";
 import { type Duration, toMs } from "./duration.ts";
 import { describeFailure, IntentFailure, LONGEST_MESSAGE, PerdureError } from "./errors.ts";
 import type { Wire } from "./intents.ts";
 import { toJson } from "./json.ts";
-import { compact, type OnInterrupt, retryFromWire, retryToWire } from "./sending.ts";
-import { stateWriteToWire } from "./state.ts";
+import { type OnInterrupt, retryFromWire, retryToWire } from "./sending.ts";
+import { type StepLog, settled } from "./step-log.ts";
+import { StateBuffer, type StepState } from "./step-state.ts";
 
 /** What a step's function is given. */
 export interface Step {
@@ -24,11 +26,6 @@ export interface Step {
   readonly signal: AbortSignal;
   /** State of the intent that is written together with the step's result, or not at all. The last write of a key counts. */
   readonly state: StepState;
-}
-
-export interface StepState {
-  set(key: string, value: unknown, options?: { ifVersion?: number }): void;
-  delete(key: string): void;
 }
 
 export interface StepOptions<T = any> {
@@ -68,34 +65,13 @@ export const SERVER_TIMEOUT_MARGIN_MS = 2_000;
 const REFUSED_VALUE = new Set([400, 413, 422]);
 
 export class StepRunner {
-  /** Results of done steps by key. */
-  readonly results: Record<string, unknown> = Object.create(null);
-  readonly #records = new Map<string, WireStep>();
-  readonly #occurrences = new Map<string, number>();
   readonly #running = new Map<string, Promise<unknown>>();
   readonly #attempt: Attempt;
-  readonly #writes: AgentWrites;
-  readonly #mayWrite: () => Promise<void>;
+  readonly #log: StepLog;
 
-  /** `mayWrite`: resolves when a step may say that work has begun; rejects when the server refused that. */
-  constructor(attempt: Attempt, writes: AgentWrites, mayWrite: () => Promise<void>) {
+  constructor(attempt: Attempt, log: StepLog) {
     this.#attempt = attempt;
-    this.#writes = writes;
-    this.#mayWrite = mayWrite;
-  }
-
-  /** Takes over what the server has recorded so far. */
-  load(steps: readonly WireStep[]): void {
-    for (const step of steps) this.#remember(step);
-  }
-
-  /** The steps of the plan, in order. */
-  get declared(): WireStep[] {
-    return [...this.#records.values()].filter((step) => step.declared && step.status !== "superseded");
-  }
-
-  get done(): WireStep[] {
-    return [...this.#records.values()].filter((step) => step.status === "done");
+    this.#log = log;
   }
 
   /** The key of a step at work. */
@@ -103,20 +79,9 @@ export class StepRunner {
     return [...this.#running.keys()].at(-1);
   }
 
-  record(key: string): WireStep | undefined {
-    return this.#records.get(key);
-  }
-
-  /** Declared steps are run by the plan: a `ctx.step` of the same key inside it is another step. */
-  reserve(keys: readonly string[]): void {
-    for (const key of keys) this.#occurrences.set(key, 1);
-  }
-
-  /** `ctx.step`: its identity is the key, and `key#2`, `key#3` … where the key repeats; never the order of different keys. */
+  /** `ctx.step`. */
   wrapped<T>(key: string, run: (step: Step) => T | Promise<T>, options: StepOptions<T> = {}): Promise<T> {
-    const occurrence = (this.#occurrences.get(key) ?? 0) + 1;
-    this.#occurrences.set(key, occurrence);
-    const identity = occurrence === 1 ? key : `${key}#${occurrence}`;
+    const identity = this.#log.identify(key);
     const work: StepWork = { key: identity, run, options, recordWith: () => ({ complete_intent: false }) };
     const promise = this.run(work).then((recorded) => recorded.result as T);
     // A step nobody awaits must not end the process: its failure is recorded all the same.
@@ -126,9 +91,6 @@ export class StepRunner {
 
   /** Runs a step, or replays what is recorded of it. Throws IntentFailure when it failed, and the attempt's errors. */
   async run(work: StepWork): Promise<Recorded> {
-    if (work.key === "" || work.key === "." || work.key === "..") {
-      throw new PerdureError("validation_failed", `${JSON.stringify(work.key)} cannot be a step key`);
-    }
     const promise = this.#drive(work);
     this.#running.set(work.key, promise);
     try {
@@ -144,26 +106,24 @@ export class StepRunner {
   }
 
   async #drive(work: StepWork): Promise<Recorded> {
-    const known = this.#records.get(work.key);
-    if (known?.status === "done") return { result: known.result ?? null };
-    if (known !== undefined && failedForGood(known)) throw replayedFailure(known);
+    const replayed = this.#log.replay(work.key);
+    if (replayed !== undefined) return replayed;
+    const known = this.#log.record(work.key);
     try {
-      this.#attempt.gate();
-      await this.#mayWrite();
-      this.#attempt.gate();
+      await this.#log.mayBegin();
     } catch (error) {
       if (work.begun !== undefined) this.#attempt.notRun.add(work.key);
       throw error;
     }
-    const settled =
+    const verdict =
       work.begun === undefined && known?.interrupted ? await this.#settleDoubt(work, known) : undefined;
-    if (settled !== undefined) return settled;
+    if (verdict !== undefined) return verdict;
     let begun = work.begun;
     const state = new StateBuffer();
     for (let failures = 1; ; failures++) {
       begun ??= await this.#begin(work);
-      if (begun.status === "done") return { result: begun.result ?? null };
-      if (failedForGood(begun)) throw replayedFailure(begun);
+      const recorded = settled(begun);
+      if (recorded !== undefined) return recorded;
       let result: unknown;
       try {
         state.clear();
@@ -189,12 +149,12 @@ export class StepRunner {
       timeout_seconds: timeout === undefined ? undefined : (toMs(timeout) + SERVER_TIMEOUT_MARGIN_MS) / 1_000,
       retry: retry === undefined ? undefined : retryToWire(retry),
     });
-    const answer = await this.#write(work.key, body);
-    return this.#remember(answer.step);
+    const answer = await this.#log.write(work.key, body);
+    return this.#log.remember(answer.step);
   }
 
   async #call(work: StepWork, begun: WireStep, state: StepState): Promise<unknown> {
-    const ms = timeoutOf(work, this.#records.get(work.key));
+    const ms = timeoutOf(work, this.#log.record(work.key));
     const late = () =>
       new IntentFailure(`step "${work.key}" ran longer than ${ms} ms`, { code: "step_timeout" });
     const scope = linkAbort([this.#attempt.signal], ms === undefined ? undefined : { ms, reason: late });
@@ -214,7 +174,7 @@ export class StepRunner {
     const body = { status: "done", result, ...work.recordWith?.(), ...state.toWire() };
     let answer: StepAnswer;
     try {
-      answer = await this.#write(work.key, body);
+      answer = await this.#log.write(work.key, body);
     } catch (error) {
       // A conflict of state is the step's failure, and another try may well succeed.
       if (!PerdureError.is(error)) throw error;
@@ -227,15 +187,15 @@ export class StepRunner {
     }
     // The first recorded result wins, also over ours.
     const step = { ...answer.step, result: "result" in answer.step ? answer.step.result : result };
-    this.#remember(step);
-    if (answer.begun) this.#remember(answer.begun);
+    this.#log.remember(step);
+    if (answer.begun) this.#log.remember(answer.begun);
     return { result: step.result ?? null, answer };
   }
 
   /** Records a failed try and waits for the next one; throws when there is none. */
   async #failed(work: StepWork, begun: WireStep, error: unknown, failures: number): Promise<void> {
     const failure = describeFailure(error);
-    const policy = work.options.retry ?? retryFromWire(this.#records.get(work.key)?.retry);
+    const policy = work.options.retry ?? retryFromWire(this.#log.record(work.key)?.retry);
     // `tries` counts over all attempts, as the server does: a step that crashes its agent does not get new retries each time.
     const again =
       failure.retryable && policy !== undefined && Math.max(begun.tries, failures) <= policy.maxRetries;
@@ -257,8 +217,8 @@ export class StepRunner {
       details: details === undefined ? undefined : toJson(details),
     });
     const body = { status: "failed", error, retryable, complete_intent: false };
-    const answer = await this.#write(key, body);
-    this.#remember(answer.step);
+    const answer = await this.#log.write(key, body);
+    this.#log.remember(answer.step);
     const cause = failure.cause ?? failure;
     return new IntentFailure(
       message,
@@ -288,41 +248,6 @@ export class StepRunner {
     this.#attempt.gate();
     return undefined;
   }
-
-  async #write(key: string, body: Wire): Promise<StepAnswer> {
-    const answer = await this.#attempt.write((signal) => this.#writes.step(key, body, signal));
-    if (answer.pause) this.#attempt.windDown("paused");
-    return answer;
-  }
-
-  #remember(step: WireStep): WireStep {
-    const merged = { ...this.#records.get(step.key), ...step };
-    this.#records.set(step.key, merged);
-    if (merged.status === "done") this.results[step.key] = merged.result ?? null;
-    return merged;
-  }
-}
-
-/** What a step's try has written, until its result is recorded. */
-class StateBuffer implements StepState {
-  readonly #writes = new Map<string, Wire>();
-
-  set(key: string, value: unknown, options: { ifVersion?: number } = {}): void {
-    this.#writes.set(key, stateWriteToWire({ key, value, ...options }));
-  }
-
-  delete(key: string): void {
-    this.#writes.set(key, stateWriteToWire({ key, delete: true }));
-  }
-
-  /** Another try begins anew. */
-  clear(): void {
-    this.#writes.clear();
-  }
-
-  toWire(): Wire {
-    return this.#writes.size === 0 ? {} : { state: [...this.#writes.values()] };
-  }
 }
 
 function viewOf(step: WireStep, signal: AbortSignal, state: StepState): Step {
@@ -336,14 +261,4 @@ function timeoutOf(work: StepWork, record: WireStep | undefined): number | undef
   // Declared: the server's own timer runs on the same number, so ours is a little shorter.
   const declaredMs = record.timeout_seconds * 1_000;
   return Math.max(declaredMs - SERVER_TIMEOUT_MARGIN_MS / 4, declaredMs * 0.9);
-}
-
-function replayedFailure(step: WireStep): IntentFailure {
-  const {
-    code = "step_failed",
-    message = `step "${step.key}" failed`,
-    retryable = false,
-    details,
-  } = step.error ?? {};
-  return new IntentFailure(message, compact({ code, retryable, details: details ?? undefined }));
 }

@@ -1,7 +1,7 @@
 // The lines an agent's log says about saved work.
 import { describe, expect, it } from "vitest";
 import type { WireStep } from "../../sdk/src/deliveries.ts";
-import { describeHandBack, describeResume } from "../../sdk/src/report.ts";
+import { describeHandBack, describeResume, describeWait } from "../../sdk/src/report.ts";
 
 const done = (...keys: string[]): WireStep[] =>
   keys.map((key) => ({ key, status: "done", idempotency_key: "k", tries: 1, duration_ms: 23_000 }));
@@ -33,5 +33,15 @@ describe("the agent's log", () => {
       "handed back etl 2/4 (saved extract, validate)",
     );
     expect(describeHandBack("chat", done("ask"), undefined)).toBe("handed back chat 1 step done (saved ask)");
+  });
+
+  it("says what it waits for, and that nothing is lost meanwhile", () => {
+    expect(describeWait("etl", 2, 4, "for signal approve")).toBe(
+      "waiting etl 3/4 (for signal approve); work is saved",
+    );
+    expect(describeWait("etl", 4, 4, "for 30 s")).toBe("waiting etl 4/4 (for 30 s); work is saved");
+    expect(describeWait("chat", 0, undefined, "for signal go")).toBe(
+      "waiting chat (for signal go); work is saved",
+    );
   });
 });
