@@ -40,7 +40,7 @@ const PLAYS: Readonly<Record<string, Play>> = {
       ackOnly: false,
       beginNext: n % 2 === 0,
       steps: n % 3 === 0 ? KEYS.slice(0, 1 + (n % 4)).map((one) => plan(one)) : null,
-      force: n % 5 === 0,
+      force: n % 2 === 0,
       stepsMax: 100,
     }),
   begin: (draft, key) => isHeld(draft) && begin(draft, key, {}),

@@ -171,7 +171,7 @@ function remind(draft: Draft, step: WaitingStep, wait: HumanWait): void {
   if (wait.reminders < task.maxReminders) {
     const reminders = wait.reminders + 1;
     const more = reminders < task.maxReminders || task.escalateTo !== null;
-    const interval = task.remindIntervalMs ?? task.remindAfterMs ?? 0;
+    const interval = Number(task.remindIntervalMs ?? task.remindAfterMs);
     step.wait = { ...wait, reminders, remindAt: more ? draft.now + interval : null };
     emit(draft, "intent.reminder", { ...about, reminder: reminders, of: task.maxReminders });
   } else {
