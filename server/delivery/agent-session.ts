@@ -34,6 +34,7 @@ export async function openAgentSession(
     name: input.name,
     capacity: input.capacity,
     held: connection.held.length,
+    moves: 0,
     heartbeats: { seen: false },
     frames,
   };

@@ -12,6 +12,8 @@ export interface AgentStream {
   capacity: number;
   /** Our estimate; the database decides at every claim. May be below zero while commits are told out of order. */
   held: number;
+  /** How often commits have moved the estimate. */
+  moves: number;
   readonly heartbeats: { seen: boolean };
   readonly frames: FrameStream;
 }
@@ -111,9 +113,20 @@ export class AgentStreams {
 
   #moveHeld(from: string | null, to: string | null): void {
     const old = from === null ? undefined : this.#byConsumer.get(from);
-    if (old !== undefined) old.held -= 1;
+    if (old !== undefined) {
+      old.held -= 1;
+      old.moves += 1;
+    }
     const next = to === null ? undefined : this.#byConsumer.get(to);
-    if (next !== undefined) next.held += 1;
+    if (next !== undefined) {
+      next.held += 1;
+      next.moves += 1;
+    }
+  }
+
+  /** What the database said is held, unless a commit has moved the estimate since it was asked: that knows better. */
+  believe(stream: AgentStream, movesThen: number, held: number): void {
+    if (stream.moves === movesThen) stream.held = held;
   }
 
   deliver(consumerId: string, streamNo: number, frame: { seq: number; data: unknown }): boolean {

@@ -102,7 +102,7 @@ export class Dispatcher {
       this.#dirty.clear();
       const open = addresses.flatMap((address) => this.#candidates(address));
       if (open.length === 0) continue;
-      const estimates = open.map((stream) => stream.held);
+      const moves = open.map((stream) => stream.moves);
       const answer = await claimIntents(
         this.#engine,
         open.map((stream) => ({
@@ -112,9 +112,8 @@ export class Dispatcher {
         })),
       );
       if (answer.delivered.length === 0) {
-        // An estimate that moved meanwhile knows of a later commit than this answer does.
         open.forEach((stream, index) => {
-          if (stream.held === estimates[index]) stream.held = answer.held.get(stream.consumerId) ?? 0;
+          this.#streams.believe(stream, moves[index] ?? 0, answer.held.get(stream.consumerId) ?? 0);
         });
         continue;
       }

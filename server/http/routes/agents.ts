@@ -130,14 +130,15 @@ async function answerHeartbeat(
   consumerId: string,
   body: z.output<RequestSchemas["heartbeat"]>,
 ) {
+  const stream = deps.streams.get(consumerId);
+  const movesBefore = stream?.moves ?? 0;
   const beat = await heartbeatConsumer(deps.engine, {
     consumerId,
     incarnation: body.incarnation ?? null,
     capacity: body.capacity ?? null,
   });
-  const stream = deps.streams.get(consumerId);
   if (stream !== undefined) {
-    stream.held = beat.held.length;
+    deps.streams.believe(stream, movesBefore, beat.held.length);
     if (body.capacity != null && stream.capacity !== body.capacity) {
       stream.capacity = body.capacity;
       deps.dispatcher.wake(stream.address);
