@@ -43,6 +43,8 @@ export interface Intent<P = any, R = any> {
   maxDeliveryAttempts: number;
   /** Steps done; `total` when the plan is known; `current` is the key of the step at work. */
   progress: { done: number; total?: number; current?: string };
+  /** Steps whose effect may or may not have happened; only of one intent that was asked for. */
+  inDoubt?: string[];
   metadata: Record<string, string>;
   createdAt: string;
   updatedAt: string;
@@ -103,6 +105,7 @@ export function presentIntent<P = any, R = any>(wire: Wire): Intent<P, R> {
       ...present("total", progress?.total),
       ...present("current", progress?.current),
     },
+    ...present("inDoubt", wire.in_doubt),
     metadata: wire.metadata ?? {},
     createdAt: wire.created_at,
     updatedAt: wire.updated_at,

@@ -123,6 +123,7 @@ test("what was begun by then and not done by then is in doubt, under the same id
   expect(await steps(id)).toMatchObject([
     { status: "interrupted", interrupted: true, idempotency_key: first.idempotency_key },
   ]);
+  expect((await view(server, id)).in_doubt).toEqual(["charge"]);
 });
 
 test("a restore to 0 starts afresh, also an intent that has ended", async () => {

@@ -277,3 +277,18 @@ test.each([
   expect(answer.status).toBe(422);
   expect(answer.body.errors[0].pointer).toMatch(/^\/wait/);
 });
+
+test("the state of a paused intent is edited by an operator, and the log says who", async () => {
+  const id = await send(server, "edit");
+  await post(server, id, "pause");
+  await call(server, "PUT", `/v1/state/intent:${id}/limit`, { value: 5 });
+  await post(server, id, "unpause");
+  const { attempt } = await claimOne(server, "edit");
+  expect((await call(server, "GET", `/v1/state/intent:${id}/limit`)).body.entry).toMatchObject({ value: 5 });
+  const edit = (await eventsOf(server, id)).find(({ event_type }) => event_type === "intent.state_changed");
+  expect(edit).toMatchObject({
+    actor: expect.any(String),
+    details: { writes: [{ key: "limit", version: 1, value: 5 }] },
+  });
+  expect(attempt).toBe(1);
+});

@@ -6,12 +6,13 @@ import { fetchDelivery } from "../../delivery/frames.ts";
 import { parseAddress } from "../../domain/address.ts";
 import { foldLog } from "../../domain/fold.ts";
 import type { Intent } from "../../domain/intent.ts";
+import { isTerminal } from "../../domain/lifecycle.ts";
 import { Refusal } from "../../domain/refusal.ts";
 import { invalid } from "../../errors.ts";
 import { findConsumer } from "../../store/queries/consumers.ts";
 import { readEntries } from "../../store/queries/history.ts";
 import { findIntent, type IntentRecord, type ListFilter, listIntents } from "../../store/queries/intents.ts";
-import { readAttemptEvents, readEvents, readSteps } from "../../store/queries/log.ts";
+import { readAttemptEvents, readEvents, readSteps, stepsInDoubt } from "../../store/queries/log.ts";
 import { explain } from "../../wire/explain.ts";
 import { eventView, intentView, pastStepView, progressView, stepView } from "../../wire/views.ts";
 import { waitSeconds } from "../conventions.ts";
@@ -38,6 +39,15 @@ function found(id: string, record: IntentRecord | undefined): IntentRecord {
 export function intentAnswer(record: IntentRecord) {
   const intent = intentView(record);
   return { ok: true, intent, status: intent.status, result: intent.result, error: intent.error };
+}
+
+/** With the steps in doubt, while somebody may still have to look at them. */
+async function answerWithDoubts(deps: RouteDeps, record: IntentRecord) {
+  const answer = intentAnswer(record);
+  const { intent } = record;
+  if (isTerminal(intent.status) || intent.stepsCount === 0) return answer;
+  const in_doubt = await stepsInDoubt(deps.engine.store, intent.id);
+  return in_doubt.length === 0 ? answer : { ...answer, intent: { ...answer.intent, in_doubt } };
 }
 
 type ListQuery = z.output<RequestSchemas["list"]>;
@@ -111,10 +121,9 @@ export function readRoutes(app: App, deps: RouteDeps): void {
     async (request, reply) => {
       const { id } = request.params;
       const wait = waitSeconds(request, request.query.wait);
-      if (wait === 0) return intentAnswer(await requireIntent(deps, id));
-      return intentAnswer(
-        found(id, await waitForEnd(engine, deps.wakeups, id, waitOptions(deps, reply, wait))),
-      );
+      if (wait === 0) return answerWithDoubts(deps, await requireIntent(deps, id));
+      const waiting = waitOptions(deps, reply, wait);
+      return answerWithDoubts(deps, found(id, await waitForEnd(engine, deps.wakeups, id, waiting)));
     },
   );
 

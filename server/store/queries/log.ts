@@ -71,6 +71,17 @@ export async function readSteps(
   return steps;
 }
 
+const IN_DOUBT = {
+  name: "steps_in_doubt",
+  text: "select key from steps where intent_id = $1 and interrupted and status not in ('done', 'superseded') order by key",
+};
+
+/** Steps whose effect may or may not have happened: begun in an attempt that ended without a record. */
+export async function stepsInDoubt(store: Store, intentId: string): Promise<string[]> {
+  const { rows } = await store.pool.query<{ key: string }>({ ...IN_DOUBT, values: [intentId] });
+  return rows.map((row) => row.key);
+}
+
 /** Events that tell the story of the attempts, oldest first. */
 export async function readAttemptEvents(
   db: Kysely<Database>,

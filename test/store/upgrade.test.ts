@@ -1,0 +1,85 @@
+// An upgrade finds work in flight: what an older server left goes on with the new one.
+import { readFileSync } from "node:fs";
+import pg from "pg";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { migrate, readMigrations } from "../../server/store/migrate.ts";
+import { verifyDatabase } from "../../server/verify/verify.ts";
+import { claimOne, inStatus, post, send, step, view } from "../delivery/listener.ts";
+import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
+import { call, startTestServer } from "../support/server.ts";
+
+/** Takes the newest migration back: the database is as the version before left it, with the same rows. */
+const UNDO_0004 = `
+  drop table signals, outbox, human_tasks, checkpoints, sessions;
+  alter table intents drop column wake_at, drop column paused_by, drop column parent_id, drop column has_children,
+    drop column keep_versions, drop column retain_ms;
+  alter table intent_data drop column parent_step;
+  alter table steps drop column wait;
+  drop index outcomes_expiring, outcomes_age;
+  alter table outcomes drop column expires_at;
+  delete from perdure_migrations where name = '0004_waiting'`;
+
+let database: TestDatabase;
+let client: pg.Client;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  client = new pg.Client({ connectionString: database.url });
+  await client.connect();
+});
+afterAll(async () => {
+  await client.end();
+  await database.drop();
+});
+
+test("intents that were held, queued, paused, in doubt or ended before an upgrade go on after it", async () => {
+  const before = await startTestServer({ databaseUrl: database.url });
+  const held = await send(before, "held", { steps: ["a", "b"] });
+  const { attempt } = await claimOne(before, "held", { lease_seconds: 60 });
+  await post(before, held, "start", { attempt });
+  await step(before, held, "a", { status: "done", attempt, result: 1, begin_next: true });
+  const queued = await send(before, "queued", { session: "old" });
+  const paused = await send(before, "paused");
+  await post(before, paused, "pause");
+  const asked = await send(before, "asked", { on_interrupt: "ask" });
+  await claimOne(before, "asked");
+  await step(before, asked, "charge", { status: "running", attempt: 1 });
+  await post(before, asked, "release", { attempt: 1 });
+  const ended = await send(before, "ended");
+  await post(before, ended, "cancel");
+  await before.close();
+
+  await client.query(UNDO_0004);
+  expect(await migrate(database.url)).toEqual(["0004_waiting"]);
+  const after = await startTestServer({ databaseUrl: database.url });
+  try {
+    expect((await verifyDatabase(database.url)).violations).toEqual([]);
+    // The holder never noticed.
+    const recorded = await step(after, held, "b", { status: "done", attempt, result: 2 });
+    expect(recorded.body.intent_status).toBe("COMPLETED");
+    expect((await claimOne(after, "queued")).intent_id).toBe(queued);
+    expect((await call(after, "GET", "/v1/sessions/old")).body.session).toMatchObject({
+      intents: { total: 1 },
+    });
+    expect(await view(after, paused)).toMatchObject({ paused: true, paused_by: ["intent"] });
+    await post(after, paused, "unpause");
+    expect((await claimOne(after, "paused")).intent_id).toBe(paused);
+    await call(after, "POST", `/v1/intents/${asked}/steps/charge/decide`, { retry: true });
+    expect((await claimOne(after, "asked")).attempt).toBe(2);
+    await post(after, ended, "retry");
+    await inStatus(after, ended, "SUBMITTED");
+    await post(after, held, "restore", { to: 1 });
+    expect((await claimOne(after, "held")).next_step.key).toBe("a");
+  } finally {
+    await after.close();
+  }
+});
+
+test("the newest migration is the one that the upgrade is tried with", () => {
+  const names = readMigrations().map((migration) => migration.name);
+  expect(UNDO_0004).toContain(names.at(-1));
+  // What it makes is what the test takes back.
+  const made = readFileSync(new URL("../../migrations/0004_waiting.sql", import.meta.url), "utf8");
+  for (const [, table = ""] of made.matchAll(/^create table (\w+)/gm)) expect(UNDO_0004).toContain(table);
+  for (const [, column = ""] of made.matchAll(/add column (\w+)/g))
+    expect(UNDO_0004).toContain(`drop column ${column}`);
+});
