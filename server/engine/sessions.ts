@@ -120,16 +120,16 @@ const stillActive = (name: string): Refusal =>
 /** Sessions in which nothing has happened for so long; at most `limit` of them. */
 export async function deleteIdleSessions(
   engine: Engine,
-  namespace: string,
+  namespace: string | null,
   idleMs: number,
   limit: number,
 ): Promise<{ names: string[]; removed: number }> {
   const names: string[] = [];
   let removed = 0;
-  for (const name of await idleSessions(engine.store, namespace, idleMs, limit)) {
+  for (const session of await idleSessions(engine.store, namespace, idleMs, limit)) {
     try {
-      removed += await deleteSession(engine, { namespace, name });
-      names.push(name);
+      removed += await deleteSession(engine, session);
+      names.push(session.name);
     } catch (error) {
       // Somebody came back to it meanwhile.
       if (!(error instanceof Refusal)) throw error;

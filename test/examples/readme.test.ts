@@ -70,6 +70,8 @@ test("every block of the README is one that is run or quoted below", () => {
     "text",
     "js",
     "js",
+    "js",
+    "bash",
     "bash",
     "bash",
     "bash",
@@ -91,10 +93,17 @@ test("the demo survives kill -9 of agent and server and leaves the right result"
 }, 150_000);
 
 test("the SDK's agent and sender work together", async () => {
-  start(...node(blockWith("client.listen(")));
+  start(...node(blockWith("const agent = client.listen(")));
   const output = await run(...node(blockWith("client.sendIntent(")));
   expect(output).toContain("COMPLETED { shipped: 'book', paid: 12 }");
 });
+
+test("a handler waits for a child, a person and a signal", async () => {
+  start(...node(blockWith("ctx.waitForSignal(")));
+  const output = await bash(blockWith("perdure.js approve"));
+  expect(output).toContain("COMPLETED");
+  expect(output).toContain('"channel":"blog"');
+}, 60_000);
 
 test("curl creates an intent, works on it and watches it end", async () => {
   await bash(blockWith("?to_agent=reporter'"));

@@ -1,5 +1,6 @@
 // Sessions: what is said of one goes for all of its intents.
 
+import type { FastifyRequest } from "fastify";
 import { z } from "zod";
 import {
   cancelSession,
@@ -9,18 +10,24 @@ import {
   unpauseSession,
 } from "../../engine/sessions.ts";
 import { PerdureError } from "../../errors.ts";
-import { findSession, listSessions, type Session } from "../../store/queries/sessions.ts";
+import {
+  findSession,
+  listSessions,
+  namespacesOfSession,
+  type Session,
+} from "../../store/queries/sessions.ts";
 import { requireOperator } from "../auth.ts";
 import { cursorCodec, pageOf } from "../pagination.ts";
 import { type App, actorOf, type RouteDeps } from "./deps.ts";
 
-const nameCursor = cursorCodec("sessions", z.string());
+const sessionCursor = cursorCodec("sessions", z.tuple([z.string(), z.string()]));
 const IDLE_AT_ONCE = 100;
 
-function sessionView({ name, paused, createdAt, lastActivityAt, counts }: Session) {
+function sessionView({ namespace, name, paused, createdAt, lastActivityAt, counts }: Session) {
   const total = Object.values(counts).reduce((sum, n) => sum + n, 0);
   return {
     name,
+    namespace,
     paused,
     created_at: new Date(createdAt).toISOString(),
     last_activity_at: new Date(lastActivityAt).toISOString(),
@@ -28,11 +35,29 @@ function sessionView({ name, paused, createdAt, lastActivityAt, counts }: Sessio
   };
 }
 
+const visible = ({ principal }: FastifyRequest): string | null =>
+  principal.allNamespaces ? null : principal.namespace;
+
 export function sessionRoutes(app: App, deps: RouteDeps): void {
   const { schemas, engine } = deps;
   const { store } = engine;
   const tags = ["sessions"];
   const params = schemas.sessionParams;
+
+  /** Whoever sees all namespaces names a session alone, as long as there is one of that name. */
+  const whereIs = async ({ principal }: FastifyRequest, name: string): Promise<string> => {
+    if (!principal.allNamespaces) return principal.namespace;
+    const namespaces = await namespacesOfSession(store, name);
+    if (namespaces.length < 2 || namespaces.includes(principal.namespace))
+      return namespaces.length === 1 ? (namespaces[0] as string) : principal.namespace;
+    throw new PerdureError(
+      "validation_failed",
+      `session ${JSON.stringify(name)} is in ${namespaces.join(", ")}; use a key of one of them`,
+      {
+        details: { namespaces },
+      },
+    );
+  };
 
   const show = async (namespace: string, name: string) => {
     const session = await findSession(store, namespace, name);
@@ -54,16 +79,20 @@ export function sessionRoutes(app: App, deps: RouteDeps): void {
     },
     async (request) => {
       const { limit, cursor } = request.query;
-      const after = cursor === undefined ? null : nameCursor.decode(cursor);
-      const rows = await listSessions(store, request.principal.namespace, after, limit + 1);
-      const page = pageOf(rows, limit, nameCursor, (session) => session.name);
+      const after = cursor === undefined ? null : sessionCursor.decode(cursor);
+      const rows = await listSessions(store, {
+        namespace: visible(request),
+        after: after === null ? null : { namespace: after[0], name: after[1] },
+        limit: limit + 1,
+      });
+      const page = pageOf(rows, limit, sessionCursor, (one) => [one.namespace, one.name] as [string, string]);
       return { ok: true, sessions: page.rows.map(sessionView), next_cursor: page.next_cursor };
     },
   );
 
   app.get("/v1/sessions/:name", { schema: { params, tags, summary: "One session" } }, async (request) => ({
     ok: true,
-    session: await show(request.principal.namespace, request.params.name),
+    session: await show(await whereIs(request, request.params.name), request.params.name),
   }));
 
   const verbs = {
@@ -77,8 +106,8 @@ export function sessionRoutes(app: App, deps: RouteDeps): void {
       { schema: { params, body: schemas.sessionVerb, tags, summary } },
       async (request) => {
         requireOperator(request);
-        const { namespace } = request.principal;
         const { name } = request.params as { name: string };
+        const namespace = await whereIs(request, name);
         const { reason } = request.body as { reason?: string | null };
         const changed = await run(engine, actorOf(request), { namespace, name }, reason ?? null);
         return { ok: true, session: await show(namespace, name), changed };
@@ -91,8 +120,11 @@ export function sessionRoutes(app: App, deps: RouteDeps): void {
     { schema: { params, tags, summary: "Remove a session with its ended intents and its state" } },
     async (request) => {
       requireOperator(request);
-      const { namespace } = request.principal;
-      return { ok: true, deleted: await deleteSession(engine, { namespace, name: request.params.name }) };
+      const { name } = request.params;
+      return {
+        ok: true,
+        deleted: await deleteSession(engine, { namespace: await whereIs(request, name), name }),
+      };
     },
   );
 
@@ -108,12 +140,7 @@ export function sessionRoutes(app: App, deps: RouteDeps): void {
     async (request) => {
       requireOperator(request);
       const idleMs = request.query.older_than_seconds * 1000;
-      const { names, removed } = await deleteIdleSessions(
-        engine,
-        request.principal.namespace,
-        idleMs,
-        IDLE_AT_ONCE,
-      );
+      const { names, removed } = await deleteIdleSessions(engine, visible(request), idleMs, IDLE_AT_ONCE);
       return { ok: true, sessions: names, deleted: removed, more: names.length === IDLE_AT_ONCE };
     },
   );

@@ -105,9 +105,10 @@ export function waitingRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request) => {
+      const { principal } = request;
       const { assignee, limit, cursor } = request.query;
       const after = cursor === undefined ? null : taskCursor.decode(cursor);
-      const rows = await listTasks(engine.store, request.principal.namespace, {
+      const rows = await listTasks(engine.store, principal.allNamespaces ? null : principal.namespace, {
         assignee: assignee ?? null,
         after: after === null ? null : { assignedAt: after[0], intentId: after[1] },
         limit: limit + 1,

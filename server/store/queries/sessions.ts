@@ -37,19 +37,31 @@ const COUNTED = `cross join lateral (
     from (select i.status, count(*)::int as n, max(i.updated_at) as last
       from intent_data d join intents i on i.id = d.id where d.namespace = s.namespace and d.session = s.name group by i.status) c) a`;
 
-/** By name. */
-export async function listSessions(
-  store: Store,
-  namespace: string,
-  after: string | null,
-  limit: number,
-): Promise<Session[]> {
+export interface SessionPage {
+  /** Null: of all namespaces. */
+  readonly namespace: string | null;
+  readonly after: { readonly namespace: string; readonly name: string } | null;
+  readonly limit: number;
+}
+
+/** By namespace and name. */
+export async function listSessions(store: Store, page: SessionPage): Promise<Session[]> {
   const { rows } = await store.pool.query<Row>(
-    `select s.*, a.* from (select * from sessions where namespace = $1 and ($2::text is null or name > $2)
-      order by name limit $3) s ${COUNTED} order by s.name`,
-    [namespace, after, limit],
+    `select s.*, a.* from (select * from sessions where ($1::text is null or namespace = $1)
+        and ($2::text is null or (namespace, name) > ($2, $3)) order by namespace, name limit $4) s ${COUNTED}
+      order by s.namespace, s.name`,
+    [page.namespace, page.after?.namespace ?? null, page.after?.name ?? null, page.limit],
   );
   return rows.map(toSession);
+}
+
+/** Where there is a session of this name. */
+export async function namespacesOfSession(store: Store, name: string): Promise<string[]> {
+  const { rows } = await store.pool.query<{ namespace: string }>(
+    "select namespace from sessions where name = $1 order by namespace limit 20",
+    [name],
+  );
+  return rows.map((row) => row.namespace);
 }
 
 export async function findSession(
@@ -141,21 +153,21 @@ export async function removeSession(store: Store, namespace: string, name: strin
   }
 }
 
-/** Sessions in which nothing lives and nothing has happened for so long, the longest first. */
+/** Sessions in which nothing lives and nothing has happened for so long, the oldest first. */
 export async function idleSessions(
   store: Store,
-  namespace: string,
+  namespace: string | null,
   idleMs: number,
   limit: number,
-): Promise<string[]> {
-  const { rows } = await store.pool.query<{ name: string }>(
-    `select s.name from sessions s where s.namespace = $1
+): Promise<{ namespace: string; name: string }[]> {
+  const { rows } = await store.pool.query<{ namespace: string; name: string }>(
+    `select s.namespace, s.name from sessions s where ($1::text is null or s.namespace = $1)
         and s.created_at <= perdure_now() - make_interval(secs => $2::float8 / 1000)
         and not exists (select 1 from intent_data d join intents i on i.id = d.id
           where d.namespace = s.namespace and d.session = s.name
             and (i.status <> all($3::text[]) or i.updated_at > perdure_now() - make_interval(secs => $2::float8 / 1000)))
-      order by s.created_at, s.name limit $4`,
+      order by s.created_at, s.namespace, s.name limit $4`,
     [namespace, idleMs, textArrayLiteral(TERMINAL_STATUSES), limit],
   );
-  return rows.map((row) => row.name);
+  return rows;
 }

@@ -33,13 +33,13 @@ interface Row {
   wait: string;
 }
 
-/** The longest waiting first. */
-export async function listTasks(store: Store, namespace: string, page: TaskPage): Promise<Task[]> {
+/** The longest waiting first; of all namespaces where none is given. */
+export async function listTasks(store: Store, namespace: string | null, page: TaskPage): Promise<Task[]> {
   const { rows } = await store.pool.query<Row>(
     `select t.intent_id, t.step, i.intent_type, i.status, d.from_agent, t.assigned_at, t.due_at, s.wait
       from human_tasks t join intents i on i.id = t.intent_id join intent_data d on d.id = t.intent_id
       join steps s on s.intent_id = t.intent_id and s.key = t.step
-      where t.namespace = $1 and ($2::float8 is null or (t.assigned_at, t.intent_id) > (to_timestamp($2::float8 / 1000), $3::uuid))
+      where ($1::text is null or t.namespace = $1) and ($2::float8 is null or (t.assigned_at, t.intent_id) > (to_timestamp($2::float8 / 1000), $3::uuid))
         and ($4::text is null or json_array_length(s.wait -> 'human_task' -> 'assignees') = 0
           or (s.wait -> 'human_task' -> 'assignees')::jsonb ? $4)
       order by t.assigned_at, t.intent_id, t.step limit $5`,
