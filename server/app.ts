@@ -145,6 +145,7 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
     leaseTtlMs,
     reconnectGraceMs,
     restartGraceMs,
+    pollIntervalMs,
     maxTotalLosses,
     stepsMax,
     resultsMaxBytes,
@@ -161,6 +162,7 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
       leaseTtlMs,
       reconnectGraceMs,
       restartGraceMs,
+      pollIntervalMs,
       maxTotalLosses,
       stepsMax,
       resultsMaxBytes,
@@ -212,7 +214,6 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
 
   const sweepers = createSweepers({
     engine,
-    pollMs: config.pollIntervalMs,
     retentionMs: config.retentionDays === 0 ? null : config.retentionDays * DAY_MS,
     onError: (error, worker) =>
       logger.warn({ err: error, worker }, "a background pass failed; the next one repeats it"),

@@ -1,0 +1,60 @@
+// The pulse of this replica and what follows from it: grace after an outage before anybody is declared dead (D6), a wake
+// for every worker that has something to do.
+
+import type { Engine } from "../engine/context.ts";
+import { inheritStreams, type Pulse, pulse } from "../engine/pulse.ts";
+import { createWorker, type Worker } from "./service.ts";
+
+export interface PulseOptions {
+  readonly engine: Engine;
+  readonly onError: (error: unknown, worker: string) => void;
+  /** Addresses with somebody waiting here. */
+  readonly addresses: () => string[];
+  readonly wakeAddress: (address: string) => void;
+  readonly onDatabase: (up: boolean) => void;
+  readonly onPeers: (others: number) => void;
+  /** Every stream here may count as closed now: its agent has to connect again. */
+  readonly onGrace: () => void;
+}
+
+export interface DueWorkers {
+  readonly timers: Worker;
+  readonly leases: Worker;
+  readonly outbox: Worker;
+}
+
+export function createPulse(options: PulseOptions, due: DueWorkers): Worker {
+  const { engine } = options;
+  /** Since we came up beside a replica that had pulsed a moment before: whether it lives is to be seen. */
+  let doubted = false;
+
+  async function watchNeighbours(seen: Pulse): Promise<void> {
+    if (seen.recovered) doubted = seen.otherReplicas > 0;
+    else if (doubted && seen.othersSince) doubted = false;
+    else if (doubted && seen.otherReplicas === 0) {
+      await inheritStreams(engine);
+      doubted = false;
+    }
+  }
+
+  return createWorker({
+    name: "pulse",
+    intervalMs: engine.settings.pollIntervalMs,
+    onError: (error, worker) => {
+      options.onDatabase(false);
+      options.onError(error, worker);
+    },
+    pass: async () => {
+      const seen = await pulse(engine, options.addresses());
+      options.onPeers(seen.otherReplicas);
+      if (seen.recovered) options.onGrace();
+      await watchNeighbours(seen);
+      options.onDatabase(true);
+      if (seen.leasesOver) due.leases.wake();
+      if (seen.timersDue) due.timers.wake();
+      if (seen.outboxFull) due.outbox.wake();
+      for (const address of seen.readyAddresses) options.wakeAddress(address);
+      return seen.readyAddresses.length;
+    },
+  });
+}
