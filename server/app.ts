@@ -231,7 +231,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
         streams.endAll("database");
     },
     onPeers: (others) => notifications?.setOthers(others),
-    onGrace: () => streams.endAll("recovered"),
+    onStreamClosed: ({ id, streamNo }) => streams.end(id, "recovered", streamNo),
   });
   // The other side of an end is told at once here, and by the poll whatever happens.
   wakeups.observe((changes) => {

@@ -77,11 +77,12 @@ export class AgentStreams {
     return [...this.#byAddress.keys()];
   }
 
-  /** Ends one stream normally. */
-  end(consumerId: string, reason: string): void {
+  /** Ends one stream normally, unless another one has taken its place. */
+  end(consumerId: string, reason: string, streamNo?: number): void {
     const stream = this.#byConsumer.get(consumerId);
-    stream?.frames.send({ event: "stream.end", data: { reason } });
-    stream?.frames.end();
+    if (stream === undefined || (streamNo !== undefined && stream.streamNo !== streamNo)) return;
+    stream.frames.send({ event: "stream.end", data: { reason } });
+    stream.frames.end();
   }
 
   /** Ends every stream normally; their leases are left alone. */

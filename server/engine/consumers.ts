@@ -188,9 +188,12 @@ export async function heartbeatConsumer(engine: Engine, input: HeartbeatInput): 
     if (row.lease_until === null || (row.lease_until <= row.now && (await served(tx, engine)))) {
       return new Refusal("consumer_lost", "this consumer's lease ran out; open its stream again");
     }
-    // A closed stream keeps its grace: a heartbeat of a process that cannot be delivered to must not extend it.
-    const closed = row.mode === "stream" && row.closed_stream_no >= row.stream_no;
-    if (!closed) renewByHeartbeat(tx, row.id, input.capacity);
+    // A closed stream keeps its grace: a heartbeat of a process that cannot be delivered to must not extend it, and must
+    // not make that process believe that it does (D6).
+    if (row.mode === "stream" && row.closed_stream_no >= row.stream_no) {
+      return new Refusal("consumer_lost", "this consumer's stream counts as closed; open it again");
+    }
+    renewByHeartbeat(tx, row.id, input.capacity);
     return {
       leaseTtlMs: row.lease_ttl_ms,
       address: row.address,

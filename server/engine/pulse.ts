@@ -5,6 +5,7 @@ import {
   closeOrphans,
   endPulses,
   forgetReplicas as forgetOldReplicas,
+  type OpenStream,
   type Patience,
   type PulseQuery,
   recover,
@@ -36,11 +37,18 @@ export interface Pulse {
   readonly outboxFull: boolean;
   /** Of the addresses asked about: those with something in the queue. */
   readonly readyAddresses: readonly string[];
+  /** Of the streams asked about: those that count as closed, so that nothing comes through them any more. */
+  readonly closedStreams: readonly OpenStream[];
 }
 
-export async function pulse(engine: Engine, addresses: readonly string[]): Promise<Pulse> {
+export interface Asked {
+  readonly addresses: readonly string[];
+  readonly streams: readonly OpenStream[];
+}
+
+export async function pulse(engine: Engine, asked: Asked): Promise<Pulse> {
   const bounds = patience(engine.settings);
-  const query: PulseQuery = { ...bounds, replicaId: engine.replicaId, addresses };
+  const query: PulseQuery = { ...bounds, ...asked, replicaId: engine.replicaId };
   let row = await sendPulse(engine.store, query);
   const recovered = !row.served;
   if (recovered) {
@@ -48,6 +56,7 @@ export async function pulse(engine: Engine, addresses: readonly string[]): Promi
     row = await sendPulse(engine.store, query);
     if (!row.served) throw new Error("the pulse after a recovery came too late to count");
   }
+  const closed = new Set(row.closed_streams);
   return {
     otherReplicas: row.others,
     othersSince: row.others_since,
@@ -56,6 +65,7 @@ export async function pulse(engine: Engine, addresses: readonly string[]): Promi
     leasesOver: row.leases_over,
     outboxFull: row.outbox_full,
     readyAddresses: row.ready_addresses,
+    closedStreams: asked.streams.filter((stream) => closed.has(stream.id)),
   };
 }
 

@@ -18,6 +18,13 @@ export interface PulseQuery extends Patience {
   readonly replicaId: string;
   /** Addresses with somebody waiting here. */
   readonly addresses: readonly string[];
+  /** Open here, as far as this replica knows. */
+  readonly streams: readonly OpenStream[];
+}
+
+export interface OpenStream {
+  readonly id: string;
+  readonly streamNo: number;
 }
 
 export interface PulseRow {
@@ -31,6 +38,8 @@ export interface PulseRow {
   readonly leases_over: boolean;
   readonly outbox_full: boolean;
   readonly ready_addresses: string[];
+  /** Consumers whose stream is open here and counts as closed. */
+  readonly closed_streams: string[];
 }
 
 /** A database that does not answer has to be noticed: a pulse waits no longer, and gives its connection up. */
@@ -51,7 +60,9 @@ const PULSE = {
       exists(select 1 from consumers where lease_until <= t.now) as leases_over,
       exists(select 1 from outbox) as outbox_full,
       array(select a.address from unnest($4::text[]) as a(address)
-        where exists (select 1 from ready r where r.to_agent = a.address)) as ready_addresses
+        where exists (select 1 from ready r where r.to_agent = a.address)) as ready_addresses,
+      array(select c.id::text from unnest($5::uuid[], $6::int8[]) as s(id, stream_no) join consumers c on c.id = s.id
+        where c.closed_stream_no >= s.stream_no) as closed_streams
     from t, seen`,
 };
 
@@ -59,7 +70,20 @@ const PULSE = {
 export async function sendPulse(store: Store, query: PulseQuery): Promise<PulseRow> {
   const { rows } = await store.pool.query<PulseRow>({
     ...PULSE,
-    values: [query.replicaId, query.awayMs, query.doubtMs, encodeArray("text", query.addresses)],
+    values: [
+      query.replicaId,
+      query.awayMs,
+      query.doubtMs,
+      encodeArray("text", query.addresses),
+      encodeArray(
+        "uuid",
+        query.streams.map((stream) => stream.id),
+      ),
+      encodeArray(
+        "int8",
+        query.streams.map((stream) => stream.streamNo),
+      ),
+    ],
   });
   const [row] = rows;
   if (row === undefined) throw new Error("the pulse returned no row");

@@ -3,6 +3,7 @@
 
 import type { Engine } from "../engine/context.ts";
 import { inheritStreams, type Pulse, pulse } from "../engine/pulse.ts";
+import type { OpenStream } from "../store/replicas.ts";
 import { createWorker, type Worker } from "./service.ts";
 
 export interface PulseOptions {
@@ -13,8 +14,9 @@ export interface PulseOptions {
   readonly wakeAddress: (address: string) => void;
   readonly onDatabase: (up: boolean) => void;
   readonly onPeers: (others: number) => void;
-  /** Every stream here may count as closed now: its agent has to connect again. */
-  readonly onGrace: () => void;
+  readonly openStreams: () => readonly OpenStream[];
+  /** A stream here that counts as closed, whoever closed it: its agent has to connect again. */
+  readonly onStreamClosed: (stream: OpenStream) => void;
 }
 
 export interface DueWorkers {
@@ -45,9 +47,9 @@ export function createPulse(options: PulseOptions, due: DueWorkers): Worker {
       options.onError(error, worker);
     },
     pass: async () => {
-      const seen = await pulse(engine, options.addresses());
+      const seen = await pulse(engine, { addresses: options.addresses(), streams: options.openStreams() });
       options.onPeers(seen.otherReplicas);
-      if (seen.recovered) options.onGrace();
+      for (const stream of seen.closedStreams) options.onStreamClosed(stream);
       await watchNeighbours(seen);
       options.onDatabase(true);
       if (seen.leasesOver) due.leases.wake();

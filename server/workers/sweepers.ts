@@ -26,7 +26,6 @@ const HOUSEKEEPING_MS = 300_000;
 export interface SweeperOptions extends PulseOptions {
   /** How long ended intents are kept that do not say; null: for ever. */
   readonly retentionMs: number | null;
-  readonly openStreams: () => { id: string; streamNo: number }[];
   /** A stream here that can be given nothing any more: its agent has to connect again. */
   readonly onLeaseOver: (consumerId: string) => void;
 }

@@ -126,6 +126,34 @@ test("whoever sees the first pulse after an outage sees the grace too", async ()
   }
 });
 
+test("streams that count as closed are ended by the replica that has them, and a heartbeat says it at once", async () => {
+  const { id, listener } = await holder("closed");
+  // As another replica's grace does while this one's pulse is late.
+  await query("update consumers set closed_stream_no = stream_no where id = $1", [listener.consumerId]);
+  const beat = await call(server, "POST", `/v1/consumers/${listener.consumerId}/heartbeat`, {
+    incarnation: "i",
+  });
+  expect([beat.status, beat.body.code]).toEqual([409, "consumer_lost"]);
+  await server.sweepers.pulse.tick();
+  await until("the stream is ended", () => listener.ended);
+  expect(listener.frames.at(-1)).toMatchObject({ event: "stream.end", data: { reason: "recovered" } });
+  const again = await agent(server, "closed", { consumer: "a", incarnation: "i" });
+  expect((await again.next("intent.delivered")).data).toMatchObject({ intent_id: id, attempt: 1 });
+});
+
+test("a replica whose pulse is late, by less than a heartbeat interval, keeps its streams when another comes up", async () => {
+  const { listener } = await holder("late");
+  await query("update replicas set pulsed_at = perdure_now() - interval '8 seconds'");
+  const second = await startTestServer({ databaseUrl: server.databaseUrl, env: SLOW });
+  try {
+    expect(await leaseOf(listener.consumerId)).toEqual({ running: true, closed: false });
+    await server.sweepers.pulse.tick();
+    expect(listener.ended).toBe(false);
+  } finally {
+    await second.close();
+  }
+});
+
 test("a replica that comes up beside another ends nobody's lease for the time before, and closes no stream", async () => {
   const { id, listener } = await holder("second");
   await query("update consumers set lease_until = perdure_now() - interval '1 second' where id = $1", [
