@@ -193,7 +193,6 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   // Every open stream and wait listens on it, by the thousands.
   setMaxListeners(0, draining.signal);
   let databaseUp = true;
-  let downSince: number | null = null;
 
   const notifications =
     config.notify === "on"
@@ -224,12 +223,8 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     onDatabase: (up) => {
       databaseUp = up;
       metrics.setDatabaseUp(up);
-      if (up) downSince = null;
-      else downSince ??= performance.now();
-      // Without a database this replica can deliver nothing: its agents may find a better one (D6).
-      if (downSince !== null && performance.now() - downSince > config.heartbeatIntervalMs)
-        streams.endAll("database");
     },
+    onOutage: () => streams.endAll("database"),
     onPeers: (others) => notifications?.setOthers(others),
     onStreamClosed: ({ id, streamNo }) => streams.end(id, "recovered", streamNo),
   });

@@ -1,9 +1,9 @@
 // The pulse of this replica and what follows from it: grace after an outage before anybody is declared dead (D6), a wake
-// for every worker that has something to do.
+// for every worker that has something to do. A watch of its own sees when the pulse itself gets no answer.
 
 import type { Engine } from "../engine/context.ts";
-import { inheritStreams, type Pulse, pulse } from "../engine/pulse.ts";
-import type { OpenStream } from "../store/replicas.ts";
+import { inheritStreams, type Pulse, patience, pulse } from "../engine/pulse.ts";
+import { type OpenStream, PULSE_TIMEOUT_MS } from "../store/replicas.ts";
 import { createWorker, type Worker } from "./service.ts";
 
 export interface PulseOptions {
@@ -13,6 +13,8 @@ export interface PulseOptions {
   readonly addresses: () => string[];
   readonly wakeAddress: (address: string) => void;
   readonly onDatabase: (up: boolean) => void;
+  /** No pulse for a heartbeat interval: nothing can be delivered here, and agents may find a better replica (D6). */
+  readonly onOutage: () => void;
   readonly onPeers: (others: number) => void;
   readonly openStreams: () => readonly OpenStream[];
   /** A stream here that counts as closed, whoever closed it: its agent has to connect again. */
@@ -25,8 +27,21 @@ export interface DueWorkers {
   readonly outbox: Worker;
 }
 
-export function createPulse(options: PulseOptions, due: DueWorkers): Worker {
+/** Rejects when `work` takes longer; what comes of it later is nobody's concern. */
+function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let late: NodeJS.Timeout | undefined;
+  const limit = new Promise<never>((_, reject) => {
+    late = setTimeout(() => reject(new Error(`the database did not answer within ${ms} ms`)), ms);
+  });
+  return Promise.race([work, limit]).finally(() => clearTimeout(late));
+}
+
+const WATCH_MAX_MS = 1_000;
+
+export function createPulse(options: PulseOptions, due: DueWorkers): { pulse: Worker; watch: Worker } {
   const { engine } = options;
+  const { awayMs } = patience(engine.settings);
+  let lastAt = performance.now();
   /** Since we came up beside a replica that had pulsed a moment before: whether it lives is to be seen. */
   let doubted = false;
 
@@ -39,7 +54,7 @@ export function createPulse(options: PulseOptions, due: DueWorkers): Worker {
     }
   }
 
-  return createWorker({
+  const pulseWorker = createWorker({
     name: "pulse",
     intervalMs: engine.settings.pollIntervalMs,
     onError: (error, worker) => {
@@ -47,10 +62,12 @@ export function createPulse(options: PulseOptions, due: DueWorkers): Worker {
       options.onError(error, worker);
     },
     pass: async () => {
-      const seen = await pulse(engine, { addresses: options.addresses(), streams: options.openStreams() });
+      const asked = { addresses: options.addresses(), streams: options.openStreams() };
+      const seen = await within(PULSE_TIMEOUT_MS, pulse(engine, asked));
+      lastAt = performance.now();
       options.onPeers(seen.otherReplicas);
       for (const stream of seen.closedStreams) options.onStreamClosed(stream);
-      await watchNeighbours(seen);
+      await within(PULSE_TIMEOUT_MS, watchNeighbours(seen));
       options.onDatabase(true);
       if (seen.leasesOver) due.leases.wake();
       if (seen.timersDue) due.timers.wake();
@@ -59,4 +76,17 @@ export function createPulse(options: PulseOptions, due: DueWorkers): Worker {
       return seen.readyAddresses.length;
     },
   });
+  // A database that hangs fails nothing: only the time that passes tells of it.
+  const watch = createWorker({
+    name: "watch",
+    intervalMs: Math.min(engine.settings.pollIntervalMs, WATCH_MAX_MS),
+    onError: options.onError,
+    pass: async () => {
+      if (performance.now() - lastAt <= awayMs) return 0;
+      options.onDatabase(false);
+      options.onOutage();
+      return 1;
+    },
+  });
+  return { pulse: pulseWorker, watch };
 }

@@ -35,6 +35,7 @@ export interface Sweepers {
   readonly leases: Worker;
   readonly renewals: Worker;
   readonly pulse: Worker;
+  readonly watch: Worker;
   readonly housekeeping: Worker;
   readonly outbox: Worker;
   readonly retention: Worker;
@@ -109,7 +110,7 @@ export function createSweepers(options: SweeperOptions): Sweepers {
     timers,
     leases,
     renewals,
-    pulse: createPulse(options, due),
+    ...createPulse(options, due),
     housekeeping,
     outbox,
     retention,

@@ -2,8 +2,10 @@
 // (DELIVERY D6, I12). The pulses here are made by hand, so that each test says what came before what.
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { openProxy } from "../faults/proxy.ts";
+import { createTestDatabase } from "../support/postgres.ts";
 import { call, startTestServer, type TestServer, until } from "../support/server.ts";
-import { claimOne, type Listener, listen, send, typesOf } from "./listener.ts";
+import { claimOne, type Listener, listen, send, typesOf, view } from "./listener.ts";
 
 /** As long as in production: nothing ends by itself while a test runs. */
 const SLOW = {
@@ -16,7 +18,7 @@ let server: TestServer;
 const open: Listener[] = [];
 beforeAll(async () => {
   server = await startTestServer({ env: SLOW });
-  await server.sweepers.pulse.stop();
+  await Promise.all([server.sweepers.pulse.stop(), server.sweepers.watch.stop()]);
 });
 afterEach(async () => {
   for (const listener of open.splice(0)) listener.cut();
@@ -187,4 +189,32 @@ test("a replica that comes up after a crash closes its predecessor's streams onc
   await server.sweepers.pulse.tick();
   expect(await leaseOf(orphan.consumerId)).toEqual({ running: true, closed: true });
   expect(await leaseOf(own.consumerId)).toEqual({ running: true, closed: false });
+});
+
+test("a database that hangs is noticed: streams are ended, the pulse gives up, and work goes on when it answers", async () => {
+  const database = await createTestDatabase();
+  const url = new URL(database.url);
+  const wire = await openProxy({ host: url.hostname, port: Number(url.port) });
+  url.port = String(wire.port);
+  const hung = await startTestServer({ databaseUrl: url.href });
+  try {
+    const id = await send(hung, "hung", { steps: ["one"] });
+    const listener = await listen(hung, "hung", { consumer: "a", incarnation: "i" });
+    await listener.next("intent.delivered");
+    wire.blackhole();
+    await until("the stream is ended", () => listener.ended);
+    expect(listener.frames.at(-1)).toMatchObject({ event: "stream.end", data: { reason: "database" } });
+    expect((await call(hung, "GET", "/ready")).status).toBe(503);
+    await hung.sweepers.pulse.tick();
+    wire.pass();
+    await until("the server is ready", async () => (await call(hung, "GET", "/ready")).status === 200);
+    const again = await listen(hung, "hung", { consumer: "a", incarnation: "i" });
+    await again.next("intent.delivered");
+    expect(await view(hung, id)).toMatchObject({ attempt: 1, lost_deliveries: 0 });
+    again.cut();
+  } finally {
+    await hung.close();
+    await wire.close();
+    await database.drop({ openConnections: "close" });
+  }
 });
