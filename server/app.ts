@@ -218,7 +218,8 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
       logger.warn({ err: error, worker }, "a background pass failed; the next one repeats it"),
     addresses: () => [...new Set([...streams.addresses(), ...wakeups.addresses.keys])],
     wakeAddress: (address) => dispatcher.wake(address),
-    openStreams: () => streams.all().map((stream) => ({ id: stream.consumerId, streamNo: stream.streamNo })),
+    openStreams: () =>
+      streams.all().map(({ consumerId, streamNo, leaseTtlMs }) => ({ id: consumerId, streamNo, leaseTtlMs })),
     onLeaseOver: (id) => streams.end(id, "lease_over"),
     onDatabase: (up) => {
       databaseUp = up;

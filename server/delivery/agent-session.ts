@@ -35,7 +35,7 @@ export async function openAgentSession(
     capacity: input.capacity,
     held: connection.held.length,
     moves: 0,
-    heartbeats: { seen: false },
+    leaseTtlMs: input.leaseTtlMs,
     frames,
   };
   frames.onClose((byServer) => void closeSession(deps, stream, byServer));

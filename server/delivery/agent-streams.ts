@@ -14,7 +14,7 @@ export interface AgentStream {
   held: number;
   /** How often commits have moved the estimate. */
   moves: number;
-  readonly heartbeats: { seen: boolean };
+  readonly leaseTtlMs: number;
   readonly frames: FrameStream;
 }
 

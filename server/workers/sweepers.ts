@@ -13,19 +13,27 @@ import {
   renewOpenStreams,
   streamsWithoutLease,
 } from "../store/consumers.ts";
+import type { OpenStream } from "../store/replicas.ts";
 import { createPulse, type PulseOptions } from "./pulse.ts";
 import { createWorker, type Worker } from "./service.ts";
 
 const BATCH = 100;
+/** The shortest lease that a stream may ask for. */
+const SHORTEST_TTL_MS = 1_000;
 const RETENTION_MS = 60_000;
 const RETENTION_BATCH = 500;
 const RETENTION_PAUSE_MS = 250;
 const FORGET_CONSUMERS_MS = 3_600_000;
 const HOUSEKEEPING_MS = 300_000;
 
+interface LeasedStream extends OpenStream {
+  readonly leaseTtlMs: number;
+}
+
 export interface SweeperOptions extends PulseOptions {
   /** How long ended intents are kept that do not say; null: for ever. */
   readonly retentionMs: number | null;
+  readonly openStreams: () => readonly LeasedStream[];
   /** A stream here that can be given nothing any more: its agent has to connect again. */
   readonly onLeaseOver: (consumerId: string) => void;
 }
@@ -34,6 +42,7 @@ export interface Sweepers {
   readonly timers: Worker;
   readonly leases: Worker;
   readonly renewals: Worker;
+  readonly shortRenewals: Worker;
   readonly pulse: Worker;
   readonly watch: Worker;
   readonly housekeeping: Worker;
@@ -68,17 +77,8 @@ export function createSweepers(options: SweeperOptions): Sweepers {
     onError,
     pass: async () => more(await sweepLeases(engine), () => leases.wake()),
   });
-  const renewals = createWorker({
-    name: "renewals",
-    intervalMs: engine.settings.leaseTtlMs / 3,
-    onError,
-    pass: async () => {
-      const open = options.openStreams();
-      await renewOpenStreams(engine.store, open);
-      for (const id of await streamsWithoutLease(engine.store, open)) options.onLeaseOver(id);
-      return open.length;
-    },
-  });
+  const renewals = createRenewals(options);
+  const shortRenewals = createShortRenewals(options);
   const housekeeping = createWorker({
     name: "housekeeping",
     intervalMs: HOUSEKEEPING_MS,
@@ -110,11 +110,45 @@ export function createSweepers(options: SweeperOptions): Sweepers {
     timers,
     leases,
     renewals,
+    shortRenewals,
     ...createPulse(options, due),
     housekeeping,
     outbox,
     retention,
   };
+}
+
+async function renew(options: SweeperOptions, streams: readonly LeasedStream[]): Promise<number> {
+  await renewOpenStreams(options.engine.store, streams);
+  for (const id of await streamsWithoutLease(options.engine.store, streams)) options.onLeaseOver(id);
+  return streams.length;
+}
+
+function createRenewals(options: SweeperOptions): Worker {
+  return createWorker({
+    name: "renewals",
+    intervalMs: options.engine.settings.leaseTtlMs / 3,
+    onError: options.onError,
+    pass: () => renew(options, options.openStreams()),
+  });
+}
+
+/** Streams whose agents asked for a shorter lease than usual: each three times in its lease. */
+function createShortRenewals(options: SweeperOptions): Worker {
+  let passes = 0;
+  return createWorker({
+    name: "short-renewals",
+    intervalMs: SHORTEST_TTL_MS / 3,
+    onError: options.onError,
+    pass: () => {
+      passes += 1;
+      const due = options.openStreams().filter(({ leaseTtlMs }) => {
+        const every = Math.max(1, Math.floor(leaseTtlMs / SHORTEST_TTL_MS));
+        return leaseTtlMs < options.engine.settings.leaseTtlMs && passes % every === 0;
+      });
+      return renew(options, due);
+    },
+  });
 }
 
 /** A full batch means that more is due. */

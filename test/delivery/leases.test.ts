@@ -214,6 +214,26 @@ test("an agent that never heartbeats keeps its lease as long as its stream is op
   expect(await view(server, id)).toMatchObject({ attempt: 1, status: "IN_PROGRESS" });
 });
 
+test("an agent that never heartbeats keeps a lease much shorter than the server's own", async () => {
+  const slow = await startTestServer({
+    env: { PERDURE_HEARTBEAT_INTERVAL_MS: "10000", PERDURE_LEASE_TTL_MS: "30000" },
+  });
+  try {
+    const id = await send(slow, "short");
+    const listener = await listen(slow, "short", { lease_ttl_seconds: 1 });
+    await listener.next("intent.delivered");
+    const leaseUntil = async () =>
+      (await slow.store.pool.query("select lease_until from consumers where id = $1", [listener.consumerId]))
+        .rows[0].lease_until;
+    const start = await leaseUntil();
+    await until("renewals beyond one whole ttl", async () => (await leaseUntil()) > start + 1_200);
+    expect(await view(slow, id)).toMatchObject({ attempt: 1, lost_deliveries: 0 });
+    listener.cut();
+  } finally {
+    await slow.close();
+  }
+});
+
 test("a heartbeat's answer says what is held, lost and canceled", async () => {
   const ids = [await send(server, "beat"), await send(server, "beat"), await send(server, "beat")];
   const listener = await agent(server, "beat", { consumer: "a", incarnation: "i", capacity: 3 });
