@@ -202,6 +202,8 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
           replicaId: engine.replicaId,
           onIntent: (id) => wakeups.intents.wake(id),
           onAddress: (address) => dispatcher.wake(address),
+          isHere: (consumerId) => streams.get(consumerId) !== undefined,
+          onTold: (consumerId, frame) => streams.tell(consumerId, frame),
           onAll: () => {
             dispatcher.wakeAll();
             wakeups.intents.wakeAll();
