@@ -136,10 +136,16 @@ export class Dispatcher {
   ): Promise<void> {
     const streamNo = new Map(open.map((stream) => [stream.consumerId, stream.streamNo]));
     const consumerOf = new Map(delivered.map((one) => [one.intentId, one.consumerId]));
-    // A frame that fails here is not a lost agent: the next connect or heartbeat makes it good.
-    for (const frame of await buildFrames(this.#engine, delivered)) {
-      const consumerId = consumerOf.get(frame.intentId) ?? "";
-      this.#streams.deliver(consumerId, streamNo.get(consumerId) ?? -1, frame);
+    try {
+      for (const frame of await buildFrames(this.#engine, delivered)) {
+        const consumerId = consumerOf.get(frame.intentId) ?? "";
+        this.#streams.deliver(consumerId, streamNo.get(consumerId) ?? -1, frame);
+      }
+    } catch (error) {
+      // Not a lost agent, but without heartbeats it would never hear of its work: the next connect makes it good.
+      for (const consumerId of new Set(consumerOf.values()))
+        this.#streams.end(consumerId, "database", streamNo.get(consumerId));
+      throw error;
     }
   }
 }

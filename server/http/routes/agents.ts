@@ -49,7 +49,8 @@ async function streamAgent(deps: RouteDeps, request: FastifyRequest, reply: Fast
       streams: deps.streams,
       dispatcher: deps.dispatcher,
       leaseEndsIn: deps.leaseEndsIn,
-      onError: (error) => request.log.warn({ err: error }, "an agent stream could not be marked as closed"),
+      onError: (error) =>
+        request.log.warn({ err: error }, "an agent stream could not be opened or closed in order"),
     },
     {
       namespace: address.namespace,
