@@ -22,6 +22,9 @@ function addressOf(request: FastifyRequest) {
   return parseAddress([a, b, c].filter((part) => part !== undefined).join("/"), request.principal.namespace);
 }
 
+/** What others hold just now may be free again without a word. */
+const CONTESTED_MS = 50;
+
 const randomName = (): string => `anonymous-${randomUUID().slice(0, 8)}`;
 
 type StreamQuery = z.output<RequestSchemas["agentStream"]>;
@@ -98,13 +101,14 @@ async function claimForAgent(deps: RouteDeps, request: FastifyRequest, reply: Fa
     if (frames.length > 0) return { ...answer, deliveries: frames.map((frame) => frame.data) };
   }
   const until = performance.now() + Math.min(body.wait_seconds, leaseTtlMs / 2000) * 1000;
+  let pauseMs = deps.pollMs;
   for (;;) {
     let woken = false;
     const unsubscribe = deps.wakeups.addresses.on(address.canonical, () => {
       woken = true;
     });
     try {
-      const { delivered } = await claimIntents(deps.engine, [
+      const { delivered, contested } = await claimIntents(deps.engine, [
         { consumerId: connection.consumerId, streamNo: connection.streamNo, want: body.max },
       ]);
       if (delivered.length > 0)
@@ -112,6 +116,7 @@ async function claimForAgent(deps: RouteDeps, request: FastifyRequest, reply: Fa
           ...answer,
           deliveries: (await buildFrames(deps.engine, delivered)).map((frame) => frame.data),
         };
+      pauseMs = contested.length > 0 ? Math.min(CONTESTED_MS, deps.pollMs) : deps.pollMs;
     } finally {
       unsubscribe();
     }
@@ -120,7 +125,7 @@ async function claimForAgent(deps: RouteDeps, request: FastifyRequest, reply: Fa
     if (!woken)
       await nextWake(
         (listener) => deps.wakeups.addresses.on(address.canonical, listener),
-        Math.min(left, deps.pollMs),
+        Math.min(left, pauseMs),
         stopWaiting,
       );
   }
