@@ -24,6 +24,7 @@ const RETENTION_MS = 60_000;
 const RETENTION_BATCH = 500;
 const RETENTION_PAUSE_MS = 250;
 const FORGET_CONSUMERS_MS = 3_600_000;
+const FORGET_BATCH = 1_000;
 const HOUSEKEEPING_MS = 300_000;
 
 interface LeasedStream extends OpenStream {
@@ -63,6 +64,16 @@ async function sweepLeases(engine: Engine): Promise<number> {
   return ended;
 }
 
+/** Every claim of an unnamed shell leaves a name behind: as many are forgotten in a pass as came since the last. */
+async function forgetAllIdle(engine: Engine): Promise<number> {
+  let forgotten = 0;
+  for (;;) {
+    const some = await forgetIdleConsumers(engine.store, FORGET_CONSUMERS_MS, FORGET_BATCH);
+    forgotten += some;
+    if (some < FORGET_BATCH) return forgotten;
+  }
+}
+
 export function createSweepers(options: SweeperOptions): Sweepers {
   const { engine, onError } = options;
   const timers: Worker = createWorker({
@@ -85,7 +96,7 @@ export function createSweepers(options: SweeperOptions): Sweepers {
     onError,
     pass: async () => {
       await forgetReplicas(engine);
-      return forgetIdleConsumers(engine.store, FORGET_CONSUMERS_MS, 1_000);
+      return forgetAllIdle(engine);
     },
   });
   const outbox: Worker = createWorker({

@@ -307,3 +307,16 @@ test("a heartbeat for an intent renews the lease of an agent that has no stream,
   expect(await leaseSeconds()).toBeGreaterThan(50);
   expect((await post(server, id, "heartbeat", { attempt: 0 })).status).not.toBe(200);
 });
+
+test("names that nobody has used for long are forgotten, however many there are", async () => {
+  await server.store.pool.query(
+    `insert into consumers (id, namespace, address, name, incarnation, mode, explicit_ack, capacity, lease_ttl_ms, stream_no, created_at, seen_at)
+      select gen_random_uuid(), 'default', 'default/idle', 'n' || n, 'i', 'claim', false, 1, 1000, 1, t.long_ago, t.long_ago
+      from generate_series(1, 2500) n, (select perdure_now() - interval '2 hours' as long_ago) t`,
+  );
+  await server.sweepers.housekeeping.tick();
+  const { rows } = await server.store.pool.query(
+    "select count(*)::int as left from consumers where address = 'default/idle'",
+  );
+  expect(rows).toEqual([{ left: 0 }]);
+});

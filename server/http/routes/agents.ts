@@ -102,7 +102,8 @@ async function claimForAgent(deps: RouteDeps, request: FastifyRequest, reply: Fa
   }
   const until = performance.now() + Math.min(body.wait_seconds, leaseTtlMs / 2000) * 1000;
   let pauseMs = deps.pollMs;
-  for (;;) {
+  // Whatever woke it: a client that has gone would take work with it.
+  while (!stopWaiting.aborted) {
     let woken = false;
     const unsubscribe = deps.wakeups.addresses.on(address.canonical, () => {
       woken = true;
@@ -121,7 +122,7 @@ async function claimForAgent(deps: RouteDeps, request: FastifyRequest, reply: Fa
       unsubscribe();
     }
     const left = until - performance.now();
-    if (left <= 0 || stopWaiting.aborted) return { ...answer, deliveries: [] };
+    if (left <= 0) break;
     if (!woken)
       await nextWake(
         (listener) => deps.wakeups.addresses.on(address.canonical, listener),
@@ -129,6 +130,7 @@ async function claimForAgent(deps: RouteDeps, request: FastifyRequest, reply: Fa
         stopWaiting,
       );
   }
+  return { ...answer, deliveries: [] };
 }
 
 async function answerHeartbeat(
