@@ -76,13 +76,16 @@ export function createPulse(options: PulseOptions, due: DueWorkers): { pulse: Wo
       return seen.readyAddresses.length;
     },
   });
-  // A database that hangs fails nothing: only the time that passes tells of it.
+  let looks = 0;
+  // A database that hangs fails nothing: only the time that passes tells of it. Looked at twice, because after a pause of this
+  // process the watch may come before the answer that has long been there.
   const watch = createWorker({
     name: "watch",
     intervalMs: Math.min(engine.settings.pollIntervalMs, WATCH_MAX_MS),
     onError: options.onError,
     pass: async () => {
-      if (performance.now() - lastAt <= awayMs) return 0;
+      looks = performance.now() - lastAt > awayMs ? looks + 1 : 0;
+      if (looks < 2) return 0;
       options.onDatabase(false);
       options.onOutage();
       return 1;

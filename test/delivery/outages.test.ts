@@ -18,7 +18,8 @@ let server: TestServer;
 const open: Listener[] = [];
 beforeAll(async () => {
   server = await startTestServer({ env: SLOW });
-  await Promise.all([server.sweepers.pulse.stop(), server.sweepers.watch.stop()]);
+  const { pulse, watch, leases } = server.sweepers;
+  await Promise.all([pulse, watch, leases].map((worker) => worker.stop()));
 });
 afterEach(async () => {
   for (const listener of open.splice(0)) listener.cut();

@@ -33,7 +33,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no poll: only hints wake",
-    file: "server/workers/sweepers.ts",
+    file: "server/workers/pulse.ts",
     find: "for (const address of seen.readyAddresses) options.wakeAddress(address);",
     replace: "",
     judge: "faults",
