@@ -145,6 +145,7 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
     leaseTtlMs,
     reconnectGraceMs,
     restartGraceMs,
+    pollIntervalMs,
     maxTotalLosses,
     stepsMax,
     resultsMaxBytes,
@@ -161,6 +162,7 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
       leaseTtlMs,
       reconnectGraceMs,
       restartGraceMs,
+      pollIntervalMs,
       maxTotalLosses,
       stepsMax,
       resultsMaxBytes,
@@ -191,7 +193,6 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   // Every open stream and wait listens on it, by the thousands.
   setMaxListeners(0, draining.signal);
   let databaseUp = true;
-  let downSince: number | null = null;
 
   const notifications =
     config.notify === "on"
@@ -201,6 +202,8 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
           replicaId: engine.replicaId,
           onIntent: (id) => wakeups.intents.wake(id),
           onAddress: (address) => dispatcher.wake(address),
+          isHere: (consumerId) => streams.get(consumerId) !== undefined,
+          onTold: (consumerId, frame) => streams.tell(consumerId, frame),
           onAll: () => {
             dispatcher.wakeAll();
             wakeups.intents.wakeAll();
@@ -212,25 +215,21 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
 
   const sweepers = createSweepers({
     engine,
-    pollMs: config.pollIntervalMs,
     retentionMs: config.retentionDays === 0 ? null : config.retentionDays * DAY_MS,
     onError: (error, worker) =>
       logger.warn({ err: error, worker }, "a background pass failed; the next one repeats it"),
     addresses: () => [...new Set([...streams.addresses(), ...wakeups.addresses.keys])],
     wakeAddress: (address) => dispatcher.wake(address),
-    openStreams: () => streams.all().map((stream) => ({ id: stream.consumerId, streamNo: stream.streamNo })),
+    openStreams: () =>
+      streams.all().map(({ consumerId, streamNo, leaseTtlMs }) => ({ id: consumerId, streamNo, leaseTtlMs })),
     onLeaseOver: (id) => streams.end(id, "lease_over"),
     onDatabase: (up) => {
       databaseUp = up;
       metrics.setDatabaseUp(up);
-      if (up) downSince = null;
-      else downSince ??= performance.now();
-      // Without a database this replica can deliver nothing: its agents may find a better one (D6).
-      if (downSince !== null && performance.now() - downSince > config.heartbeatIntervalMs)
-        streams.endAll("database");
     },
+    onOutage: () => streams.endAll("database"),
     onPeers: (others) => notifications?.setOthers(others),
-    onGrace: () => streams.endAll("recovered"),
+    onStreamClosed: ({ id, streamNo }) => streams.end(id, "recovered", streamNo),
   });
   // The other side of an end is told at once here, and by the poll whatever happens.
   wakeups.observe((changes) => {

@@ -19,6 +19,8 @@ export class Heartbeats {
   readonly #hooks: HeartbeatHooks;
   readonly #stopped = new AbortController();
   #consumerId: string | undefined;
+  /** Counts the streams that opened: an answer to what was asked before the newest may be about an older one. */
+  #opened = 0;
   #intervalMs = 10_000;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #sending: Promise<void> | undefined;
@@ -32,6 +34,7 @@ export class Heartbeats {
   /** A stream opened: beat at once, then at the interval the server asked for. */
   begin(consumerId: string, intervalMs: number): void {
     this.#consumerId = consumerId;
+    this.#opened += 1;
     this.#intervalMs = intervalMs;
     void this.beat();
   }
@@ -62,6 +65,7 @@ export class Heartbeats {
     const consumerId = this.#consumerId;
     if (consumerId === undefined || this.#stopped.signal.aborted) return;
     let nextMs = this.#intervalMs;
+    const opened = this.#opened;
     const body = this.#hooks.ask();
     try {
       const answer: HeartbeatAnswer = await this.#http.send({
@@ -81,8 +85,10 @@ export class Heartbeats {
         error.status < 500 &&
         error.status !== 429
       ) {
+        // That stream is history: a new one opened while this was under way, and beats by itself.
+        if (error.code === "consumer_lost" && this.#opened !== opened) return;
         // Silent until the next stream opens; unless one opened while this was under way.
-        if (this.#consumerId === consumerId) this.#consumerId = undefined;
+        if (this.#opened === opened) this.#consumerId = undefined;
         this.#hooks.onRefused(error);
       }
     }

@@ -35,14 +35,21 @@ export async function openAgentSession(
     capacity: input.capacity,
     held: connection.held.length,
     moves: 0,
-    heartbeats: { seen: false },
+    leaseTtlMs: input.leaseTtlMs,
     frames,
   };
   frames.onClose((byServer) => void closeSession(deps, stream, byServer));
   frames.retry(RECONNECT_HINT_MS);
   frames.send({ event: "stream.open", data: openData(deps.engine, input, connection) });
-  for (const frame of await heldFrames(deps.engine, connection))
-    frames.send({ id: frame.seq, event: "intent.delivered", data: frame.data });
+  try {
+    for (const frame of await heldFrames(deps.engine, connection))
+      frames.send({ id: frame.seq, event: "intent.delivered", data: frame.data });
+  } catch (error) {
+    // The answer has begun: all that can be said is to connect again, and the lease waits for it.
+    deps.onError(error);
+    frames.send({ event: "stream.end", data: { reason: "database" } });
+    frames.end();
+  }
   // Only now may the dispatcher use it: what is held comes before what is new.
   if (!frames.open) return;
   deps.streams.add(stream);

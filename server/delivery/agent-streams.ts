@@ -14,7 +14,7 @@ export interface AgentStream {
   held: number;
   /** How often commits have moved the estimate. */
   moves: number;
-  readonly heartbeats: { seen: boolean };
+  readonly leaseTtlMs: number;
   readonly frames: FrameStream;
 }
 
@@ -77,11 +77,12 @@ export class AgentStreams {
     return [...this.#byAddress.keys()];
   }
 
-  /** Ends one stream normally. */
-  end(consumerId: string, reason: string): void {
+  /** Ends one stream normally, unless another one has taken its place. */
+  end(consumerId: string, reason: string, streamNo?: number): void {
     const stream = this.#byConsumer.get(consumerId);
-    stream?.frames.send({ event: "stream.end", data: { reason } });
-    stream?.frames.end();
+    if (stream === undefined || (streamNo !== undefined && stream.streamNo !== streamNo)) return;
+    stream.frames.send({ event: "stream.end", data: { reason } });
+    stream.frames.end();
   }
 
   /** Ends every stream normally; their leases are left alone. */
@@ -95,20 +96,16 @@ export class AgentStreams {
   /** Keeps the estimates and tells holders what ended under them. */
   follow(changes: readonly Change[]): void {
     for (const change of changes) {
-      const { before, after } = change;
-      const holder = before?.consumerId ?? null;
-      if (holder !== after.consumerId) this.#moveHeld(holder, after.consumerId);
-      const stream = holder === null ? undefined : this.#byConsumer.get(holder);
-      if (stream === undefined || before === null) continue;
-      if (!before.paused && after.paused) {
-        stream.frames.send({
-          event: "intent.paused",
-          data: { intent_id: after.id, attempt: before.attempt },
-        });
-      }
-      const frame = endFrame(before.attempt, change);
-      if (frame !== null) stream.frames.send(frame);
+      const holder = change.before?.consumerId ?? null;
+      if (holder !== change.after.consumerId) this.#moveHeld(holder, change.after.consumerId);
+      if (holder === null || !this.#byConsumer.has(holder)) continue;
+      for (const frame of holderFrames(change)) this.tell(holder, frame);
     }
+  }
+
+  /** Says something to a holder, if its stream is open here. */
+  tell(consumerId: string, frame: Frame): void {
+    this.#byConsumer.get(consumerId)?.frames.send(frame);
   }
 
   #moveHeld(from: string | null, to: string | null): void {
@@ -134,6 +131,19 @@ export class AgentStreams {
     if (stream === undefined || stream.streamNo !== streamNo) return false;
     return stream.frames.send({ id: frame.seq, event: "intent.delivered", data: frame.data });
   }
+}
+
+/** What the holder before this change has to be told of it, through whichever replica has its stream. */
+export function holderFrames(change: Change): Frame[] {
+  const { before, after } = change;
+  if (before === null || before.consumerId === null) return [];
+  const { attempt } = before;
+  const end = endFrame(attempt, change);
+  const paused: Frame[] =
+    !before.paused && after.paused
+      ? [{ event: "intent.paused", data: { intent_id: after.id, attempt } }]
+      : [];
+  return end === null ? paused : [...paused, end];
 }
 
 /** What a holder could not know by itself: its own complete, fail, release need no telling. */

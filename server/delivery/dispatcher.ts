@@ -15,6 +15,8 @@ export interface DispatcherOptions {
 }
 
 const RETRY_MS = 250;
+const CONTESTED_MIN_MS = 5;
+const CONTESTED_MAX_MS = 500;
 
 export class Dispatcher {
   readonly #engine: Engine;
@@ -24,6 +26,8 @@ export class Dispatcher {
   readonly #dirty = new Set<string>();
   /** Asked for by more than a local commit: here the database says who has room, not our estimate. */
   readonly #doubted = new Set<string>();
+  /** Addresses whose heads others hold: how long the next look waits, and whether it is planned. */
+  readonly #contested = new Map<string, { waitMs: number; planned: boolean }>();
   #running: Promise<void> | null = null;
   #stopped = false;
 
@@ -111,6 +115,7 @@ export class Dispatcher {
           want: stream.capacity,
         })),
       );
+      this.#lookAgain(addresses, answer.contested);
       if (answer.delivered.length === 0) {
         open.forEach((stream, index) => {
           this.#streams.believe(stream, moves[index] ?? 0, answer.held.get(stream.consumerId) ?? 0);
@@ -120,6 +125,24 @@ export class Dispatcher {
       await this.#send(open, answer.delivered);
       // A full haul may have left more behind.
       for (const address of addresses) this.#dirty.add(address);
+    }
+  }
+
+  /** Whoever holds a head lets go of it without a word to us, usually at once. */
+  #lookAgain(asked: readonly string[], contested: readonly string[]): void {
+    for (const address of asked) if (!contested.includes(address)) this.#contested.delete(address);
+    for (const address of new Set(contested)) {
+      const look = this.#contested.get(address) ?? { waitMs: CONTESTED_MIN_MS, planned: false };
+      this.#contested.set(address, look);
+      if (look.planned) continue;
+      look.planned = true;
+      setTimeout(() => {
+        look.planned = false;
+        if (this.#stopped || this.#contested.get(address) !== look) return;
+        this.#dirty.add(address);
+        this.#start();
+      }, look.waitMs).unref();
+      look.waitMs = Math.min(look.waitMs * 2, CONTESTED_MAX_MS);
     }
   }
 
@@ -136,10 +159,16 @@ export class Dispatcher {
   ): Promise<void> {
     const streamNo = new Map(open.map((stream) => [stream.consumerId, stream.streamNo]));
     const consumerOf = new Map(delivered.map((one) => [one.intentId, one.consumerId]));
-    // A frame that fails here is not a lost agent: the next connect or heartbeat makes it good.
-    for (const frame of await buildFrames(this.#engine, delivered)) {
-      const consumerId = consumerOf.get(frame.intentId) ?? "";
-      this.#streams.deliver(consumerId, streamNo.get(consumerId) ?? -1, frame);
+    try {
+      for (const frame of await buildFrames(this.#engine, delivered)) {
+        const consumerId = consumerOf.get(frame.intentId) ?? "";
+        this.#streams.deliver(consumerId, streamNo.get(consumerId) ?? -1, frame);
+      }
+    } catch (error) {
+      // Not a lost agent, but without heartbeats it would never hear of its work: the next connect makes it good.
+      for (const consumerId of new Set(consumerOf.values()))
+        this.#streams.end(consumerId, "database", streamNo.get(consumerId));
+      throw error;
     }
   }
 }

@@ -5,17 +5,30 @@ import pg from "pg";
 import { isClaimable } from "../domain/schedule.ts";
 import type { Store } from "../store/connection.ts";
 import type { Change } from "../store/workspace.ts";
+import { holderFrames } from "./agent-streams.ts";
+import type { Frame } from "./frame-stream.ts";
 
 const CHANNEL = "perdure_wake";
 /** PostgreSQL refuses payloads of 8,000 bytes. */
 const PAYLOAD_MAX = 7_500;
+/** What a notification holds besides what it names. */
+const ENVELOPE_BYTES = 200;
 const RECONNECT_MS = 1_000;
+/** Characters of a reason that are told to another replica's agent; the log has all of it. */
+const REASON_MAX = 200;
+
+/** What the holder of an attempt has to be told by the replica that has its stream. */
+interface Told {
+  readonly consumerId: string;
+  readonly frame: Frame;
+}
 
 interface Hint {
   /** The sender, so that nobody wakes itself. */
   readonly from: string;
   readonly intents: readonly string[];
   readonly addresses: readonly string[];
+  readonly told?: readonly Told[];
   /** Too much to name: look at everything. */
   readonly all?: boolean;
 }
@@ -26,6 +39,9 @@ export interface NotificationOptions {
   readonly replicaId: string;
   readonly onIntent: (id: string) => void;
   readonly onAddress: (address: string) => void;
+  /** Whether this consumer's stream is open here: then nobody else need be told. */
+  readonly isHere: (consumerId: string) => boolean;
+  readonly onTold: (consumerId: string, frame: Frame) => void;
   readonly onAll: () => void;
   readonly onError: (error: unknown) => void;
 }
@@ -35,6 +51,7 @@ export class Notifications {
   #others = 0;
   #intents = new Set<string>();
   #addresses = new Set<string>();
+  #told: Told[] = [];
   #sending = false;
   #listener: pg.Client | null = null;
   #connecting = false;
@@ -52,9 +69,18 @@ export class Notifications {
 
   follow(changes: readonly Change[]): void {
     if (this.#others === 0 || this.#stopped) return;
-    for (const { before, after } of changes) {
+    for (const change of changes) {
+      const { before, after } = change;
       this.#intents.add(after.id);
-      if (isClaimable(after) && !(before !== null && isClaimable(before))) this.#addresses.add(after.toAgent);
+      // A place freed here, or an end told here, concerns nobody elsewhere.
+      const holder = before?.consumerId ?? null;
+      const elsewhere = holder !== null && !this.#options.isHere(holder);
+      const freed = elsewhere && after.consumerId === null;
+      if (freed || (isClaimable(after) && !(before !== null && isClaimable(before))))
+        this.#addresses.add(after.toAgent);
+      if (!elsewhere) continue;
+      for (const frame of holderFrames(change))
+        this.#told.push({ consumerId: holder, frame: shortened(frame) });
     }
     void this.#send();
   }
@@ -69,23 +95,26 @@ export class Notifications {
     this.#sending = true;
     try {
       while (this.#intents.size > 0) {
-        const hint: Hint = {
-          from: this.#options.replicaId,
-          intents: [...this.#intents],
-          addresses: [...this.#addresses],
-        };
+        const named = { intents: [...this.#intents], addresses: [...this.#addresses] };
+        const told = this.#told.splice(0);
         this.#intents.clear();
         this.#addresses.clear();
-        let text = JSON.stringify(hint);
-        if (Buffer.byteLength(text) > PAYLOAD_MAX)
-          text = JSON.stringify({ from: hint.from, intents: [], addresses: [], all: true });
-        await this.#options.store.pool.query("select pg_notify($1, $2)", [CHANNEL, text]);
+        for (const part of inParts(told)) await this.#notify({ intents: [], addresses: [], told: part });
+        if (!(await this.#notify(named))) await this.#notify({ intents: [], addresses: [], all: true });
       }
     } catch (error) {
       this.#options.onError(error);
     } finally {
       this.#sending = false;
     }
+  }
+
+  /** False when it is too much for one notification. */
+  async #notify(hint: Omit<Hint, "from">): Promise<boolean> {
+    const text = JSON.stringify({ from: this.#options.replicaId, ...hint });
+    if (Buffer.byteLength(text) > PAYLOAD_MAX) return false;
+    await this.#options.store.pool.query("select pg_notify($1, $2)", [CHANNEL, text]);
+    return true;
   }
 
   /** One connection of its own, outside the pool; a lost one is replaced, and the poll covers the gap. */
@@ -130,7 +159,30 @@ export class Notifications {
       this.#options.onAll();
       return;
     }
+    for (const { consumerId, frame } of hint.told ?? []) this.#options.onTold(consumerId, frame);
     for (const id of hint.intents) this.#options.onIntent(id);
     for (const address of hint.addresses) this.#options.onAddress(address);
   }
+}
+
+function shortened(frame: Frame): Frame {
+  const data = frame.data as { readonly reason?: string };
+  if (data.reason === undefined || data.reason.length <= REASON_MAX) return frame;
+  return { ...frame, data: { ...data, reason: data.reason.slice(0, REASON_MAX) } };
+}
+
+/** Each part fits into one notification, whatever its reasons are made of. */
+function inParts(told: readonly Told[]): Told[][] {
+  const parts: Told[][] = [];
+  let room = 0;
+  for (const one of told) {
+    const bytes = Buffer.byteLength(JSON.stringify(one)) + 1;
+    if (bytes > room) {
+      parts.push([]);
+      room = PAYLOAD_MAX - ENVELOPE_BYTES;
+    }
+    parts.at(-1)?.push(one);
+    room -= bytes;
+  }
+  return parts;
 }

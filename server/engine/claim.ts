@@ -28,6 +28,8 @@ export interface ClaimAnswer {
   readonly delivered: readonly Delivered[];
   /** What each consumer held before, as the database knows it. */
   readonly held: ReadonlyMap<string, number>;
+  /** Addresses where more could have been taken, had not others held it: worth another look very soon. */
+  readonly contested: readonly string[];
 }
 
 interface Candidate {
@@ -38,21 +40,22 @@ interface Candidate {
 const CLAIM_MAX = 200;
 
 export async function claimIntents(engine: Engine, requests: readonly ClaimRequest[]): Promise<ClaimAnswer> {
-  if (requests.length === 0) return { delivered: [], held: new Map() };
+  if (requests.length === 0) return { delivered: [], held: new Map(), contested: [] };
   const { value, changes } = await transact(engine.store, async (tx) => {
     const ids = requests.map((request) => request.consumerId);
     // Sent together, run in this order: the count is a later statement and sees what the lock waited for.
     const [rows, held] = await Promise.all([lockConsumers(tx, ids), countHeld(tx, ids)]);
     const groups = groupCandidates(rows, held, requests);
-    if (groups.length === 0) return { delivered: [], held };
-    const { work, heads } = await lockHeads(
+    if (groups.length === 0) return { delivered: [], held, contested: [] };
+    const { work, heads, contested } = await lockHeads(
       tx,
       groups.map((group) => group.claim),
     );
     const delivered = groups.flatMap((group, index) => assign(work, group.candidates, heads[index] ?? []));
     work.settle();
     tx.write(work);
-    return { delivered, held };
+    const addresses = groups.flatMap(({ claim }, index) => (contested[index] ? [claim.address] : []));
+    return { delivered, held, contested: addresses };
   });
   engine.committed(changes);
   return value;

@@ -16,9 +16,11 @@ import {
   renewByHeartbeat,
   saveConsumer,
 } from "../store/consumers.ts";
+import { servedLately } from "../store/replicas.ts";
 import { type Transaction, transact } from "../store/transaction.ts";
 import type { Workspace } from "../store/workspace.ts";
 import type { Engine } from "./context.ts";
+import { patience } from "./pulse.ts";
 
 const SUPERSEDED_KEPT = 8;
 
@@ -43,12 +45,22 @@ export interface Connection {
 
 type Admission = "new" | "same" | "takeover" | "in_use" | "superseded";
 
+/** Whether a lease has run out, which counts only while somebody served: nobody can renew through an outage (D6, I12). */
+const isOver = (row: ConsumerRow, served: boolean): boolean =>
+  row.lease_until === null || (served && row.lease_until <= row.now);
+
+/** Asks behind what the transaction has locked already. */
+const served = (tx: Transaction, engine: Engine): Promise<boolean> =>
+  servedLately(tx, engine.replicaId, patience(engine.settings));
+
 /** Whether this incarnation may have the name now (D5). */
-function admit(row: ConsumerRow | undefined, incarnation: string): Admission {
+function admit(row: ConsumerRow | undefined, incarnation: string, leaseOver: boolean): Admission {
   if (row === undefined) return "new";
   if (row.incarnation === incarnation) return "same";
   if (row.superseded.includes(incarnation)) return "superseded";
-  if (row.lease_until === null || row.lease_until <= row.now) return "takeover";
+  if (leaseOver) return "takeover";
+  // Nobody served until this lease ended: its owner could not come back in time, whatever was seen of its stream.
+  if ((row.lease_until ?? 0) <= row.now) return "in_use";
   const knownClosed = row.closed_stream_no >= row.stream_no;
   const contested = row.refused_at !== null && row.refused_at > row.now - row.lease_ttl_ms;
   return knownClosed && !contested ? "takeover" : "in_use";
@@ -56,8 +68,12 @@ function admit(row: ConsumerRow | undefined, incarnation: string): Admission {
 
 export async function connectConsumer(engine: Engine, input: ConnectInput): Promise<Connection> {
   const { value, changes } = await transact(engine.store, async (tx): Promise<Connection | Refusal> => {
-    const row = await lockConsumerByName(tx, input.namespace, input.address, input.name);
-    const admission = admit(row, input.incarnation);
+    const [row, isServed] = await Promise.all([
+      lockConsumerByName(tx, input.namespace, input.address, input.name),
+      served(tx, engine),
+    ]);
+    const leaseOver = row !== undefined && isOver(row, isServed);
+    const admission = admit(row, input.incarnation, leaseOver);
     if (admission === "superseded") {
       return new Refusal(
         "consumer_superseded",
@@ -75,7 +91,6 @@ export async function connectConsumer(engine: Engine, input: ConnectInput): Prom
         },
       );
     }
-    const leaseOver = row !== undefined && (row.lease_until === null || row.lease_until <= row.now);
     // The same incarnation after its lease ended has lost what it held, exactly as if the sweeper had come first.
     if (row !== undefined && (admission === "takeover" || leaseOver)) {
       await loseHeld(
@@ -136,8 +151,8 @@ async function loseHeld(
 /** Ends the leases of consumers that are over, one transaction each so that one slow lock holds up no other. */
 export async function expireConsumer(engine: Engine, consumerId: string): Promise<boolean> {
   const { value, changes } = await transact(engine.store, async (tx) => {
-    const [row] = await lockConsumers(tx, [consumerId]);
-    if (row === undefined || row.lease_until === null || row.lease_until > row.now) return false;
+    const [[row], isServed] = await Promise.all([lockConsumers(tx, [consumerId]), served(tx, engine)]);
+    if (row === undefined || row.lease_until === null || !isOver(row, isServed)) return false;
     await loseHeld(engine, tx, [row], "lease_expired");
     endLeases(tx, [row.id]);
     return true;
@@ -170,12 +185,15 @@ export async function heartbeatConsumer(engine: Engine, input: HeartbeatInput): 
         "another process has taken this consumer name; stop this one",
       );
     }
-    if (row.lease_until === null || row.lease_until <= row.now) {
+    if (row.lease_until === null || (row.lease_until <= row.now && (await served(tx, engine)))) {
       return new Refusal("consumer_lost", "this consumer's lease ran out; open its stream again");
     }
-    // A closed stream keeps its grace: a heartbeat of a process that cannot be delivered to must not extend it.
-    const closed = row.mode === "stream" && row.closed_stream_no >= row.stream_no;
-    if (!closed) renewByHeartbeat(tx, row.id, input.capacity);
+    // A closed stream keeps its grace: a heartbeat of a process that cannot be delivered to must not extend it, and must
+    // not make that process believe that it does (D6).
+    if (row.mode === "stream" && row.closed_stream_no >= row.stream_no) {
+      return new Refusal("consumer_lost", "this consumer's stream counts as closed; open it again");
+    }
+    renewByHeartbeat(tx, row.id, input.capacity);
     return {
       leaseTtlMs: row.lease_ttl_ms,
       address: row.address,

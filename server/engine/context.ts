@@ -14,6 +14,7 @@ export interface EngineSettings {
   readonly leaseTtlMs: number;
   readonly reconnectGraceMs: number;
   readonly restartGraceMs: number;
+  readonly pollIntervalMs: number;
   readonly maxTotalLosses: number;
   readonly stepsMax: number;
   readonly resultsMaxBytes: number;

@@ -1,72 +1,84 @@
 // One statement a second that proves this replica alive and says what there is to do: the poll that makes every
-// notification a mere hint (D6, I7).
+// notification a mere hint (D6, I7). After an outage, or at the start, it grants grace before it counts.
 
-import { encodeArray } from "../store/binary.ts";
-import { graceAfterOutage } from "../store/consumers.ts";
-import type { Engine } from "./context.ts";
+import {
+  closeOrphans,
+  endPulses,
+  forgetReplicas as forgetOldReplicas,
+  type OpenStream,
+  type Patience,
+  type PulseQuery,
+  recover,
+  sendPulse,
+} from "../store/replicas.ts";
+import type { Engine, EngineSettings } from "./context.ts";
+
+/** A pulse may be late by a few intervals before anything follows from it. */
+const LATE_PULSES = 3;
+
+/** How long a silence of all replicas may last (D6): half a heartbeat interval says little, a whole one is an outage. */
+export function patience(settings: EngineSettings): Patience {
+  const lateMs = settings.pollIntervalMs * LATE_PULSES;
+  return {
+    doubtMs: Math.max(lateMs, settings.heartbeatIntervalMs / 2),
+    awayMs: Math.max(lateMs, settings.heartbeatIntervalMs),
+  };
+}
 
 export interface Pulse {
-  /** Milliseconds since this replica's previous pulse; null at its first. */
-  readonly sinceMs: number | null;
   readonly otherReplicas: number;
+  /** Another replica has pulsed since this one came up. */
+  readonly othersSince: boolean;
+  /** Grace was granted: this replica came up, or nobody had pulsed for too long. */
+  readonly recovered: boolean;
   readonly timersDue: boolean;
   readonly leasesOver: boolean;
   /** Ends have not been told to their parents or children yet. */
   readonly outboxFull: boolean;
   /** Of the addresses asked about: those with something in the queue. */
   readonly readyAddresses: readonly string[];
+  /** Of the streams asked about: those that count as closed, so that nothing comes through them any more. */
+  readonly closedStreams: readonly OpenStream[];
 }
 
-export async function pulse(engine: Engine, addresses: readonly string[], freshMs: number): Promise<Pulse> {
-  const { rows } = await engine.store.pool.query<{
-    since_ms: number | null;
-    others: number;
-    timers_due: boolean;
-    leases_over: boolean;
-    outbox_full: boolean;
-    ready_addresses: string[];
-  }>({
-    name: "pulse",
-    text: `with t as (select perdure_now() as now), old as (select pulsed_at from replicas where id = $1),
-        mine as (insert into replicas (id, started_at, pulsed_at) select $1, now, now from t
-          on conflict (id) do update set pulsed_at = excluded.pulsed_at)
-      select (extract(epoch from t.now - (select pulsed_at from old)) * 1000)::float8 as since_ms,
-        (select count(*)::int from replicas r where r.id <> $1 and r.pulsed_at > t.now - make_interval(secs => $2::int / 1000.0)) as others,
-        exists(select 1 from timers where due_at <= t.now) as timers_due,
-        exists(select 1 from consumers where lease_until <= t.now) as leases_over,
-        exists(select 1 from outbox) as outbox_full,
-        array(select a.address from unnest($3::text[]) as a(address)
-          where exists (select 1 from ready r where r.to_agent = a.address)) as ready_addresses
-      from t`,
-    values: [engine.replicaId, freshMs, encodeArray("text", addresses)],
-  });
-  const row = rows[0];
-  if (row === undefined) throw new Error("the pulse returned no row");
+export interface Asked {
+  readonly addresses: readonly string[];
+  readonly streams: readonly OpenStream[];
+}
+
+export async function pulse(engine: Engine, asked: Asked): Promise<Pulse> {
+  const bounds = patience(engine.settings);
+  const query: PulseQuery = { ...bounds, ...asked, replicaId: engine.replicaId };
+  let row = await sendPulse(engine.store, query);
+  const recovered = !row.served;
+  if (recovered) {
+    await recover(engine.store, engine.replicaId, engine.settings.restartGraceMs, bounds);
+    row = await sendPulse(engine.store, query);
+    if (!row.served) throw new Error("the pulse after a recovery came too late to count");
+  }
+  const closed = new Set(row.closed_streams);
   return {
-    sinceMs: row.since_ms,
     otherReplicas: row.others,
+    othersSince: row.others_since,
+    recovered,
     timersDue: row.timers_due,
     leasesOver: row.leases_over,
     outboxFull: row.outbox_full,
     readyAddresses: row.ready_addresses,
+    closedStreams: asked.streams.filter((stream) => closed.has(stream.id)),
   };
 }
 
-/**
- * Nobody served for a while: whoever held something gets time to come back before anything is lost. `slept`: this replica too heard
- * nothing, so what it knows of its own streams counts no more.
- */
-export function grantGrace(engine: Engine, slept: boolean): Promise<number> {
-  const spared = slept ? null : engine.replicaId;
-  return graceAfterOutage(engine.store.pool, engine.settings.restartGraceMs, spared);
+/** A replica that we came up beside turned out to be dead: nobody will see its streams close. */
+export async function inheritStreams(engine: Engine): Promise<void> {
+  const { awayMs } = patience(engine.settings);
+  await closeOrphans(engine.store, engine.settings.restartGraceMs, awayMs);
 }
 
-/** Replicas that stopped pulsing long ago. */
 export async function forgetReplicas(engine: Engine): Promise<void> {
-  await engine.store.pool.query("delete from replicas where pulsed_at < perdure_now() - interval '1 hour'");
+  await forgetOldReplicas(engine.store);
 }
 
-/** This replica goes away in order: whoever comes next need not wait to see whether it still pulses. */
 export async function endPulse(engine: Engine): Promise<void> {
-  await engine.store.pool.query("delete from replicas where id = $1", [engine.replicaId]);
+  await endPulses(engine.store, engine.replicaId);
 }

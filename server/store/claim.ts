@@ -14,16 +14,33 @@ export interface ClaimGroup {
   readonly limit: number;
 }
 
+/** Entries looked at beyond those that are wanted: heads that others hold or that are overdue do not hide what is behind them. */
+const LOOK_BEYOND = 32;
+
+// An overdue intent is its deadline's, and keeps its entry until the sweeper comes.
+const IN_TIME = "(i.deadline_at is null or i.deadline_at > perdure_now())";
+
+const GROUPS = "unnest($1::text[], $2::text[], $3::int4[]) with ordinality as g(address, types, free, n)";
+const WINDOW = `select r.intent_id, r.rank, r.queue_at from ready r
+  where r.to_agent = g.address and (g.types is null or r.intent_type = any(g.types::text[]))
+  order by r.rank, r.queue_at, r.intent_id limit g.free + ${LOOK_BEYOND}`;
+
+// The limit stands above the lock: a locked row is passed over, and the next one taken in its place.
 const HEADS = {
   name: "claim_heads",
-  text: `select i.*, g.n::int as group_no from unnest($1::text[], $2::text[], $3::int4[]) with ordinality as g(address, types, free, n)
+  text: `select x.*, g.n::int as group_no from ${GROUPS}
     cross join lateral (
-      select r.intent_id, r.rank, r.queue_at from ready r
-      where r.to_agent = g.address and (g.types is null or r.intent_type = any(g.types::text[]))
-      order by r.rank, r.queue_at, r.intent_id limit g.free) h
-    join intents i on i.id = h.intent_id
-    order by g.n, h.rank, h.queue_at, h.intent_id
-    for update of i skip locked`,
+      select i.*, h.rank as ready_rank, h.queue_at as ready_at from (${WINDOW}) h
+      join intents i on i.id = h.intent_id where ${IN_TIME}
+      order by h.rank, h.queue_at, h.intent_id limit g.free for update of i skip locked) x
+    order by g.n, x.ready_rank, x.ready_at, x.id`,
+};
+
+const QUEUED = {
+  name: "claim_queued",
+  text: `select g.n::int as group_no, (select count(*)::int from (
+      select 1 from (${WINDOW}) h join intents i on i.id = h.intent_id where ${IN_TIME} limit g.free) q) as queued
+    from ${GROUPS}`,
 };
 
 const CLOCK = {
@@ -35,11 +52,13 @@ export interface ClaimedHeads {
   readonly work: Workspace;
   /** Intent ids per group, in queue order. */
   readonly heads: readonly (readonly string[])[];
+  /** Per group: more could be taken, but others hold it just now. */
+  readonly contested: readonly boolean[];
 }
 
 /** Locks the heads; the row read under the lock, not the queue entry, says whether an intent may be delivered. */
 export async function lockHeads(tx: Transaction, groups: readonly ClaimGroup[]): Promise<ClaimedHeads> {
-  const rowsSent = tx.query<IntentsTable & { first_seq: number; group_no: number }>(HEADS, [
+  const asked = [
     encodeArray(
       "text",
       groups.map((g) => g.address),
@@ -52,9 +71,12 @@ export async function lockHeads(tx: Transaction, groups: readonly ClaimGroup[]):
       "int4",
       groups.map((g) => g.limit),
     ),
+  ];
+  const [rows, queued, [clock]] = await Promise.all([
+    tx.query<IntentsTable & { group_no: number }>(HEADS, asked),
+    tx.query<{ group_no: number; queued: number }>(QUEUED, asked),
+    tx.query<{ now: number; xid: string }>(CLOCK, []),
   ]);
-  const clockSent = tx.query<{ now: number; xid: string }>(CLOCK, []);
-  const [rows, [clock]] = await Promise.all([rowsSent, clockSent]);
   if (clock === undefined) throw new Error("the database told no time");
   tx.identify(clock.xid);
   const work = new Workspace(clock.now);
@@ -64,5 +86,7 @@ export async function lockHeads(tx: Transaction, groups: readonly ClaimGroup[]):
     work.hold(toIntent(row));
     heads[row.group_no - 1]?.push(row.id);
   }
-  return { work, heads };
+  const contested = groups.map(() => false);
+  for (const row of queued) contested[row.group_no - 1] = row.queued > (heads[row.group_no - 1]?.length ?? 0);
+  return { work, heads, contested };
 }

@@ -1,6 +1,5 @@
 // Consumers: who listens where, and until when its lease runs. Every check is made under the row's lock.
 
-import type { PoolClient } from "pg";
 import { encodeArray } from "./binary.ts";
 import type { Store } from "./connection.ts";
 import type { ConsumersTable } from "./database.ts";
@@ -240,26 +239,6 @@ export async function expiredConsumers(store: Store, limit: number): Promise<str
     values: [limit],
   });
   return rows.map((row) => row.id);
-}
-
-/**
- * After an outage nobody could mark a close or hear a heartbeat: whoever may still live gets `graceMs` to come back. Streams of a
- * replica that heard everything since are as it knows them, and are spared.
- */
-export async function graceAfterOutage(
-  client: Pick<PoolClient, "query">,
-  graceMs: number,
-  spared: string | null,
-): Promise<number> {
-  const result = await client.query(
-    `update consumers c set
-        closed_stream_no = case mode when 'stream' then stream_no else closed_stream_no end,
-        lease_until = case mode when 'stream' then g.until else greatest(lease_until, g.until) end
-      from (select perdure_now() + make_interval(secs => $1::int / 1000.0) as until) g
-      where c.lease_until is not null and c.replica_id is distinct from $2::uuid`,
-    [graceMs, spared],
-  );
-  return result.rowCount ?? 0;
 }
 
 /** Forgets names that nobody has used for long and that hold nothing. */

@@ -1,11 +1,11 @@
 // What must happen without anybody asking: timers that are due, leases that ran out, streams that only this replica
-// can keep alive, the pulse that polls for all of it.
+// can keep alive. The pulse that polls for all of it has a file of its own.
 
 import { expireConsumer } from "../engine/consumers.ts";
 import type { Engine } from "../engine/context.ts";
 import { dueIntents, tickIntent } from "../engine/due.ts";
 import { settleOutbox } from "../engine/family.ts";
-import { forgetReplicas, grantGrace, type Pulse, pulse } from "../engine/pulse.ts";
+import { forgetReplicas } from "../engine/pulse.ts";
 import { expireIntents } from "../engine/retention.ts";
 import {
   expiredConsumers,
@@ -13,41 +13,39 @@ import {
   renewOpenStreams,
   streamsWithoutLease,
 } from "../store/consumers.ts";
+import type { OpenStream } from "../store/replicas.ts";
+import { createPulse, type PulseOptions } from "./pulse.ts";
 import { createWorker, type Worker } from "./service.ts";
 
 const BATCH = 100;
+/** The shortest lease that a stream may ask for. */
+const SHORTEST_TTL_MS = 1_000;
 const RETENTION_MS = 60_000;
 const RETENTION_BATCH = 500;
 const RETENTION_PAUSE_MS = 250;
 const FORGET_CONSUMERS_MS = 3_600_000;
+const FORGET_BATCH = 1_000;
 const HOUSEKEEPING_MS = 300_000;
-/** A pulse older than this many intervals, and at least so many milliseconds, counts as dead. */
-const FRESH_PULSES = 3;
-const FRESH_MIN_MS = 3_000;
 
-export interface SweeperOptions {
-  readonly engine: Engine;
-  readonly pollMs: number;
+interface LeasedStream extends OpenStream {
+  readonly leaseTtlMs: number;
+}
+
+export interface SweeperOptions extends PulseOptions {
   /** How long ended intents are kept that do not say; null: for ever. */
   readonly retentionMs: number | null;
-  readonly onError: (error: unknown, worker: string) => void;
-  /** Addresses with somebody waiting here. */
-  readonly addresses: () => string[];
-  readonly wakeAddress: (address: string) => void;
-  readonly openStreams: () => { id: string; streamNo: number }[];
+  readonly openStreams: () => readonly LeasedStream[];
   /** A stream here that can be given nothing any more: its agent has to connect again. */
   readonly onLeaseOver: (consumerId: string) => void;
-  readonly onDatabase: (up: boolean) => void;
-  readonly onPeers: (others: number) => void;
-  /** Every stream here now counts as closed: its agent has to connect again. */
-  readonly onGrace: () => void;
 }
 
 export interface Sweepers {
   readonly timers: Worker;
   readonly leases: Worker;
   readonly renewals: Worker;
+  readonly shortRenewals: Worker;
   readonly pulse: Worker;
+  readonly watch: Worker;
   readonly housekeeping: Worker;
   readonly outbox: Worker;
   readonly retention: Worker;
@@ -66,6 +64,16 @@ async function sweepLeases(engine: Engine): Promise<number> {
   return ended;
 }
 
+/** Every claim of an unnamed shell leaves a name behind: as many are forgotten in a pass as came since the last. */
+async function forgetAllIdle(engine: Engine): Promise<number> {
+  let forgotten = 0;
+  for (;;) {
+    const some = await forgetIdleConsumers(engine.store, FORGET_CONSUMERS_MS, FORGET_BATCH);
+    forgotten += some;
+    if (some < FORGET_BATCH) return forgotten;
+  }
+}
+
 export function createSweepers(options: SweeperOptions): Sweepers {
   const { engine, onError } = options;
   const timers: Worker = createWorker({
@@ -74,32 +82,21 @@ export function createSweepers(options: SweeperOptions): Sweepers {
     onError,
     pass: async () => more(await sweepTimers(engine), () => timers.wake()),
   });
-  const outage: OutageWatch = { sure: false };
   const leases: Worker = createWorker({
     name: "leases",
     intervalMs: 30_000,
     onError,
-    // Until it is sure that somebody served while we were away, nobody is declared dead (D6).
-    pass: async () => (outage.sure ? more(await sweepLeases(engine), () => leases.wake()) : 0),
+    pass: async () => more(await sweepLeases(engine), () => leases.wake()),
   });
-  const renewals = createWorker({
-    name: "renewals",
-    intervalMs: engine.settings.leaseTtlMs / 3,
-    onError,
-    pass: async () => {
-      const open = options.openStreams();
-      await renewOpenStreams(engine.store, open);
-      for (const id of await streamsWithoutLease(engine.store, open)) options.onLeaseOver(id);
-      return open.length;
-    },
-  });
+  const renewals = createRenewals(options);
+  const shortRenewals = createShortRenewals(options);
   const housekeeping = createWorker({
     name: "housekeeping",
     intervalMs: HOUSEKEEPING_MS,
     onError,
     pass: async () => {
       await forgetReplicas(engine);
-      return forgetIdleConsumers(engine.store, FORGET_CONSUMERS_MS, 1_000);
+      return forgetAllIdle(engine);
     },
   });
   const outbox: Worker = createWorker({
@@ -124,59 +121,43 @@ export function createSweepers(options: SweeperOptions): Sweepers {
     timers,
     leases,
     renewals,
-    pulse: createPulse(options, outage, due),
+    shortRenewals,
+    ...createPulse(options, due),
     housekeeping,
     outbox,
     retention,
   };
 }
 
-interface OutageWatch {
-  /** False from boot until another replica's pulse, or our own grace, has covered the time before. */
-  sure: boolean;
+async function renew(options: SweeperOptions, streams: readonly LeasedStream[]): Promise<number> {
+  await renewOpenStreams(options.engine.store, streams);
+  for (const id of await streamsWithoutLease(options.engine.store, streams)) options.onLeaseOver(id);
+  return streams.length;
 }
 
-interface DueWorkers {
-  readonly timers: Worker;
-  readonly leases: Worker;
-  readonly outbox: Worker;
-}
-
-function createPulse(options: SweeperOptions, outage: OutageWatch, due: DueWorkers): Worker {
-  const { engine, pollMs, onError } = options;
-  const freshMs = Math.max(FRESH_MIN_MS, pollMs * FRESH_PULSES);
-  const bootedAt = performance.now();
-
-  /** Nobody could hear heartbeats or see closes for a while: grace first, sweeping after (D6). */
-  async function coverOutage(seen: Pulse): Promise<void> {
-    const alone = seen.otherReplicas === 0;
-    const slept = seen.sinceMs !== null && seen.sinceMs > engine.settings.heartbeatIntervalMs;
-    if (alone && (slept || !outage.sure)) {
-      await grantGrace(engine, slept);
-      if (slept) options.onGrace();
-      outage.sure = true;
-    }
-    // A pulse that is fresh so long after our boot was made after it: that replica served all the time.
-    if (!alone && performance.now() - bootedAt > freshMs) outage.sure = true;
-  }
-
+function createRenewals(options: SweeperOptions): Worker {
   return createWorker({
-    name: "pulse",
-    intervalMs: pollMs,
-    onError: (error, worker) => {
-      options.onDatabase(false);
-      onError(error, worker);
-    },
-    pass: async () => {
-      const seen = await pulse(engine, options.addresses(), freshMs);
-      options.onPeers(seen.otherReplicas);
-      await coverOutage(seen);
-      options.onDatabase(true);
-      if (seen.leasesOver) due.leases.wake();
-      if (seen.timersDue) due.timers.wake();
-      if (seen.outboxFull) due.outbox.wake();
-      for (const address of seen.readyAddresses) options.wakeAddress(address);
-      return seen.readyAddresses.length;
+    name: "renewals",
+    intervalMs: options.engine.settings.leaseTtlMs / 3,
+    onError: options.onError,
+    pass: () => renew(options, options.openStreams()),
+  });
+}
+
+/** Streams whose agents asked for a shorter lease than usual: each three times in its lease. */
+function createShortRenewals(options: SweeperOptions): Worker {
+  let passes = 0;
+  return createWorker({
+    name: "short-renewals",
+    intervalMs: SHORTEST_TTL_MS / 3,
+    onError: options.onError,
+    pass: () => {
+      passes += 1;
+      const due = options.openStreams().filter(({ leaseTtlMs }) => {
+        const every = Math.max(1, Math.floor(leaseTtlMs / SHORTEST_TTL_MS));
+        return leaseTtlMs < options.engine.settings.leaseTtlMs && passes % every === 0;
+      });
+      return renew(options, due);
     },
   });
 }

@@ -17,7 +17,7 @@ function streamOf(held: number): AgentStream {
     capacity: 1,
     held,
     moves: 0,
-    heartbeats: { seen: true },
+    leaseTtlMs: 30_000,
     frames,
   };
 }

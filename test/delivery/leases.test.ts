@@ -214,6 +214,26 @@ test("an agent that never heartbeats keeps its lease as long as its stream is op
   expect(await view(server, id)).toMatchObject({ attempt: 1, status: "IN_PROGRESS" });
 });
 
+test("an agent that never heartbeats keeps a lease much shorter than the server's own", async () => {
+  const slow = await startTestServer({
+    env: { PERDURE_HEARTBEAT_INTERVAL_MS: "10000", PERDURE_LEASE_TTL_MS: "30000" },
+  });
+  try {
+    const id = await send(slow, "short");
+    const listener = await listen(slow, "short", { lease_ttl_seconds: 1 });
+    await listener.next("intent.delivered");
+    const leaseUntil = async () =>
+      (await slow.store.pool.query("select lease_until from consumers where id = $1", [listener.consumerId]))
+        .rows[0].lease_until;
+    const start = await leaseUntil();
+    await until("renewals beyond one whole ttl", async () => (await leaseUntil()) > start + 1_200);
+    expect(await view(slow, id)).toMatchObject({ attempt: 1, lost_deliveries: 0 });
+    listener.cut();
+  } finally {
+    await slow.close();
+  }
+});
+
 test("a heartbeat's answer says what is held, lost and canceled", async () => {
   const ids = [await send(server, "beat"), await send(server, "beat"), await send(server, "beat")];
   const listener = await agent(server, "beat", { consumer: "a", incarnation: "i", capacity: 3 });
@@ -286,4 +306,17 @@ test("a heartbeat for an intent renews the lease of an agent that has no stream,
   });
   expect(await leaseSeconds()).toBeGreaterThan(50);
   expect((await post(server, id, "heartbeat", { attempt: 0 })).status).not.toBe(200);
+});
+
+test("names that nobody has used for long are forgotten, however many there are", async () => {
+  await server.store.pool.query(
+    `insert into consumers (id, namespace, address, name, incarnation, mode, explicit_ack, capacity, lease_ttl_ms, stream_no, created_at, seen_at)
+      select gen_random_uuid(), 'default', 'default/idle', 'n' || n, 'i', 'claim', false, 1, 1000, 1, t.long_ago, t.long_ago
+      from generate_series(1, 2500) n, (select perdure_now() - interval '2 hours' as long_ago) t`,
+  );
+  await server.sweepers.housekeeping.tick();
+  const { rows } = await server.store.pool.query(
+    "select count(*)::int as left from consumers where address = 'default/idle'",
+  );
+  expect(rows).toEqual([{ left: 0 }]);
 });

@@ -42,7 +42,7 @@ export async function startSteerableServer(): Promise<SteerableServer> {
 }
 
 const SETTLE_MS = 5_000;
-/** Shorter than the heartbeat interval: a longer jump would count as an outage of the server. */
+/** Shorter than half the heartbeat interval: a longer jump would count as an outage of the server. */
 const TICK_MS = 4_000;
 
 /** One run: addresses and consumers of its own on a shared server, and the model beside it. */
@@ -81,7 +81,8 @@ export class System {
     for (let left = ms; left > 0; left -= TICK_MS) {
       const to = this.model.now + Math.min(left, TICK_MS);
       await this.server.moveClock(to);
-      for (const worker of [pulse, renewals, timers, leases]) await worker.tick();
+      // Twice: a pulse that was under way as the clock moved says nothing of the time since.
+      for (const worker of [pulse, pulse, renewals, timers, leases]) await worker.tick();
       await this.#settle([{ op: { op: "clock", to }, verdict: "ok" }]);
     }
   }

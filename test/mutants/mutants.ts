@@ -33,7 +33,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no poll: only hints wake",
-    file: "server/workers/sweepers.ts",
+    file: "server/workers/pulse.ts",
     find: "for (const address of seen.readyAddresses) options.wakeAddress(address);",
     replace: "",
     judge: "faults",
@@ -104,8 +104,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "the queue forgets priority",
     file: "server/store/claim.ts",
-    find: "order by r.rank, r.queue_at, r.intent_id limit g.free",
-    replace: "order by r.queue_at, r.intent_id limit g.free",
+    find: "order by h.rank, h.queue_at, h.intent_id limit g.free",
+    replace: "order by h.queue_at, h.intent_id limit g.free",
     judge: "model",
   },
   {

@@ -22,6 +22,9 @@ function addressOf(request: FastifyRequest) {
   return parseAddress([a, b, c].filter((part) => part !== undefined).join("/"), request.principal.namespace);
 }
 
+/** What others hold just now may be free again without a word. */
+const CONTESTED_MS = 50;
+
 const randomName = (): string => `anonymous-${randomUUID().slice(0, 8)}`;
 
 type StreamQuery = z.output<RequestSchemas["agentStream"]>;
@@ -49,7 +52,8 @@ async function streamAgent(deps: RouteDeps, request: FastifyRequest, reply: Fast
       streams: deps.streams,
       dispatcher: deps.dispatcher,
       leaseEndsIn: deps.leaseEndsIn,
-      onError: (error) => request.log.warn({ err: error }, "an agent stream could not be marked as closed"),
+      onError: (error) =>
+        request.log.warn({ err: error }, "an agent stream could not be opened or closed in order"),
     },
     {
       namespace: address.namespace,
@@ -97,13 +101,15 @@ async function claimForAgent(deps: RouteDeps, request: FastifyRequest, reply: Fa
     if (frames.length > 0) return { ...answer, deliveries: frames.map((frame) => frame.data) };
   }
   const until = performance.now() + Math.min(body.wait_seconds, leaseTtlMs / 2000) * 1000;
-  for (;;) {
+  let pauseMs = deps.pollMs;
+  // Whatever woke it: a client that has gone would take work with it.
+  while (!stopWaiting.aborted) {
     let woken = false;
     const unsubscribe = deps.wakeups.addresses.on(address.canonical, () => {
       woken = true;
     });
     try {
-      const { delivered } = await claimIntents(deps.engine, [
+      const { delivered, contested } = await claimIntents(deps.engine, [
         { consumerId: connection.consumerId, streamNo: connection.streamNo, want: body.max },
       ]);
       if (delivered.length > 0)
@@ -111,18 +117,20 @@ async function claimForAgent(deps: RouteDeps, request: FastifyRequest, reply: Fa
           ...answer,
           deliveries: (await buildFrames(deps.engine, delivered)).map((frame) => frame.data),
         };
+      pauseMs = contested.length > 0 ? Math.min(CONTESTED_MS, deps.pollMs) : deps.pollMs;
     } finally {
       unsubscribe();
     }
     const left = until - performance.now();
-    if (left <= 0 || stopWaiting.aborted) return { ...answer, deliveries: [] };
+    if (left <= 0) break;
     if (!woken)
       await nextWake(
         (listener) => deps.wakeups.addresses.on(address.canonical, listener),
-        Math.min(left, deps.pollMs),
+        Math.min(left, pauseMs),
         stopWaiting,
       );
   }
+  return { ...answer, deliveries: [] };
 }
 
 async function answerHeartbeat(

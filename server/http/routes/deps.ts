@@ -116,6 +116,9 @@ export function waitOptions(deps: RouteDeps, reply: { raw: ServerResponse }, sec
 export function waitSignal(deps: RouteDeps, reply: { raw: ServerResponse }): AbortSignal {
   const controller = new AbortController();
   const abort = () => controller.abort();
+  // Gone already: its end has been told, and would never be heard here.
+  if (reply.raw.destroyed) abort();
+  if (controller.signal.aborted) return controller.signal;
   // One listener per wait, removed with it: AbortSignal.any would keep a reference on the server's own signal.
   deps.draining.addEventListener("abort", abort);
   reply.raw.once("close", () => {
