@@ -199,7 +199,10 @@ export async function renewOpenStreams(
   });
 }
 
-/** Of streams open here: those whose lease has been ended all the same (and the losses told), because it was not renewed in time. */
+/**
+ * Of streams open here: those whose lease has been ended all the same (and the losses told), because it was not renewed in time, or
+ * whose consumer is there no more.
+ */
 export async function streamsWithoutLease(
   store: Store,
   streams: readonly { id: string; streamNo: number }[],
@@ -207,8 +210,8 @@ export async function streamsWithoutLease(
   if (streams.length === 0) return [];
   const { rows } = await store.pool.query<{ id: string }>({
     name: "streams_without_lease",
-    text: `select c.id from consumers c join unnest($1::uuid[], $2::int8[]) as s(id, stream_no) on c.id = s.id
-      where c.stream_no = s.stream_no and c.lease_until is null`,
+    text: `select s.id from unnest($1::uuid[], $2::int8[]) as s(id, stream_no) left join consumers c on c.id = s.id
+      where c.id is null or (c.stream_no = s.stream_no and c.lease_until is null)`,
     values: [
       encodeArray(
         "uuid",
@@ -262,12 +265,19 @@ export async function graceAfterOutage(
   return result.rowCount ?? 0;
 }
 
-/** Forgets names that nobody has used for long and that hold nothing. */
+/**
+ * Forgets names that nobody has used for long and that hold nothing. Whoever is just coming back holds the row's lock, and a DELETE
+ * that waited for it would look only at its own conditions again: so it does not wait, and it has them all.
+ */
 export async function forgetIdleConsumers(store: Store, idleMs: number, limit: number): Promise<number> {
   const result = await store.pool.query(
-    `delete from consumers where id in (select c.id from consumers c
-        where c.lease_until is null and c.seen_at < perdure_now() - make_interval(secs => $1::int / 1000.0)
-          and not exists (select 1 from leases l where l.consumer_id = c.id) limit $2)`,
+    `with t as materialized (select perdure_now() - make_interval(secs => $1::int / 1000.0) as idle_since)
+      delete from consumers c using t where c.lease_until is null and c.seen_at < t.idle_since
+        and not exists (select 1 from leases l where l.consumer_id = c.id)
+        and c.id = any (array(select i.id from consumers i, t
+          where i.lease_until is null and i.seen_at < t.idle_since
+            and not exists (select 1 from leases l where l.consumer_id = i.id)
+          order by i.id limit $2 for update of i skip locked))`,
     [idleMs, limit],
   );
   return result.rowCount ?? 0;
