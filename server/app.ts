@@ -118,6 +118,9 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
   const store = openStore({
     connectionString: options.databaseUrl,
     poolMax: config.dbPoolMax,
+    lockTimeoutMs: config.dbLockTimeoutMs,
+    idleTransactionMs: config.dbIdleTransactionMs,
+    queryTimeoutMs: config.dbQueryTimeoutMs,
     onError: (error) => logger.warn({ err: error }, "an idle database connection broke; it is replaced"),
   });
   const wakeups = new Wakeups();

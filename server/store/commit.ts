@@ -34,6 +34,14 @@ export async function commitPipelined(
   throw error;
 }
 
+/** Undoes what a statement that failed has left; false when the connection cannot be used again. */
+export function rollBack(client: PoolClient): Promise<boolean> {
+  return client.query("rollback").then(
+    () => true,
+    () => false,
+  );
+}
+
 const LOOK_UP_TRIES = 100;
 const LOOK_UP_PAUSE_MS = 100;
 const IN_PROGRESS = new Error("the transaction is still in progress");

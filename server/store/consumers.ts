@@ -2,7 +2,7 @@
 
 import type { PoolClient } from "pg";
 import { encodeArray } from "./binary.ts";
-import type { Store } from "./connection.ts";
+import { isLockTimeout, type Store } from "./connection.ts";
 import type { ConsumersTable } from "./database.ts";
 import type { Transaction } from "./transaction.ts";
 
@@ -20,6 +20,10 @@ const LOCK_BY_ID = {
   name: "consumers_lock",
   text: "select c.*, perdure_now() as now from consumers c where id = any($1::uuid[]) order by id for update",
 };
+const LOCK_FREE_BY_ID = {
+  name: "consumers_lock_free",
+  text: "select c.*, perdure_now() as now from consumers c where id = any($1::uuid[]) order by id for update skip locked",
+};
 const CLOCK = { name: "clock", text: "select perdure_now() as now" };
 
 export async function lockConsumerByName(
@@ -36,9 +40,14 @@ export async function lockConsumerByName(
   return row === undefined ? undefined : { ...row, now: clock?.now ?? row.now };
 }
 
-export async function lockConsumers(tx: Transaction, ids: readonly string[]): Promise<ConsumerRow[]> {
+/** `freeOnly` leaves out whom another transaction holds, instead of waiting for it. */
+export async function lockConsumers(
+  tx: Transaction,
+  ids: readonly string[],
+  freeOnly = false,
+): Promise<ConsumerRow[]> {
   const [rows, [clock]] = await Promise.all([
-    tx.query<ConsumerRow>(LOCK_BY_ID, [encodeArray("uuid", ids)]),
+    tx.query<ConsumerRow>(freeOnly ? LOCK_FREE_BY_ID : LOCK_BY_ID, [encodeArray("uuid", ids)]),
     tx.query<{ now: number }>(CLOCK, []),
   ]);
   return rows.map((row) => ({ ...row, now: clock?.now ?? row.now }));
@@ -174,29 +183,40 @@ export async function markStreamClosed(
   return rows[0]?.lease_until ?? null;
 }
 
+const RENEWED = `set lease_until = perdure_now() + make_interval(secs => c.lease_ttl_ms / 1000.0), seen_at = perdure_now()
+      from unnest($1::uuid[], $2::int8[]) as s(id, stream_no)
+      where c.id = s.id and c.stream_no = s.stream_no and c.closed_stream_no < c.stream_no
+        and not c.heartbeats and c.mode = 'stream' and c.lease_until > perdure_now()`;
+const RENEW = { name: "consumers_renew", text: `update consumers c ${RENEWED}` };
+const RENEW_FREE = {
+  name: "consumers_renew_free",
+  text: `update consumers c ${RENEWED}
+        and c.id = any (array(select f.id from consumers f where f.id = any($1::uuid[]) order by f.id for update skip locked))`,
+};
+
 /** Keeps consumers alive that never heartbeat but whose newest stream is open here. */
 export async function renewOpenStreams(
   store: Store,
   streams: readonly { id: string; streamNo: number }[],
 ): Promise<void> {
   if (streams.length === 0) return;
-  await store.pool.query({
-    name: "consumers_renew",
-    text: `update consumers c set lease_until = perdure_now() + make_interval(secs => c.lease_ttl_ms / 1000.0), seen_at = perdure_now()
-      from unnest($1::uuid[], $2::int8[]) as s(id, stream_no)
-      where c.id = s.id and c.stream_no = s.stream_no and c.closed_stream_no < c.stream_no
-        and not c.heartbeats and c.mode = 'stream' and c.lease_until > perdure_now()`,
-    values: [
-      encodeArray(
-        "uuid",
-        streams.map((s) => s.id),
-      ),
-      encodeArray(
-        "int8",
-        streams.map((s) => s.streamNo),
-      ),
-    ],
-  });
+  const values = [
+    encodeArray(
+      "uuid",
+      streams.map((s) => s.id),
+    ),
+    encodeArray(
+      "int8",
+      streams.map((s) => s.streamNo),
+    ),
+  ];
+  try {
+    await store.pool.query({ ...RENEW, values });
+  } catch (error) {
+    if (!isLockTimeout(error)) throw error;
+    // One of them is held by a server that was stopped: the others need not lose their leases for it.
+    await store.pool.query({ ...RENEW_FREE, values });
+  }
 }
 
 /**
