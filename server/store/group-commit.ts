@@ -5,7 +5,7 @@
 
 import type { PoolClient } from "pg";
 import { Refusal } from "../domain/refusal.ts";
-import { commitPipelined, rollBack } from "./commit.ts";
+import { commitPipelined, proofOf, rollBack } from "./commit.ts";
 import {
   isAftermath,
   isConflict,
@@ -281,7 +281,7 @@ export class GroupCommit {
       const work = new Workspace(loaded.now);
       loaded.fill(work);
       const verdicts = free.map((entry) => decide(entry.write, work));
-      const proof = { xid: loaded.xid, event: work.events[0] };
+      const proof = proofOf(loaded.xid, work);
       await commitPipelined(this.#store, client, send(client, work), proof);
       healthy = true;
       return { entries: free, verdicts, changes: work.changes(), heldUp };

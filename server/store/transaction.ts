@@ -2,7 +2,7 @@
 // Lock order everywhere: consumers, then intents by id.
 
 import type { PoolClient } from "pg";
-import { commitPipelined, rollBack } from "./commit.ts";
+import { commitPipelined, proofOf, rollBack } from "./commit.ts";
 import { isConflict, isLockTimeout, type Store } from "./connection.ts";
 import { HeldUp } from "./held-up.ts";
 import { type LoadRequest, load } from "./load.ts";
@@ -58,11 +58,10 @@ export class Transaction {
   }
 
   async commit(store: Store): Promise<Change[]> {
-    if (this.#xid === "") {
+    if (this.#xid === "" || this.#work === undefined) {
       await Promise.all([...this.#writes, this.client.query("commit")]);
     } else {
-      const proof = { xid: this.#xid, event: this.#work?.events[0] };
-      await commitPipelined(store, this.client, this.#writes, proof);
+      await commitPipelined(store, this.client, this.#writes, proofOf(this.#xid, this.#work));
     }
     return this.#work?.changes() ?? [];
   }

@@ -90,14 +90,18 @@ test("a lost commit is recognised by what it wrote, not by an id that a crash ma
     attempt: null,
     details: null,
   };
-  expect(await wasCommitted(server.store, { xid, event })).toBe(true);
+  expect(await wasCommitted(server.store, { wrote: true, xid, event })).toBe(true);
   // The same id, committed, but by somebody else's transaction.
-  expect(await wasCommitted(server.store, { xid, event: { ...event, at: event.at + 1 } })).toBe(false);
-  expect(await wasCommitted(server.store, { xid, event: { ...event, seq: 99 } })).toBe(false);
+  expect(await wasCommitted(server.store, { wrote: true, xid, event: { ...event, at: event.at + 1 } })).toBe(
+    false,
+  );
+  expect(await wasCommitted(server.store, { wrote: true, xid, event: { ...event, seq: 99 } })).toBe(false);
   // The same event, written by another transaction.
-  expect(await wasCommitted(server.store, { xid: String(Number(xid) - 1), event })).toBe(false);
+  expect(await wasCommitted(server.store, { wrote: true, xid: String(Number(xid) - 1), event })).toBe(false);
   // An id that the database has not given out yet.
-  expect(await wasCommitted(server.store, { xid: String(Number(xid) + 1_000_000), event })).toBe(false);
+  expect(await wasCommitted(server.store, { wrote: true, xid: String(Number(xid) + 1_000_000), event })).toBe(
+    false,
+  );
 });
 
 test("refused writes of one intent leave the good ones beside them whole", async () => {
