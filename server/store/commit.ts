@@ -63,9 +63,9 @@ export function rollBack(client: PoolClient): Promise<boolean> {
   );
 }
 
-const LOOK_UP_TRIES = 100;
+/** A flush holds its place all the while. */
+const LOOK_UP_MS = 10_000;
 const LOOK_UP_PAUSE_MS = 100;
-const IN_PROGRESS = new Error("the transaction is still in progress");
 
 // The transaction's id alone proves nothing: PostgreSQL logs no id before it is used, so that after a crash the next
 // transaction may get the same one. Its row, written by that id at that instant, is its own.
@@ -96,25 +96,50 @@ function witness({ xid, event, state, record }: Proof): { text: string; values: 
 }
 
 /**
- * Whether the transaction that would prove itself so is in the database. Waits while that is undecided. False means that doing it
+ * Whether the transaction that would prove itself so is in the database. Waits a while if that is undecided. False means that doing it
  * again writes nothing twice; throws `unavailable` when nobody can tell.
  */
-export async function wasCommitted(store: Store, proof: Proof): Promise<boolean> {
+export async function wasCommitted(
+  store: Store,
+  proof: Proof,
+  withinMs: number = LOOK_UP_MS,
+): Promise<boolean> {
   if (!proof.wrote) return false;
   const looked = witness(proof);
   if (looked === undefined) throw outcomeUnknown();
-  for (let tries = 0; tries < LOOK_UP_TRIES; tries += 1) {
-    try {
-      // Looked for only once it is over, by a statement of its own: an older snapshot would not see it.
-      if (!(await isOver(store, proof.xid))) throw IN_PROGRESS;
-      const { rowCount } = await store.pool.query(looked);
-      return rowCount === 1;
-    } catch (error) {
-      if (error !== IN_PROGRESS && !isConnectionError(error)) throw error;
-    }
+  const end = performance.now() + withinMs;
+  for (;;) {
+    const found = await before(end, lookUp(store, proof.xid, looked));
+    if (found !== undefined) return found;
+    if (performance.now() + LOOK_UP_PAUSE_MS > end) throw outcomeUnknown();
     await new Promise((resolve) => setTimeout(resolve, LOOK_UP_PAUSE_MS));
   }
-  throw outcomeUnknown();
+}
+
+/** Undefined while nobody can tell. */
+async function lookUp(
+  store: Store,
+  xid: string,
+  looked: { text: string; values: unknown[] },
+): Promise<boolean | undefined> {
+  try {
+    // Looked for only once it is over, by a statement of its own: an older snapshot would not see it.
+    if (!(await isOver(store, xid))) return undefined;
+    const { rowCount } = await store.pool.query(looked);
+    return rowCount === 1;
+  } catch (error) {
+    if (isConnectionError(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Undefined when the time comes first: an answer may take longer than there is time to wait for it. */
+function before<T>(end: number, answer: Promise<T>): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), end - performance.now());
+  });
+  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
 }
 
 const outcomeUnknown = () =>

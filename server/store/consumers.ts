@@ -183,16 +183,10 @@ export async function markStreamClosed(
   return rows[0]?.lease_until ?? null;
 }
 
-const RENEWED = `set lease_until = perdure_now() + make_interval(secs => c.lease_ttl_ms / 1000.0), seen_at = perdure_now()
+const RENEW = `update consumers c set lease_until = perdure_now() + make_interval(secs => c.lease_ttl_ms / 1000.0), seen_at = perdure_now()
       from unnest($1::uuid[], $2::int8[]) as s(id, stream_no)
       where c.id = s.id and c.stream_no = s.stream_no and c.closed_stream_no < c.stream_no
         and not c.heartbeats and c.mode = 'stream' and c.lease_until > perdure_now()`;
-const RENEW = { name: "consumers_renew", text: `update consumers c ${RENEWED}` };
-const RENEW_FREE = {
-  name: "consumers_renew_free",
-  text: `update consumers c ${RENEWED}
-        and c.id = any (array(select f.id from consumers f where f.id = any($1::uuid[]) order by f.id for update skip locked))`,
-};
 
 /** Keeps consumers alive that never heartbeat but whose newest stream is open here. */
 export async function renewOpenStreams(
@@ -210,13 +204,13 @@ export async function renewOpenStreams(
       streams.map((s) => s.streamNo),
     ),
   ];
-  try {
-    await store.pool.query({ ...RENEW, values });
-  } catch (error) {
-    if (!isLockTimeout(error)) throw error;
-    // One of them is held by a server that was stopped: the others need not lose their leases for it.
-    await store.pool.query({ ...RENEW_FREE, values });
-  }
+  await withoutHeld(streams.length, (condition) =>
+    store.pool.query({
+      name: `consumers_renew${condition === "" ? "" : "_free"}`,
+      text: `${RENEW} ${condition}`,
+      values,
+    }),
+  );
 }
 
 /**
@@ -246,13 +240,26 @@ export async function streamsWithoutLease(
   return rows.map((row) => row.id);
 }
 
+const SHOWN = `update consumers c set lease_until = perdure_now() + make_interval(secs => c.lease_ttl_ms / 1000.0), seen_at = perdure_now()
+      where c.mode = 'claim' and c.lease_until > perdure_now()`;
+
 /** A claim-mode consumer shows life by its fenced writes. */
 export async function renewByWrite(store: Store, ids: readonly string[]): Promise<void> {
-  await store.pool.query(
-    `update consumers set lease_until = perdure_now() + make_interval(secs => lease_ttl_ms / 1000.0), seen_at = perdure_now()
-      where id = any($1::uuid[]) and mode = 'claim' and lease_until > perdure_now()`,
-    [ids],
+  await withoutHeld(ids.length, (condition) =>
+    store.pool.query(`${SHOWN} and c.id = any($1::uuid[]) ${condition}`, [ids]),
   );
+}
+
+const IS_FREE = `and c.id = any (array(select f.id from consumers f where f.id = any($1::uuid[]) order by f.id for update skip locked))`;
+
+/** For all of them; when a server that was stopped holds one, for the others: they need not lose their leases for it. */
+async function withoutHeld(count: number, update: (condition: string) => Promise<unknown>): Promise<void> {
+  try {
+    await update("");
+  } catch (error) {
+    if (!isLockTimeout(error) || count === 1) throw error;
+    await update(IS_FREE);
+  }
 }
 
 /** Consumers whose lease ran out, the oldest first. */

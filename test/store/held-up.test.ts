@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { RawJson } from "../../server/domain/raw-json.ts";
 import { claimIntents } from "../../server/engine/claim.ts";
 import { isConnectionError } from "../../server/store/connection.ts";
-import { renewOpenStreams } from "../../server/store/consumers.ts";
+import { renewByWrite, renewOpenStreams } from "../../server/store/consumers.ts";
 import { GroupCommit } from "../../server/store/group-commit.ts";
 import { HeldUp } from "../../server/store/held-up.ts";
 import { claimOne, eventsOf, listen, post, send } from "../delivery/listener.ts";
@@ -243,6 +243,14 @@ describe("a consumer whose row is held", () => {
       const before = await leaseOf(two.consumerId);
       await renewOpenStreams(server.store, open);
       expect(await leaseOf(two.consumerId)).toBeGreaterThan(before);
+      await server.store.pool.query("update consumers set mode = 'claim' where id = $1", [two.consumerId]);
+      const renewed = await leaseOf(two.consumerId);
+      await renewByWrite(
+        server.store,
+        open.map(({ id }) => id),
+      );
+      expect(await leaseOf(two.consumerId)).toBeGreaterThan(renewed);
+      await server.store.pool.query("update consumers set mode = 'stream' where id = $1", [two.consumerId]);
       const requests = open.map(({ id, streamNo }) => ({ consumerId: id, streamNo, want: 1 }));
       await claimIntents(server.engine, requests);
       await create("shared");
