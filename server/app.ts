@@ -128,6 +128,7 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
   const committed = (changes: Change[]) => wakeups.committed(changes);
   const commits = new GroupCommit(store, {
     queueMax: config.queueMax,
+    queueMaxBytes: config.queueMaxBytes,
     onCommit: committed,
     onFlush: ({ operations, ms }) =>
       metrics.flushed({ operations, seconds: ms / 1000, outcome: "committed" }),

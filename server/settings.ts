@@ -150,6 +150,13 @@ const storage = {
     1_000_000,
     "Most writes waiting to be committed; further ones are answered 503.",
   ),
+  queueMaxBytes: integer(
+    "PERDURE_QUEUE_MAX_BYTES",
+    256 * MIB,
+    MIB,
+    1_024 * 1_024 * MIB,
+    "What writes that wait to be committed may hold in all; further ones are answered 503.",
+  ),
   notify: choice(
     "PERDURE_NOTIFY",
     "on",

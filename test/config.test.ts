@@ -41,6 +41,7 @@ describe("loadConfig", () => {
       dbIdleTransactionMs: 5_000,
       dbQueryTimeoutMs: 10_000,
       queueMax: 10_000,
+      queueMaxBytes: 268_435_456,
       notify: "on",
       retentionDays: 30,
       heartbeatIntervalMs: 10_000,

@@ -9,7 +9,7 @@ import { RawJson } from "../domain/raw-json.ts";
 import { isClaimable, isOverdue } from "../domain/schedule.ts";
 import type { SlotRef } from "../store/slots.ts";
 import type { IdempotencyRef, Workspace } from "../store/workspace.ts";
-import type { Engine } from "./context.ts";
+import { bytesOf, type Engine } from "./context.ts";
 import { findReplay } from "./idempotency.ts";
 
 export interface Submission {
@@ -44,6 +44,12 @@ function slotsFor(engine: Engine, submissions: readonly Submission[]): SlotRef[]
   return [...counts].flatMap(([address, count]) => engine.freeSlots(address, count));
 }
 
+/** An intent's rows take about so much without what its sender put into them. */
+const ROW_BYTES = 1_000;
+
+const sizeOf = ({ intent, data }: Submission): number =>
+  ROW_BYTES + bytesOf(data.payload, data.metadata, intent.steps);
+
 export function submitIntents(
   engine: Engine,
   actor: Actor,
@@ -54,6 +60,7 @@ export function submitIntents(
     name: "submit",
     intents: [],
     slots: slotsFor(engine, submissions),
+    bytes: submissions.reduce((sum, submission) => sum + sizeOf(submission), 0),
     ...(idempotency === null ? {} : { idempotency }),
     decide(work) {
       const earlier = findReplay(work, idempotency);

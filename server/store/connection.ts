@@ -154,6 +154,11 @@ export function isConnectionError(error: unknown): boolean {
   return AWAY.test(code);
 }
 
+/** The other end did not like what was sent, such as a message that is too long, and closed the connection. */
+export function isProtocolViolation(error: unknown): boolean {
+  return codeOf(error) === "08P01";
+}
+
 /** PostgreSQL answered with an error of its own: the transaction is certainly undone. */
 export function isRefusedByDatabase(error: unknown): boolean {
   return /^[0-9A-Z]{5}$/.test(codeOf(error)) && !isConnectionError(error);

@@ -11,6 +11,7 @@ import {
   isConflict,
   isConnectionError,
   isLockTimeout,
+  isProtocolViolation,
   isRefusedByDatabase,
   type Store,
 } from "./connection.ts";
@@ -30,13 +31,18 @@ export interface Write<T> {
   readonly state?: readonly HeadRef[];
   /** Consumers that seem free for what this operation creates. */
   readonly slots?: readonly SlotRef[];
+  /** About how much it brings along; keys and the like need not be counted. */
+  readonly bytes?: number;
   decide(work: Workspace): T | Refusal;
 }
 
 export interface GroupCommitOptions {
   /** Operations waiting at most; one more is refused as `unavailable`. */
   readonly queueMax: number;
+  /** What operations that are not answered yet may bring along in all. */
+  readonly queueMaxBytes?: number;
   readonly batchMax?: number;
+  readonly batchMaxBytes?: number;
   readonly flushesMax?: number;
   readonly onCommit?: (changes: Change[]) => void;
   readonly onFlush?: (flush: { operations: number; ms: number }) => void;
@@ -48,6 +54,7 @@ export interface GroupCommitOptions {
 interface Entry {
   readonly write: Write<unknown>;
   readonly locks: readonly string[];
+  readonly bytes: number;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
   readonly since: number;
@@ -70,6 +77,11 @@ interface Flushed {
 type Verdict = { readonly value: unknown } | { readonly error: unknown };
 
 const BATCH_MAX = 500;
+/** Far below what one message to PostgreSQL may hold (1 GiB), and soon written. One larger operation goes alone. */
+const BATCH_MAX_BYTES = 32 * 1_048_576;
+const QUEUE_MAX_BYTES = 256 * 1_048_576;
+/** A message of less is never too long. */
+const LONG_BYTES = 1_048_576;
 const FLUSHES_MAX = 2;
 const OUTAGE_MS = 5_000;
 const RETRY_PAUSE_MS = 50;
@@ -82,6 +94,7 @@ export class GroupCommit {
   readonly #store: Store;
   readonly #options: GroupCommitOptions;
   #queue: Entry[] = [];
+  #bytes = 0;
   #flushes = 0;
   readonly #locked = new Set<string>();
   #scheduled = false;
@@ -89,7 +102,7 @@ export class GroupCommit {
   #closed = false;
   readonly #slowLane = new SlowLane<Entry>({
     flush: (batch) => this.#flush(batch, search()),
-    take: (waiting) => waiting.slice(0, this.#options.batchMax ?? BATCH_MAX),
+    take: (waiting) => waiting.slice(0, this.#countThatFit(waiting)),
     onLeft: (entry) => {
       this.#unlock(entry);
       this.#pump();
@@ -109,22 +122,28 @@ export class GroupCommit {
   submit<T>(write: Write<T>): Promise<T> {
     if (this.#closed)
       return Promise.reject(new Refusal("unavailable", "the server is shutting down; try again"));
-    if (this.waiting >= this.#options.queueMax) {
+    const bytes = write.bytes ?? 0;
+    const tooMuch = this.#bytes > 0 && this.#bytes + bytes > (this.#options.queueMaxBytes ?? QUEUE_MAX_BYTES);
+    if (tooMuch || this.waiting >= this.#options.queueMax) {
       return Promise.reject(new Refusal("unavailable", "too many writes are waiting; try again in a second"));
     }
     const locks = [...write.intents];
     for (const { namespace, scope, key } of write.state ?? []) locks.push(headName(namespace, scope, key));
     if (write.idempotency !== undefined) locks.push(idempotencyId(write.idempotency));
+    this.#bytes += bytes;
     return new Promise<T>((resolve, reject) => {
       this.#queue.push({
         write,
         locks,
+        bytes,
         resolve: resolve as (value: unknown) => void,
         reject,
         since: Date.now(),
         parked: false,
       });
       this.#schedule();
+    }).finally(() => {
+      this.#bytes -= bytes;
     });
   }
 
@@ -170,24 +189,43 @@ export class GroupCommit {
 
   /** The waiting operations, in order, less those whose intent is in the other flush (and what waits behind them). */
   #takeBatch(): Entry[] {
-    const max = this.#options.batchMax ?? BATCH_MAX;
     const batch: Entry[] = [];
+    let bytes = 0;
+    let full = false;
     const held = new Set<string>();
     const rest: Entry[] = [];
     for (const entry of this.#queue) {
-      const blocked =
-        batch.length >= max || entry.locks.some((lock) => this.#locked.has(lock) || held.has(lock));
+      full ||= !this.#fits(entry, batch.length, bytes);
+      const blocked = full || entry.locks.some((lock) => this.#locked.has(lock) || held.has(lock));
       if (blocked) {
         for (const lock of entry.locks) held.add(lock);
         rest.push(entry);
       } else if (this.#slowLane.awaits(entry)) {
         for (const lock of entry.locks) this.#locked.add(lock);
         this.#park([entry]);
-      } else batch.push(entry);
+      } else {
+        batch.push(entry);
+        bytes += entry.bytes;
+      }
     }
     this.#queue = rest;
     for (const entry of batch) for (const lock of entry.locks) this.#locked.add(lock);
     return batch;
+  }
+
+  #fits(entry: Entry, count: number, bytes: number): boolean {
+    const { batchMax = BATCH_MAX, batchMaxBytes = BATCH_MAX_BYTES } = this.#options;
+    return count === 0 || (count < batchMax && bytes + entry.bytes <= batchMaxBytes);
+  }
+
+  #countThatFit(entries: readonly Entry[]): number {
+    let bytes = 0;
+    const end = entries.findIndex((entry, index) => {
+      if (!this.#fits(entry, index, bytes)) return true;
+      bytes += entry.bytes;
+      return false;
+    });
+    return end === -1 ? entries.length : end;
   }
 
   async #flush(batch: readonly Entry[], apart?: Apart): Promise<void> {
@@ -205,6 +243,9 @@ export class GroupCommit {
         this.#options.onError?.(error, batch.length);
         if (isHeldUp(error)) return this.#flush(batch, search());
         if (isConnectionError(error)) {
+          // Too long for PostgreSQL or what stands before it; shorter it may pass.
+          const long = batch.length > 1 && bytesOf(batch) > LONG_BYTES;
+          if (long && isProtocolViolation(error)) return this.#halves(batch, apart);
           if (!this.#mayWait(batch)) return this.#rejectAll(batch, AWAY());
           await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS));
         } else if (!isConflict(error) || ++conflicts > CONFLICT_TRIES) {
@@ -306,6 +347,7 @@ export class GroupCommit {
 const isHeldUp = (error: unknown): boolean => isLockTimeout(error) || isAftermath(error);
 
 const intentsOf = (batch: readonly Entry[]) => [...new Set(batch.flatMap((entry) => entry.write.intents))];
+const bytesOf = (batch: readonly Entry[]) => batch.reduce((sum, entry) => sum + entry.bytes, 0);
 const headsOf = (batch: readonly Entry[]) => batch.flatMap((entry) => entry.write.state ?? []);
 
 /** Something to be written cannot be encoded: COMMIT was never sent. */
