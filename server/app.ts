@@ -125,6 +125,9 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
   const store = openStore({
     connectionString: options.databaseUrl,
     poolMax: config.dbPoolMax,
+    lockTimeoutMs: config.dbLockTimeoutMs,
+    idleTransactionMs: config.dbIdleTransactionMs,
+    queryTimeoutMs: config.dbQueryTimeoutMs,
     onError: (error) => logger.warn({ err: error }, "an idle database connection broke; it is replaced"),
   });
   const wakeups = new Wakeups();
@@ -132,6 +135,7 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
   const committed = (changes: Change[]) => wakeups.committed(changes);
   const commits = new GroupCommit(store, {
     queueMax: config.queueMax,
+    queueMaxBytes: config.queueMaxBytes,
     onCommit: committed,
     onFlush: ({ operations, ms }) =>
       metrics.flushed({ operations, seconds: ms / 1000, outcome: "committed" }),

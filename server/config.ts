@@ -96,6 +96,11 @@ function contradictions(config: Config): string[] {
       `PERDURE_LEASE_TTL_MS (${config.leaseTtlMs}) must be at least twice PERDURE_HEARTBEAT_INTERVAL_MS (${config.heartbeatIntervalMs}), or one late heartbeat loses the work`,
     );
   }
+  if (config.dbLockTimeoutMs >= config.dbQueryTimeoutMs) {
+    problems.push(
+      `PERDURE_DB_LOCK_TIMEOUT_MS (${config.dbLockTimeoutMs}) must be shorter than PERDURE_DB_QUERY_TIMEOUT_MS (${config.dbQueryTimeoutMs}), or a row that is held looks like a database that is away`,
+    );
+  }
   for (const field of ["payloadMaxBytes", "resultMaxBytes"] as const) {
     if (config[field] > config.bodyMaxBytes) {
       problems.push(

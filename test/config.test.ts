@@ -37,7 +37,11 @@ describe("loadConfig", () => {
       databaseUrl: undefined,
       dataDir: join(homedir(), ".perdure"),
       dbPoolMax: 10,
+      dbLockTimeoutMs: 2_000,
+      dbIdleTransactionMs: 5_000,
+      dbQueryTimeoutMs: 10_000,
       queueMax: 10_000,
+      queueMaxBytes: 268_435_456,
       notify: "on",
       retentionDays: 30,
       heartbeatIntervalMs: 10_000,
@@ -103,6 +107,9 @@ describe("loadConfig", () => {
   test("settings that contradict each other are refused", () => {
     expect(problemsOf({ PERDURE_LEASE_TTL_MS: "15000" })[0]).toContain(
       "at least twice PERDURE_HEARTBEAT_INTERVAL_MS",
+    );
+    expect(problemsOf({ PERDURE_DB_LOCK_TIMEOUT_MS: "10000" })[0]).toContain(
+      "shorter than PERDURE_DB_QUERY_TIMEOUT_MS",
     );
     expect(problemsOf({ PERDURE_PAYLOAD_MAX_BYTES: "4000000" })[0]).toContain(
       "PERDURE_BODY_MAX_BYTES (2097152)",

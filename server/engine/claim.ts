@@ -7,6 +7,7 @@ import type { Actor } from "../domain/intent.ts";
 import { Refusal } from "../domain/refusal.ts";
 import { type ClaimGroup, lockHeads } from "../store/claim.ts";
 import { type ConsumerRow, countHeld, lockConsumers } from "../store/consumers.ts";
+import { HeldUp } from "../store/held-up.ts";
 import { takerOf } from "../store/slots.ts";
 import { transact } from "../store/transaction.ts";
 import type { Workspace } from "../store/workspace.ts";
@@ -41,10 +42,24 @@ const CLAIM_MAX = 200;
 
 export async function claimIntents(engine: Engine, requests: readonly ClaimRequest[]): Promise<ClaimAnswer> {
   if (requests.length === 0) return { delivered: [], held: new Map(), contested: [] };
+  try {
+    return await claim(engine, requests, false);
+  } catch (error) {
+    if (!(error instanceof HeldUp)) throw error;
+    // A server that was stopped holds one of them: the others get their work all the same.
+    return claim(engine, requests, true);
+  }
+}
+
+async function claim(
+  engine: Engine,
+  requests: readonly ClaimRequest[],
+  freeOnly: boolean,
+): Promise<ClaimAnswer> {
   const { value, changes } = await transact(engine.store, async (tx) => {
     const ids = requests.map((request) => request.consumerId);
     // Sent together, run in this order: the count is a later statement and sees what the lock waited for.
-    const [rows, held] = await Promise.all([lockConsumers(tx, ids), countHeld(tx, ids)]);
+    const [rows, held] = await Promise.all([lockConsumers(tx, ids, freeOnly), countHeld(tx, ids)]);
     const groups = groupCandidates(rows, held, requests);
     if (groups.length === 0) return { delivered: [], held, contested: [] };
     const { work, heads, contested } = await lockHeads(

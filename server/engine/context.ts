@@ -3,6 +3,7 @@
 import { auditStaleWrite } from "../domain/decide/fence.ts";
 import type { Draft } from "../domain/draft.ts";
 import type { Actor } from "../domain/intent.ts";
+import { encodeJson } from "../domain/raw-json.ts";
 import { Refusal } from "../domain/refusal.ts";
 import type { Store } from "../store/connection.ts";
 import type { GroupCommit } from "../store/group-commit.ts";
@@ -30,6 +31,15 @@ export interface Engine {
   readonly freeSlots: (address: string, count: number) => readonly SlotRef[];
   /** Told of every commit, for waking streams and the dispatcher. */
   readonly committed: (changes: Change[]) => void;
+}
+
+/** About how much these take: JSON as it was sent, texts, and whatever else will be encoded. */
+export function bytesOf(...parts: readonly unknown[]): number {
+  let bytes = 0;
+  for (const part of parts)
+    if (part !== null && part !== undefined)
+      bytes += (typeof part === "string" ? part : encodeJson(part)).length;
+  return bytes;
 }
 
 /** Decides over an intent; nothing is staged when nothing changed. */

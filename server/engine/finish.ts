@@ -8,7 +8,7 @@ import type { IntentEvent } from "../domain/event.ts";
 import type { Actor, Intent } from "../domain/intent.ts";
 import { RawJson } from "../domain/raw-json.ts";
 import type { IdempotencyRef } from "../store/workspace.ts";
-import { change, type Engine, fenced } from "./context.ts";
+import { bytesOf, change, type Engine, fenced } from "./context.ts";
 import { findReplay } from "./idempotency.ts";
 
 /** How many undone steps an ending event can list. */
@@ -30,6 +30,7 @@ export function resolveIntent(
   return engine.commits.submit<ResolveAnswer>({
     name: "resolve",
     intents: [intentId],
+    bytes: bytesOf(input.result, input.error),
     steps: [{ intentId, keys: [], undone: UNDONE }],
     decide: (work) =>
       fenced(

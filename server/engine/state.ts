@@ -8,7 +8,7 @@ import { Refusal } from "../domain/refusal.ts";
 import { decideState, intentScope, type StateVersion, type StateWrite } from "../domain/state.ts";
 import type { HeadRef } from "../store/load.ts";
 import type { IdempotencyRef, Workspace } from "../store/workspace.ts";
-import { type Engine, fenced } from "./context.ts";
+import { bytesOf, type Engine, fenced } from "./context.ts";
 import { findReplay } from "./idempotency.ts";
 
 export interface StateCommit {
@@ -30,6 +30,9 @@ export interface StateAnswer {
 export const headRefs = (namespace: string, writes: readonly StateWrite[]): HeadRef[] =>
   writes.map(({ scope, key }) => ({ namespace, scope: scope.text, key }));
 
+export const stateBytes = (writes: readonly StateWrite[]): number =>
+  bytesOf(...writes.map(({ value }) => value));
+
 export function commitState(engine: Engine, actor: Actor, commit: StateCommit): Promise<StateAnswer> {
   const { namespace, writes, behalf, idempotency } = commit;
   const intentId = behalf?.intentId ?? intentOf(writes);
@@ -38,6 +41,7 @@ export function commitState(engine: Engine, actor: Actor, commit: StateCommit): 
     name: "state",
     intents: intentId === null ? [] : [intentId],
     state: headRefs(namespace, writes),
+    bytes: stateBytes(writes),
     ...(idempotency === null ? {} : { idempotency }),
     decide(work) {
       const earlier = findReplay(work, idempotency);

@@ -12,7 +12,7 @@ import { isClaimable, isOverdue } from "../domain/schedule.ts";
 import type { SessionRef } from "../store/load.ts";
 import type { SlotRef } from "../store/slots.ts";
 import type { IdempotencyRef, Workspace } from "../store/workspace.ts";
-import type { Engine } from "./context.ts";
+import { bytesOf, type Engine } from "./context.ts";
 import { findReplay } from "./idempotency.ts";
 
 export interface Submission {
@@ -84,6 +84,12 @@ const sessionsOf = (submissions: readonly Submission[]): SessionRef[] =>
     session === null ? [] : [{ namespace, name: session }],
   );
 
+/** An intent's rows take about so much without what its sender put into them. */
+const ROW_BYTES = 1_000;
+
+const sizeOf = ({ intent, data }: Submission): number =>
+  ROW_BYTES + bytesOf(data.payload, data.metadata, intent.steps);
+
 export function submitIntents(
   engine: Engine,
   actor: Actor,
@@ -95,6 +101,7 @@ export function submitIntents(
     intents: parentsOf(submissions),
     sessions: sessionsOf(submissions),
     slots: slotsFor(engine, submissions),
+    bytes: submissions.reduce((sum, submission) => sum + sizeOf(submission), 0),
     ...(idempotency === null ? {} : { idempotency }),
     decide(work) {
       const earlier = findReplay(work, idempotency);

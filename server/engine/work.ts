@@ -20,8 +20,8 @@ import { describeNext, type NextStep, nextDeclared } from "../domain/plan.ts";
 import type { RawJson } from "../domain/raw-json.ts";
 import type { StateWrite } from "../domain/state.ts";
 import { renewByWrite } from "../store/consumers.ts";
-import { type Engine, fenced } from "./context.ts";
-import { headRefs, stageState } from "./state.ts";
+import { bytesOf, type Engine, fenced } from "./context.ts";
+import { headRefs, stageState, stateBytes } from "./state.ts";
 
 /** One step finishes and one begins at most: this much of the plan's head is needed. */
 const HEAD = 3;
@@ -41,6 +41,7 @@ export function startIntent(
     name: "start",
     intents: [intentId],
     steps: [{ intentId, keys: [], undone: input.steps === null ? HEAD : "all" }],
+    bytes: bytesOf(input.steps),
     decide: (work) =>
       fenced(work, intentId, actor, { attempt: input.attempt, operation: "start" }, (draft) => {
         start(draft, { ...input, stepsMax: engine.settings.stepsMax });
@@ -53,6 +54,17 @@ export type StepWrite =
   | ({ readonly status: "running" } & BeginInput)
   | { readonly status: "done"; readonly result: RawJson }
   | { readonly status: "failed"; readonly error: Failure; readonly retryable: boolean };
+
+function stepBytes(write: StepWrite): number {
+  switch (write.status) {
+    case "running":
+      return bytesOf(write.input);
+    case "done":
+      return bytesOf(write.result);
+    case "failed":
+      return bytesOf(write.error);
+  }
+}
 
 export interface RecordStepInput {
   readonly namespace: string;
@@ -86,6 +98,7 @@ export function recordStep(
     intents: [intentId],
     steps: [{ intentId, keys, undone: HEAD }],
     state: headRefs(input.namespace, input.state),
+    bytes: stepBytes(input.write) + stateBytes(input.state),
     decide: (work) =>
       fenced(
         work,
@@ -189,6 +202,7 @@ export function reportIntentProgress(
   return engine.commits.submit({
     name: "progress",
     intents: [intentId],
+    bytes: bytesOf(input.message, input.data),
     decide: (work) =>
       fenced(work, intentId, actor, { attempt: input.attempt, operation: "progress" }, (draft) => {
         reportProgress(draft, input);

@@ -43,9 +43,9 @@ const FASTIFY: { readonly [code: string]: readonly [ErrorCode, string] } = {
   FST_ERR_VALIDATION: ["validation_failed", "the request is not valid"],
 };
 
-/** PostgreSQL or the way to it is away; told by code, never by message text. */
+/** PostgreSQL or the way to it is away, or a row is held for too long; told by code, never by message text. */
 const DATABASE_AWAY =
-  /^(?:ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|08...|57P0[123]|53300)$/;
+  /^(?:ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|08...|25P0[34]|55P03|57P0[1235]|53300)$/;
 
 /** The error a client may see for whatever was thrown; undefined for a bug. */
 export function presentable(thrown: unknown): PerdureError | undefined {

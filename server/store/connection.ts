@@ -1,4 +1,4 @@
-// Opens PostgreSQL connections: pools, type parsing, and which errors mean "the database is away".
+// Opens PostgreSQL connections: pools, how long each may wait for what, type parsing, and which errors mean "the database is away".
 // Times come back as epoch milliseconds, JSON as untouched text (RawJson at the mapper), bigint as number.
 
 import { Kysely, PostgresDialect } from "kysely";
@@ -27,6 +27,12 @@ export const typeParsers: pg.CustomTypesConfig = {
 export interface StoreOptions {
   readonly connectionString: string;
   readonly poolMax: number;
+  /** How long a statement waits for a row that another transaction holds. */
+  readonly lockTimeoutMs: number;
+  /** How long PostgreSQL waits for the next statement of a transaction before it ends it. */
+  readonly idleTransactionMs: number;
+  /** How long an answer may take before its connection is given up. */
+  readonly queryTimeoutMs: number;
   readonly applicationName?: string;
   /** Called when an idle connection breaks; the pool replaces it by itself. */
   readonly onError?: (error: Error) => void;
@@ -35,13 +41,19 @@ export interface StoreOptions {
 export interface Store {
   readonly db: Kysely<Database>;
   readonly pool: pg.Pool;
-  /** Pipelined connections of the write path, planned for narrow keyed access. */
+  /** Connections of the group commit. Nothing else may take one: what waits elsewhere must not hold up the writes. */
   readonly writers: pg.Pool;
+  /** The same for transactions outside it, which lock consumers first. */
+  readonly transactors: pg.Pool;
   end(): Promise<void>;
 }
 
 const CONNECT_TIMEOUT_MS = 5_000;
-const WRITERS = 4;
+/** Two flushes, and the one that tries again what was held up. */
+const WRITERS = 3;
+const TRANSACTORS = 4;
+/** A connection on which nothing is said is asked for a sign of life after so long; some ten seconds later it is given up. */
+const KEEP_ALIVE_MS = 10_000;
 
 export function openStore(options: StoreOptions): Store {
   const base: pg.PoolConfig = {
@@ -50,17 +62,17 @@ export function openStore(options: StoreOptions): Store {
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     idleTimeoutMillis: 60_000,
     keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
     application_name: options.applicationName ?? "perdure",
-    onConnect: tune,
+    query_timeout: options.queryTimeoutMs,
+    // For reads too: only a pipelined client closes its connection when an answer is overdue, instead of using it again.
+    pipeline: true,
+    onConnect: (client: pg.ClientBase) => tune(client, options),
   } as pg.PoolConfig;
   const pool = new pg.Pool({ ...base, max: options.poolMax });
-  const writers = new pg.Pool({
-    ...base,
-    pipeline: true,
-    max: WRITERS,
-    idleTimeoutMillis: 0,
-  } as pg.PoolConfig);
-  for (const each of [pool, writers]) {
+  const writers = new pg.Pool({ ...base, max: WRITERS, idleTimeoutMillis: 0 });
+  const transactors = new pg.Pool({ ...base, max: TRANSACTORS, idleTimeoutMillis: 0 });
+  for (const each of [pool, writers, transactors]) {
     each.on("error", (error) => options.onError?.(error));
     // The pool listens only to idle clients. One that breaks while it works fails its queries, which is enough;
     // without a listener of its own the event would end the process.
@@ -72,8 +84,9 @@ export function openStore(options: StoreOptions): Store {
     db,
     pool,
     writers,
+    transactors,
     end() {
-      ended ??= Promise.all([endReaders(db, pool), writers.end()]).then(() => undefined);
+      ended ??= Promise.all([endReaders(db, pool), writers.end(), transactors.end()]).then(() => undefined);
       return ended;
     },
   };
@@ -87,9 +100,21 @@ async function endReaders(db: Kysely<Database>, pool: pg.Pool): Promise<void> {
 
 // Every query here is keyed or a keyset page. Prepared plans made while the tables are empty would keep sequential
 // scans for ever.
-async function tune(client: pg.ClientBase): Promise<void> {
+const PLANS =
+  "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off; set synchronous_commit = on";
+
+/**
+ * A server that is stopped in the middle of a transaction keeps its connection and its locks: only PostgreSQL can tell, and it frees
+ * them. No statement_timeout: it would also end the wait of a COMMIT for its standby, as if that had confirmed it.
+ */
+async function tune(client: pg.ClientBase, options: StoreOptions): Promise<void> {
+  const { lockTimeoutMs, idleTransactionMs, queryTimeoutMs } = options;
+  // Two trips, each as long as we wait for it, and the pause between them. It also ends who is stopped within a long message, which
+  // counts as busy; PostgreSQL 15 and 16 have nothing for that.
+  const wholeMs = 2 * queryTimeoutMs + idleTransactionMs;
   await client.query(
-    "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off; set synchronous_commit = on",
+    `${PLANS}; set lock_timeout = ${lockTimeoutMs}; set idle_in_transaction_session_timeout = ${idleTransactionMs};
+      select set_config('transaction_timeout', '${wholeMs}', false) where current_setting('server_version_num')::int >= 170000`,
   );
 }
 
@@ -100,20 +125,38 @@ export function isConflict(error: unknown): boolean {
   return RETRY_CODES.has(codeOf(error));
 }
 
+/** Another transaction holds a row for longer than one waits for it: the transaction is undone. */
+export function isLockTimeout(error: unknown): boolean {
+  return codeOf(error) === "55P03";
+}
+
+/** Only says that a statement before it failed, which somebody else awaits. */
+export function isAftermath(error: unknown): boolean {
+  return codeOf(error) === "25P02";
+}
+
 // pg gives these no code, so their words are all there is to go by.
 const CODELESS =
-  /^(?:Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed)/;
+  /^(?:Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error|Client was closed)/;
 
 /** pg's own words for a connection that was lost or could not be made. */
 export function isCodelessDisconnect(error: unknown): boolean {
   return error instanceof Error && codeOf(error) === "" && CODELESS.test(error.message);
 }
 
+// 25P03 and 25P04: PostgreSQL ended a transaction that took too long, and the connection with it.
+const AWAY = /^(?:08...|25P0[34]|57P0.|53300|E[A-Z]+)$/;
+
 /** The connection or the server went away: nothing is known about a commit that was under way. */
 export function isConnectionError(error: unknown): boolean {
   const code = codeOf(error);
   if (code === "") return isCodelessDisconnect(error);
-  return code.startsWith("08") || code.startsWith("57P0") || code === "53300" || /^E[A-Z]+$/.test(code);
+  return AWAY.test(code);
+}
+
+/** The other end did not like what was sent, such as a message that is too long, and closed the connection. */
+export function isProtocolViolation(error: unknown): boolean {
+  return codeOf(error) === "08P01";
 }
 
 /** PostgreSQL answered with an error of its own: the transaction is certainly undone. */

@@ -1,7 +1,7 @@
 // Consumers: who listens where, and until when its lease runs. Every check is made under the row's lock.
 
 import { encodeArray } from "./binary.ts";
-import type { Store } from "./connection.ts";
+import { isLockTimeout, type Store } from "./connection.ts";
 import type { ConsumersTable } from "./database.ts";
 import type { Transaction } from "./transaction.ts";
 
@@ -19,6 +19,10 @@ const LOCK_BY_ID = {
   name: "consumers_lock",
   text: "select c.*, perdure_now() as now from consumers c where id = any($1::uuid[]) order by id for update",
 };
+const LOCK_FREE_BY_ID = {
+  name: "consumers_lock_free",
+  text: "select c.*, perdure_now() as now from consumers c where id = any($1::uuid[]) order by id for update skip locked",
+};
 const CLOCK = { name: "clock", text: "select perdure_now() as now" };
 
 export async function lockConsumerByName(
@@ -35,9 +39,14 @@ export async function lockConsumerByName(
   return row === undefined ? undefined : { ...row, now: clock?.now ?? row.now };
 }
 
-export async function lockConsumers(tx: Transaction, ids: readonly string[]): Promise<ConsumerRow[]> {
+/** `freeOnly` leaves out whom another transaction holds, instead of waiting for it. */
+export async function lockConsumers(
+  tx: Transaction,
+  ids: readonly string[],
+  freeOnly = false,
+): Promise<ConsumerRow[]> {
   const [rows, [clock]] = await Promise.all([
-    tx.query<ConsumerRow>(LOCK_BY_ID, [encodeArray("uuid", ids)]),
+    tx.query<ConsumerRow>(freeOnly ? LOCK_FREE_BY_ID : LOCK_BY_ID, [encodeArray("uuid", ids)]),
     tx.query<{ now: number }>(CLOCK, []),
   ]);
   return rows.map((row) => ({ ...row, now: clock?.now ?? row.now }));
@@ -173,32 +182,40 @@ export async function markStreamClosed(
   return rows[0]?.lease_until ?? null;
 }
 
+const RENEW = `update consumers c set lease_until = perdure_now() + make_interval(secs => c.lease_ttl_ms / 1000.0), seen_at = perdure_now()
+      from unnest($1::uuid[], $2::int8[]) as s(id, stream_no)
+      where c.id = s.id and c.stream_no = s.stream_no and c.closed_stream_no < c.stream_no
+        and not c.heartbeats and c.mode = 'stream' and c.lease_until > perdure_now()`;
+
 /** Keeps consumers alive that never heartbeat but whose newest stream is open here. */
 export async function renewOpenStreams(
   store: Store,
   streams: readonly { id: string; streamNo: number }[],
 ): Promise<void> {
   if (streams.length === 0) return;
-  await store.pool.query({
-    name: "consumers_renew",
-    text: `update consumers c set lease_until = perdure_now() + make_interval(secs => c.lease_ttl_ms / 1000.0), seen_at = perdure_now()
-      from unnest($1::uuid[], $2::int8[]) as s(id, stream_no)
-      where c.id = s.id and c.stream_no = s.stream_no and c.closed_stream_no < c.stream_no
-        and not c.heartbeats and c.mode = 'stream' and c.lease_until > perdure_now()`,
-    values: [
-      encodeArray(
-        "uuid",
-        streams.map((s) => s.id),
-      ),
-      encodeArray(
-        "int8",
-        streams.map((s) => s.streamNo),
-      ),
-    ],
-  });
+  const values = [
+    encodeArray(
+      "uuid",
+      streams.map((s) => s.id),
+    ),
+    encodeArray(
+      "int8",
+      streams.map((s) => s.streamNo),
+    ),
+  ];
+  await withoutHeld(streams.length, (condition) =>
+    store.pool.query({
+      name: `consumers_renew${condition === "" ? "" : "_free"}`,
+      text: `${RENEW} ${condition}`,
+      values,
+    }),
+  );
 }
 
-/** Of streams open here: those whose lease has been ended all the same (and the losses told), because it was not renewed in time. */
+/**
+ * Of streams open here: those whose lease has been ended all the same (and the losses told), because it was not renewed in time, or
+ * whose consumer is there no more.
+ */
 export async function streamsWithoutLease(
   store: Store,
   streams: readonly { id: string; streamNo: number }[],
@@ -206,8 +223,8 @@ export async function streamsWithoutLease(
   if (streams.length === 0) return [];
   const { rows } = await store.pool.query<{ id: string }>({
     name: "streams_without_lease",
-    text: `select c.id from consumers c join unnest($1::uuid[], $2::int8[]) as s(id, stream_no) on c.id = s.id
-      where c.stream_no = s.stream_no and c.lease_until is null`,
+    text: `select s.id from unnest($1::uuid[], $2::int8[]) as s(id, stream_no) left join consumers c on c.id = s.id
+      where c.id is null or (c.stream_no = s.stream_no and c.lease_until is null)`,
     values: [
       encodeArray(
         "uuid",
@@ -222,13 +239,26 @@ export async function streamsWithoutLease(
   return rows.map((row) => row.id);
 }
 
+const SHOWN = `update consumers c set lease_until = perdure_now() + make_interval(secs => c.lease_ttl_ms / 1000.0), seen_at = perdure_now()
+      where c.mode = 'claim' and c.lease_until > perdure_now()`;
+
 /** A claim-mode consumer shows life by its fenced writes. */
 export async function renewByWrite(store: Store, ids: readonly string[]): Promise<void> {
-  await store.pool.query(
-    `update consumers set lease_until = perdure_now() + make_interval(secs => lease_ttl_ms / 1000.0), seen_at = perdure_now()
-      where id = any($1::uuid[]) and mode = 'claim' and lease_until > perdure_now()`,
-    [ids],
+  await withoutHeld(ids.length, (condition) =>
+    store.pool.query(`${SHOWN} and c.id = any($1::uuid[]) ${condition}`, [ids]),
   );
+}
+
+const IS_FREE = `and c.id = any (array(select f.id from consumers f where f.id = any($1::uuid[]) order by f.id for update skip locked))`;
+
+/** For all of them; when a server that was stopped holds one, for the others: they need not lose their leases for it. */
+async function withoutHeld(count: number, update: (condition: string) => Promise<unknown>): Promise<void> {
+  try {
+    await update("");
+  } catch (error) {
+    if (!isLockTimeout(error) || count === 1) throw error;
+    await update(IS_FREE);
+  }
 }
 
 /** Consumers whose lease ran out, the oldest first. */
@@ -241,12 +271,19 @@ export async function expiredConsumers(store: Store, limit: number): Promise<str
   return rows.map((row) => row.id);
 }
 
-/** Forgets names that nobody has used for long and that hold nothing. */
+/**
+ * Forgets names that nobody has used for long and that hold nothing. Whoever is just coming back holds the row's lock, and a DELETE
+ * that waited for it would look only at its own conditions again: so it does not wait, and it has them all.
+ */
 export async function forgetIdleConsumers(store: Store, idleMs: number, limit: number): Promise<number> {
   const result = await store.pool.query(
-    `delete from consumers where id in (select c.id from consumers c
-        where c.lease_until is null and c.seen_at < perdure_now() - make_interval(secs => $1::int / 1000.0)
-          and not exists (select 1 from leases l where l.consumer_id = c.id) limit $2)`,
+    `with t as materialized (select perdure_now() - make_interval(secs => $1::int / 1000.0) as idle_since)
+      delete from consumers c using t where c.lease_until is null and c.seen_at < t.idle_since
+        and not exists (select 1 from leases l where l.consumer_id = c.id)
+        and c.id = any (array(select i.id from consumers i, t
+          where i.lease_until is null and i.seen_at < t.idle_since
+            and not exists (select 1 from leases l where l.consumer_id = i.id)
+          order by i.id limit $2 for update of i skip locked))`,
     [idleMs, limit],
   );
   return result.rowCount ?? 0;

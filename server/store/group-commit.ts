@@ -5,8 +5,17 @@
 
 import type { PoolClient } from "pg";
 import { Refusal } from "../domain/refusal.ts";
-import { commitPipelined } from "./commit.ts";
-import { isConflict, isConnectionError, isRefusedByDatabase, type Store } from "./connection.ts";
+import { commitPipelined, proofOf, rollBack } from "./commit.ts";
+import {
+  isAftermath,
+  isConflict,
+  isConnectionError,
+  isLockTimeout,
+  isProtocolViolation,
+  isRefusedByDatabase,
+  type Store,
+} from "./connection.ts";
+import { HeldUp, lockWhatIsFree, partByLocks, SlowLane } from "./held-up.ts";
 import { type HeadRef, load, type SessionRef, type SignalNeeds, type StepNeeds } from "./load.ts";
 import { sendWrites } from "./persist.ts";
 import type { SlotRef } from "./slots.ts";
@@ -27,13 +36,18 @@ export interface Write<T> {
   readonly ends?: readonly string[];
   /** Sessions that it creates intents in. */
   readonly sessions?: readonly SessionRef[];
+  /** About how much it brings along; keys and the like need not be counted. */
+  readonly bytes?: number;
   decide(work: Workspace): T | Refusal;
 }
 
 export interface GroupCommitOptions {
   /** Operations waiting at most; one more is refused as `unavailable`. */
   readonly queueMax: number;
+  /** What operations that are not answered yet may bring along in all. */
+  readonly queueMaxBytes?: number;
   readonly batchMax?: number;
+  readonly batchMaxBytes?: number;
   readonly flushesMax?: number;
   readonly onCommit?: (changes: Change[]) => void;
   readonly onFlush?: (flush: { operations: number; ms: number }) => void;
@@ -45,29 +59,60 @@ export interface GroupCommitOptions {
 interface Entry {
   readonly write: Write<unknown>;
   readonly locks: readonly string[];
+  readonly bytes: number;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
   readonly since: number;
+  /** Held up once: the slow lane gives its locks back. */
+  parked: boolean;
+}
+
+/** How operations are tried that another transaction holds up: whoever is free goes on, and by then nobody is looked for any more. */
+interface Apart {
+  readonly until: number;
+}
+
+interface Flushed {
+  readonly entries: readonly Entry[];
+  readonly verdicts: readonly Verdict[];
+  readonly changes: Change[];
+  readonly heldUp: readonly Entry[];
 }
 
 type Verdict = { readonly value: unknown } | { readonly error: unknown };
 
 const BATCH_MAX = 500;
+/** Far below what one message to PostgreSQL may hold (1 GiB), and soon written. One larger operation goes alone. */
+const BATCH_MAX_BYTES = 32 * 1_048_576;
+const QUEUE_MAX_BYTES = 256 * 1_048_576;
+/** A message of less is never too long. */
+const LONG_BYTES = 1_048_576;
 const FLUSHES_MAX = 2;
 const OUTAGE_MS = 5_000;
 const RETRY_PAUSE_MS = 50;
 const CONFLICT_TRIES = 20;
+const SEARCH_MS = 1_000;
+const search = (): Apart => ({ until: performance.now() + SEARCH_MS });
 const AWAY = () => new Refusal("unavailable", "the database is away; try again", { cause: "database" });
 
 export class GroupCommit {
   readonly #store: Store;
   readonly #options: GroupCommitOptions;
   #queue: Entry[] = [];
+  #bytes = 0;
   #flushes = 0;
   readonly #locked = new Set<string>();
   #scheduled = false;
   #idle: (() => void)[] = [];
   #closed = false;
+  readonly #slowLane = new SlowLane<Entry>({
+    flush: (batch) => this.#flush(batch, search()),
+    take: (waiting) => waiting.slice(0, this.#countThatFit(waiting)),
+    onLeft: (entry) => {
+      this.#unlock(entry);
+      this.#pump();
+    },
+  });
 
   constructor(store: Store, options: GroupCommitOptions) {
     this.#store = store;
@@ -75,36 +120,47 @@ export class GroupCommit {
   }
 
   get waiting(): number {
-    return this.#queue.length;
+    return this.#queue.length + this.#slowLane.size;
   }
 
   /** Resolves once the operation is durably committed; rejects with its Refusal, or `unavailable`. */
   submit<T>(write: Write<T>): Promise<T> {
     if (this.#closed)
       return Promise.reject(new Refusal("unavailable", "the server is shutting down; try again"));
-    if (this.#queue.length >= this.#options.queueMax) {
+    const bytes = write.bytes ?? 0;
+    const tooMuch = this.#bytes > 0 && this.#bytes + bytes > (this.#options.queueMaxBytes ?? QUEUE_MAX_BYTES);
+    if (tooMuch || this.waiting >= this.#options.queueMax) {
       return Promise.reject(new Refusal("unavailable", "too many writes are waiting; try again in a second"));
     }
     const locks = [...write.intents];
     for (const { namespace, scope, key } of write.state ?? []) locks.push(headName(namespace, scope, key));
     if (write.idempotency !== undefined) locks.push(idempotencyId(write.idempotency));
+    this.#bytes += bytes;
     return new Promise<T>((resolve, reject) => {
       this.#queue.push({
         write,
         locks,
+        bytes,
         resolve: resolve as (value: unknown) => void,
         reject,
         since: Date.now(),
+        parked: false,
       });
       this.#schedule();
+    }).finally(() => {
+      this.#bytes -= bytes;
     });
   }
 
   /** Waits for everything accepted so far, then refuses new operations. */
   async close(): Promise<void> {
     this.#closed = true;
-    if (this.#queue.length === 0 && this.#flushes === 0) return;
+    if (this.#isIdle()) return;
     await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  #isIdle(): boolean {
+    return this.waiting === 0 && this.#flushes === 0;
   }
 
   #schedule(): void {
@@ -122,46 +178,79 @@ export class GroupCommit {
       const batch = this.#takeBatch();
       if (batch.length === 0) break;
       this.#flushes += 1;
-      void this.#flush(batch).finally(() => {
+      // Whose transaction holds one row may hold many: who needs them is not to find that out by waiting, flush after flush.
+      void this.#flush(batch, this.#slowLane.expectsMore ? search() : undefined).finally(() => {
         this.#flushes -= 1;
-        for (const entry of batch) for (const lock of entry.locks) this.#locked.delete(lock);
+        for (const entry of batch) if (!entry.parked) this.#unlock(entry);
         this.#pump();
-        if (this.#queue.length === 0 && this.#flushes === 0) for (const wake of this.#idle.splice(0)) wake();
       });
     }
+    if (this.#isIdle()) for (const wake of this.#idle.splice(0)) wake();
+  }
+
+  #unlock(entry: Entry): void {
+    for (const lock of entry.locks) this.#locked.delete(lock);
   }
 
   /** The waiting operations, in order, less those whose intent is in the other flush (and what waits behind them). */
   #takeBatch(): Entry[] {
-    const max = this.#options.batchMax ?? BATCH_MAX;
     const batch: Entry[] = [];
+    let bytes = 0;
+    let full = false;
     const held = new Set<string>();
     const rest: Entry[] = [];
     for (const entry of this.#queue) {
-      const blocked =
-        batch.length >= max || entry.locks.some((lock) => this.#locked.has(lock) || held.has(lock));
+      full ||= !this.#fits(entry, batch.length, bytes);
+      const blocked = full || entry.locks.some((lock) => this.#locked.has(lock) || held.has(lock));
       if (blocked) {
         for (const lock of entry.locks) held.add(lock);
         rest.push(entry);
-      } else batch.push(entry);
+      } else if (this.#slowLane.awaits(entry)) {
+        for (const lock of entry.locks) this.#locked.add(lock);
+        this.#park([entry]);
+      } else {
+        batch.push(entry);
+        bytes += entry.bytes;
+      }
     }
     this.#queue = rest;
     for (const entry of batch) for (const lock of entry.locks) this.#locked.add(lock);
     return batch;
   }
 
-  async #flush(batch: readonly Entry[]): Promise<void> {
+  #fits(entry: Entry, count: number, bytes: number): boolean {
+    const { batchMax = BATCH_MAX, batchMaxBytes = BATCH_MAX_BYTES } = this.#options;
+    return count === 0 || (count < batchMax && bytes + entry.bytes <= batchMaxBytes);
+  }
+
+  #countThatFit(entries: readonly Entry[]): number {
+    let bytes = 0;
+    const end = entries.findIndex((entry, index) => {
+      if (!this.#fits(entry, index, bytes)) return true;
+      bytes += entry.bytes;
+      return false;
+    });
+    return end === -1 ? entries.length : end;
+  }
+
+  async #flush(batch: readonly Entry[], apart?: Apart): Promise<void> {
     const started = performance.now();
     for (let conflicts = 0; ; ) {
       try {
-        const done = await this.#tryFlush(batch);
-        this.#options.onFlush?.({ operations: batch.length, ms: performance.now() - started });
-        this.#answer(batch, done.verdicts);
+        const done = await this.#tryFlush(batch, apart);
+        this.#options.onFlush?.({ operations: done.entries.length, ms: performance.now() - started });
+        this.#answer(done.entries, done.verdicts);
         if (done.changes.length > 0) this.#options.onCommit?.(done.changes);
+        this.#waitOrGiveUp(done.heldUp);
         return;
       } catch (error) {
+        if (isHeldUp(error) && apart !== undefined) return this.#findHeldUp(batch, apart);
         this.#options.onError?.(error, batch.length);
+        if (isHeldUp(error)) return this.#flush(batch, search());
         if (isConnectionError(error)) {
+          // Too long for PostgreSQL or what stands before it; shorter it may pass.
+          const long = batch.length > 1 && bytesOf(batch) > LONG_BYTES;
+          if (long && isProtocolViolation(error)) return this.#halves(batch, apart);
           if (!this.#mayWait(batch)) return this.#rejectAll(batch, AWAY());
           await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS));
         } else if (!isConflict(error) || ++conflicts > CONFLICT_TRIES) {
@@ -169,11 +258,36 @@ export class GroupCommit {
           const undone = isRefusedByDatabase(error) || error instanceof Unsendable;
           if (batch.length === 1 || !undone) return this.#rejectAll(batch, error);
           // What the database refuses is one operation's doing: its neighbours go without it.
-          for (const entry of batch) await this.#flush([entry]);
-          return;
+          return this.#halves(batch, apart);
         }
       }
     }
+  }
+
+  async #halves(batch: readonly Entry[], apart?: Apart): Promise<void> {
+    const middle = batch.length >> 1;
+    await this.#flush(batch.slice(0, middle), apart);
+    await this.#flush(batch.slice(middle), apart);
+  }
+
+  /** A row that another transaction has only inserted shows itself in no other way: whoever waits for it is found by halves. */
+  async #findHeldUp(batch: readonly Entry[], apart: Apart): Promise<void> {
+    if (batch.length > 1 && performance.now() < apart.until) return this.#halves(batch, apart);
+    if (batch.length === 1) this.#slowLane.found({ free: [], busy: batch.flatMap(({ locks }) => locks) });
+    this.#waitOrGiveUp(batch);
+  }
+
+  #waitOrGiveUp(heldUp: readonly Entry[]): void {
+    this.#park(heldUp.filter((entry) => this.#mayWait([entry])));
+    this.#rejectAll(
+      heldUp.filter((entry) => !this.#mayWait([entry])),
+      new HeldUp(),
+    );
+  }
+
+  #park(entries: readonly Entry[]): void {
+    for (const entry of entries) entry.parked = true;
+    this.#slowLane.park(entries);
   }
 
   #mayWait(batch: readonly Entry[]): boolean {
@@ -193,37 +307,56 @@ export class GroupCommit {
     });
   }
 
-  async #tryFlush(batch: readonly Entry[]): Promise<{ verdicts: Verdict[]; changes: Change[] }> {
+  async #tryFlush(batch: readonly Entry[], apart: Apart | undefined): Promise<Flushed> {
     const client = await this.#store.writers.connect();
     let healthy = false;
     try {
       const begun = client.query("begin");
       begun.catch(() => undefined);
+      const { free, heldUp } = apart ? await this.#setApart(client, batch) : { free: batch, heldUp: [] };
       const loaded = await load(client, {
-        intents: [...new Set(batch.flatMap((entry) => entry.write.intents))],
-        steps: batch.flatMap((entry) => entry.write.steps ?? []),
-        records: batch.flatMap((entry) =>
+        intents: intentsOf(free),
+        steps: free.flatMap((entry) => entry.write.steps ?? []),
+        records: free.flatMap((entry) =>
           entry.write.idempotency === undefined ? [] : [entry.write.idempotency],
         ),
-        heads: batch.flatMap((entry) => entry.write.state ?? []),
-        slots: batch.flatMap((entry) => entry.write.slots ?? []),
-        signals: batch.flatMap((entry) => entry.write.signals ?? []),
-        ends: [...new Set(batch.flatMap((entry) => entry.write.ends ?? []))],
-        sessions: batch.flatMap((entry) => entry.write.sessions ?? []),
+        heads: headsOf(free),
+        // Only ever a shortcut, and one more lock to be held up by.
+        slots: apart ? [] : free.flatMap((entry) => entry.write.slots ?? []),
+        signals: free.flatMap((entry) => entry.write.signals ?? []),
+        ends: [...new Set(free.flatMap((entry) => entry.write.ends ?? []))],
+        sessions: free.flatMap((entry) => entry.write.sessions ?? []),
       });
       const work = new Workspace(loaded.now);
       loaded.fill(work);
-      const verdicts = batch.map((entry) => decide(entry.write, work));
-      const proof = { xid: loaded.xid, event: work.events[0] };
+      const verdicts = free.map((entry) => decide(entry.write, work));
+      const proof = proofOf(loaded.xid, work);
       await commitPipelined(this.#store, client, send(client, work), proof);
       healthy = true;
-      return { verdicts, changes: work.changes() };
+      return { entries: free, verdicts, changes: work.changes(), heldUp };
+    } catch (error) {
+      healthy = isHeldUp(error) && (await rollBack(client));
+      throw error;
     } finally {
       // A connection that failed in the middle is in an unknown state: never reused.
       client.release(!healthy);
     }
   }
+
+  async #setApart(client: PoolClient, batch: readonly Entry[]) {
+    const busy = await lockWhatIsFree(client, intentsOf(batch), headsOf(batch));
+    const parts = partByLocks(batch, busy);
+    this.#slowLane.found({ free: parts.free.flatMap(({ locks }) => locks), busy });
+    return parts;
+  }
 }
+
+// Behind the look for free consumers, all that reaches us of a lock timeout may be that the transaction has failed.
+const isHeldUp = (error: unknown): boolean => isLockTimeout(error) || isAftermath(error);
+
+const intentsOf = (batch: readonly Entry[]) => [...new Set(batch.flatMap((entry) => entry.write.intents))];
+const bytesOf = (batch: readonly Entry[]) => batch.reduce((sum, entry) => sum + entry.bytes, 0);
+const headsOf = (batch: readonly Entry[]) => batch.flatMap((entry) => entry.write.state ?? []);
 
 /** Something to be written cannot be encoded: COMMIT was never sent. */
 class Unsendable extends Error {}

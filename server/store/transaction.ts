@@ -2,9 +2,9 @@
 // Lock order everywhere: consumers, then intents by id.
 
 import type { PoolClient } from "pg";
-import { commitPipelined } from "./commit.ts";
-import type { Store } from "./connection.ts";
-import { isConflict } from "./connection.ts";
+import { commitPipelined, proofOf, rollBack } from "./commit.ts";
+import { isConflict, isLockTimeout, type Store } from "./connection.ts";
+import { HeldUp } from "./held-up.ts";
 import { type LoadRequest, load } from "./load.ts";
 import { sendWrites } from "./persist.ts";
 import { type Change, Workspace } from "./workspace.ts";
@@ -16,6 +16,7 @@ export class Transaction {
   #xid = "";
   #writes: Promise<unknown>[] = [];
   #work: Workspace | undefined;
+  #failure: unknown;
 
   constructor(client: PoolClient) {
     this.client = client;
@@ -24,9 +25,16 @@ export class Transaction {
   /** Sends a query at once; awaited or not, its failure fails the transaction. */
   query<Row>(query: { name: string; text: string }, values: unknown[]): Promise<Row[]> {
     const sent = this.client.query({ ...query, values }).then((result) => result.rows as Row[]);
-    sent.catch(() => undefined);
+    sent.catch((error) => {
+      this.#failure ??= error;
+    });
     this.#writes.push(sent);
     return sent;
+  }
+
+  /** What failed first: whatever was sent behind it fails too, and may be awaited earlier. */
+  cause(error: unknown): unknown {
+    return this.#failure ?? error;
   }
 
   async load(request: LoadRequest): Promise<Workspace> {
@@ -50,32 +58,39 @@ export class Transaction {
   }
 
   async commit(store: Store): Promise<Change[]> {
-    if (this.#xid === "") {
+    if (this.#xid === "" || this.#work === undefined) {
       await Promise.all([...this.#writes, this.client.query("commit")]);
     } else {
-      const proof = { xid: this.#xid, event: this.#work?.events[0] };
-      await commitPipelined(store, this.client, this.#writes, proof);
+      await commitPipelined(store, this.client, this.#writes, proofOf(this.#xid, this.#work));
     }
     return this.#work?.changes() ?? [];
   }
 }
 
-/** Runs `body` in a transaction and commits it; on a conflict the whole body runs again on fresh rows. */
+/**
+ * Runs `body` in a transaction and commits it; on a conflict the whole body runs again on fresh rows. Rejects with HeldUp when another
+ * transaction holds a row for too long.
+ */
 export async function transact<T>(
   store: Store,
   body: (tx: Transaction) => Promise<T>,
 ): Promise<{ value: T; changes: Change[] }> {
   for (let tries = 0; ; tries += 1) {
-    const client = await store.writers.connect();
+    const client = await store.transactors.connect();
+    const tx = new Transaction(client);
     let healthy = false;
     try {
       client.query("begin").catch(() => undefined);
-      const tx = new Transaction(client);
       const value = await body(tx);
       const changes = await tx.commit(store);
       healthy = true;
       return { value, changes };
-    } catch (error) {
+    } catch (thrown) {
+      const error = tx.cause(thrown);
+      if (isLockTimeout(error)) {
+        healthy = await rollBack(client);
+        throw new HeldUp();
+      }
       if (!isConflict(error) || tries >= CONFLICT_TRIES) throw error;
     } finally {
       client.release(!healthy);

@@ -41,8 +41,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "acknowledged before the commit",
     file: "server/store/group-commit.ts",
-    find: "const proof = { xid: loaded.xid, event: work.events[0] };",
-    replace: "this.#answer(batch, verdicts); const proof = { xid: loaded.xid, event: work.events[0] };",
+    find: "const proof = proofOf(loaded.xid, work);",
+    replace: "this.#answer(free, verdicts); const proof = proofOf(loaded.xid, work);",
     judge: "faults",
   },
   {

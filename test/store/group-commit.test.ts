@@ -7,6 +7,7 @@ import { GroupCommit, type Write } from "../../server/store/group-commit.ts";
 import { claimOne, eventsOf, post, send, step, view } from "../delivery/listener.ts";
 import { asAdmin } from "../support/postgres.ts";
 import { call, startTestServer, type TestServer, until } from "../support/server.ts";
+import { openWire } from "./wire.ts";
 
 let server: TestServer;
 beforeAll(async () => {
@@ -90,14 +91,18 @@ test("a lost commit is recognised by what it wrote, not by an id that a crash ma
     attempt: null,
     details: null,
   };
-  expect(await wasCommitted(server.store, { xid, event })).toBe(true);
+  expect(await wasCommitted(server.store, { wrote: true, xid, event })).toBe(true);
   // The same id, committed, but by somebody else's transaction.
-  expect(await wasCommitted(server.store, { xid, event: { ...event, at: event.at + 1 } })).toBe(false);
-  expect(await wasCommitted(server.store, { xid, event: { ...event, seq: 99 } })).toBe(false);
+  expect(await wasCommitted(server.store, { wrote: true, xid, event: { ...event, at: event.at + 1 } })).toBe(
+    false,
+  );
+  expect(await wasCommitted(server.store, { wrote: true, xid, event: { ...event, seq: 99 } })).toBe(false);
   // The same event, written by another transaction.
-  expect(await wasCommitted(server.store, { xid: String(Number(xid) - 1), event })).toBe(false);
+  expect(await wasCommitted(server.store, { wrote: true, xid: String(Number(xid) - 1), event })).toBe(false);
   // An id that the database has not given out yet.
-  expect(await wasCommitted(server.store, { xid: String(Number(xid) + 1_000_000), event })).toBe(false);
+  expect(await wasCommitted(server.store, { wrote: true, xid: String(Number(xid) + 1_000_000), event })).toBe(
+    false,
+  );
 });
 
 test("refused writes of one intent leave the good ones beside them whole", async () => {
@@ -162,6 +167,76 @@ test("one write more than the queue holds is refused as unavailable, and nothing
     expect(rows[0].n).toBe(accepted.length);
   } finally {
     await narrow.close();
+  }
+});
+
+test("writes are refused as unavailable when those that wait hold too much, however few they are", async () => {
+  const narrow = await startTestServer({ env: { PERDURE_QUEUE_MAX_BYTES: "1048576" } });
+  try {
+    const payload = { text: "x".repeat(200_000) };
+    const answers = await asAdmin(narrow.databaseUrl, async (admin) => {
+      await admin.query("begin; lock table intents in access exclusive mode");
+      const sent = Array.from({ length: 20 }, () =>
+        call(narrow, "POST", "/v1/intents", { intent_type: "job.v1", to_agent: "full", payload }),
+      );
+      let refused = 0;
+      for (const one of sent) void one.then((answer) => (refused += answer.status === 503 ? 1 : 0));
+      await until("those beyond five are refused while the rest wait", () => refused === 15, 1_500);
+      await admin.query("rollback");
+      return Promise.all(sent);
+    });
+    expect(answers.filter((answer) => answer.status === 200)).toHaveLength(5);
+    // What is answered counts no more, and one alone is never too much.
+    const large = { intent_type: "job.v1", to_agent: "full", payload: { text: "x".repeat(1_040_000) } };
+    for (let n = 0; n < 2; n += 1)
+      expect((await call(narrow, "POST", "/v1/intents", large)).status).toBe(200);
+  } finally {
+    await narrow.close();
+  }
+});
+
+test("a flush takes no more than its bytes, in order, and what is larger goes alone", async () => {
+  const flushes: number[] = [];
+  const order: string[] = [];
+  const commits = new GroupCommit(server.store, {
+    queueMax: 100,
+    batchMaxBytes: 100,
+    flushesMax: 1,
+    onFlush: ({ operations }) => flushes.push(operations),
+  });
+  const sized = (name: string, bytes: number) => ({ ...read(name, () => order.push(name)), bytes });
+  const sizes = [40, 40, 40, 500, 60, 10, 10];
+  await Promise.all(sizes.map((bytes, n) => commits.submit(sized(`${n}`, bytes))));
+  expect(flushes).toEqual([2, 1, 1, 3]);
+  expect(order).toEqual(["0", "1", "2", "3", "4", "5", "6"]);
+  await commits.close();
+});
+
+test("a flush that is too long for what stands before the database goes in parts", async () => {
+  const wire = await openWire(server.databaseUrl);
+  const behind = await startTestServer({ databaseUrl: wire.url, env: { PERDURE_NOTIFY: "off" } });
+  try {
+    wire.refuseLongerThan(1_500_000);
+    const response = RawJson.of("x".repeat(700_000));
+    const long = (key: string): Write<string> => ({
+      name: key,
+      intents: [],
+      bytes: response.text.length,
+      decide(work) {
+        const ref = { namespace: "n", sender: "s", operation: "long", key, fingerprint: "f" };
+        work.stageRecord({ ...ref, intentId: null, response });
+        return key;
+      },
+    });
+    const keys = Array.from({ length: 8 }, (_, n) => `${n}`);
+    expect(await Promise.all(keys.map((key) => behind.engine.commits.submit(long(key))))).toEqual(keys);
+    const { rows } = await server.store.pool.query(
+      "select key from idempotency_keys where operation = 'long' order by key",
+    );
+    expect(rows.map((row) => row.key)).toEqual(keys);
+  } finally {
+    await behind.close();
+    await wire.close();
   }
 });
 
