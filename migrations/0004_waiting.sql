@@ -14,7 +14,13 @@ alter table intents
   add column retain_ms bigint;
 update intents set paused_by = '{intent}' where paused;
 
-alter table intent_data add column parent_step text;
+alter table intent_data
+  add column parent_step text,
+  -- A session is its sender's, wherever the agent is.
+  add column session_namespace text;
+update intent_data set session_namespace = namespace where session is not null;
+drop index intent_data_session;
+create index intent_data_session on intent_data (session_namespace, session, created_at desc, id desc) where session is not null;
 
 -- What the step waits for, once it does.
 alter table steps add column wait json;
@@ -73,7 +79,7 @@ create table sessions (
   primary key (namespace, name)
 );
 insert into sessions (namespace, name, created_at)
-  select namespace, session, min(created_at) from intent_data where session is not null group by namespace, session;
+  select session_namespace, session, min(created_at) from intent_data where session is not null group by 1, 2;
 
 alter table outcomes add column expires_at timestamptz;
 create index outcomes_expiring on outcomes (expires_at, intent_id) where expires_at is not null;

@@ -124,6 +124,8 @@ export interface IntentData {
   readonly metadata: Readonly<Record<string, string>>;
   readonly correlationId: string | null;
   readonly session: string | null;
+  /** Whose session it is: the sender's, wherever the agent is. */
+  readonly sessionNamespace: string | null;
   readonly parentIntentId: string | null;
   /** The parent's step that it was sent from. */
   readonly parentStep: string | null;

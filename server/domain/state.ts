@@ -12,6 +12,7 @@ export interface Scope {
   readonly kind: StateKind;
   /** An intent's id, a session's name, an agent's canonical address. */
   readonly id: string;
+  readonly namespace: string;
   /** `kind:id`, by which it is stored. */
   readonly text: string;
 }
@@ -28,22 +29,31 @@ export function parseScope(text: string, namespace: string): Scope {
   const id = text.slice(colon + 1);
   if (kind === undefined || id === "")
     throw invalidScope(text, "write intent:ID, session:NAME or agent:ADDRESS");
-  if (kind === "agent") return scopeOf(kind, parseAddress(id, namespace).canonical);
+  if (kind === "agent") {
+    const address = parseAddress(id, namespace);
+    return scopeOf(kind, address.canonical, address.namespace);
+  }
   if (kind === "intent") {
     if (!UUID.test(id)) throw invalidScope(text, "an intent's id is a UUID");
-    return scopeOf(kind, id.toLowerCase());
+    return scopeOf(kind, id.toLowerCase(), namespace);
   }
   if (id.length > ID_MAX || CONTROL.test(id))
     throw invalidScope(
       text,
       `a session's name has at most ${ID_MAX} characters, none of them a control character`,
     );
-  return scopeOf(kind, id);
+  return scopeOf(kind, id, namespace);
 }
 
-const scopeOf = (kind: StateKind, id: string): Scope => ({ kind, id, text: `${kind}:${id}` });
+const scopeOf = (kind: StateKind, id: string, namespace: string): Scope => ({
+  kind,
+  id,
+  namespace,
+  text: `${kind}:${id}`,
+});
 
-export const intentScope = (intentId: string): Scope => scopeOf("intent", intentId);
+export const intentScope = (intentId: string, namespace: string): Scope =>
+  scopeOf("intent", intentId, namespace);
 
 const invalidScope = (text: string, why: string): Refusal =>
   new Refusal("invalid_scope", `${JSON.stringify(text.slice(0, 80))} is not a state scope: ${why}`);
@@ -64,6 +74,7 @@ export interface StateWrite {
 }
 
 export interface StateVersion {
+  readonly namespace: string;
   readonly scope: string;
   readonly key: string;
   readonly version: number;
@@ -75,7 +86,7 @@ export const stateName = (scope: string, key: string): string => JSON.stringify(
 /** The versions that a batch of writes makes, or a refusal for all of them. A delete of nothing makes none. */
 export function decideState(
   writes: readonly StateWrite[],
-  headOf: (scope: string, key: string) => StateHead | undefined,
+  headOf: (scope: Scope, key: string) => StateHead | undefined,
 ): StateVersion[] {
   const seen = new Set<string>();
   return writes.flatMap(({ scope, key, value, ifVersion }) => {
@@ -86,7 +97,7 @@ export function decideState(
         `${JSON.stringify(key)} of ${scope.text} is written twice in one batch`,
       );
     seen.add(name);
-    const head = headOf(scope.text, key);
+    const head = headOf(scope, key);
     const current = head === undefined || head.deleted ? 0 : head.version;
     if (ifVersion !== null && ifVersion !== current) {
       throw new Refusal(
@@ -96,6 +107,6 @@ export function decideState(
       );
     }
     if (value === null && current === 0) return [];
-    return [{ scope: scope.text, key, version: (head?.version ?? 0) + 1, value }];
+    return [{ namespace: scope.namespace, scope: scope.text, key, version: (head?.version ?? 0) + 1, value }];
   });
 }

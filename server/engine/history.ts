@@ -8,6 +8,7 @@ import type { Actor, Intent } from "../domain/intent.ts";
 import { RawJson } from "../domain/raw-json.ts";
 import { Refusal } from "../domain/refusal.ts";
 import { intentScope, type StateWrite } from "../domain/state.ts";
+import type { HeadRef } from "../store/load.ts";
 import {
   type Checkpoint,
   childrenOfSteps,
@@ -122,13 +123,12 @@ export async function restoreIntent(
 ): Promise<RestoreAnswer> {
   const { value, changes } = await transact(engine.store, async (tx): Promise<RestoreAnswer> => {
     // What state there is decides which of its keys are locked, so the intent's lock comes first.
-    const scope = intentScope(intentId);
-    const keys = await stateKeys(tx, intentId, scope.text);
+    const keys = await stateKeys(tx, intentId);
     const work = await tx.load({
       intents: [intentId],
       steps: [{ intentId, keys: [], undone: "all" }],
       records: idempotency === null ? [] : [idempotency],
-      heads: keys.map(({ namespace, key }) => ({ namespace, scope: scope.text, key })),
+      heads: keys,
     });
     const earlier = findReplay(work, idempotency);
     const draft = work.open(intentId, actor);
@@ -149,9 +149,9 @@ export async function restoreIntent(
       keys.map(({ key }) => key),
     );
     const present = writes.filter(
-      ({ key, value }) => value !== null || isThere(work.head(draft.intent.namespace, scope.text, key)),
+      ({ scope, key, value }) => value !== null || isThere(work.head(scope.namespace, scope.text, key)),
     );
-    stageState(work, draft, draft.intent.namespace, present);
+    stageState(work, draft, present);
     work.stage(draft);
     const answer = { seq, name, restored };
     if (idempotency !== null) work.stageRecord({ ...idempotency, intentId, response: RawJson.of(answer) });
@@ -166,19 +166,16 @@ export async function restoreIntent(
 
 const isThere = (head: { deleted: boolean } | undefined): boolean => head !== undefined && !head.deleted;
 
-function stateKeys(
-  tx: Transaction,
-  intentId: string,
-  scope: string,
-): Promise<{ namespace: string; key: string }[]> {
-  // Everybody who writes to an intent's own state holds its lock.
-  return tx.query<{ namespace: string; key: string }>(
+/** The keys of an intent's own state. Everybody who writes to it holds the intent's lock. */
+function stateKeys(tx: Transaction, intentId: string): Promise<HeadRef[]> {
+  return tx.query<HeadRef>(
     {
       name: "restore_state_keys",
-      text: `with held as (select id from intents where id = $1 for update)
-        select h.namespace, h.key from held cross join state_heads h where h.scope = $2 order by 1, 2`,
+      text: `with held as (select id, namespace, 'intent:' || id as scope from intents where id = $1 for update)
+        select h.namespace, h.scope, h.key from held join state_heads h on h.namespace = held.namespace and h.scope = held.scope
+        order by 1, 2, 3`,
     },
-    [intentId, scope],
+    [intentId],
   );
 }
 
@@ -205,7 +202,7 @@ async function stateThen(
   seq: number,
   keys: readonly string[],
 ): Promise<StateWrite[]> {
-  const scope = intentScope(intent.id);
+  const scope = intentScope(intent.id, intent.namespace);
   const then = await readPastState(tx.client, intent.id, scope.text, seq);
   const now = new Map(
     (await readPastState(tx.client, intent.id, scope.text, intent.seq)).map((one) => [one.key, one.value]),

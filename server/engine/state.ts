@@ -12,7 +12,6 @@ import { bytesOf, type Engine, fenced } from "./context.ts";
 import { findReplay } from "./idempotency.ts";
 
 export interface StateCommit {
-  readonly namespace: string;
   readonly writes: readonly StateWrite[];
   /** The intent it is done for, with its attempt; null for a write by itself. */
   readonly behalf: { readonly intentId: string; readonly attempt: number | null } | null;
@@ -20,27 +19,27 @@ export interface StateCommit {
 }
 
 /** A version without its value: what a writer is told. */
-export type Written = Omit<StateVersion, "value"> & { readonly deleted: boolean };
+export type Written = Omit<StateVersion, "value" | "namespace"> & { readonly deleted: boolean };
 
 export interface StateAnswer {
   readonly written: readonly Written[];
   readonly replayed: boolean;
 }
 
-export const headRefs = (namespace: string, writes: readonly StateWrite[]): HeadRef[] =>
-  writes.map(({ scope, key }) => ({ namespace, scope: scope.text, key }));
+export const headRefs = (writes: readonly StateWrite[]): HeadRef[] =>
+  writes.map(({ scope, key }) => ({ namespace: scope.namespace, scope: scope.text, key }));
 
 export const stateBytes = (writes: readonly StateWrite[]): number =>
   bytesOf(...writes.map(({ value }) => value));
 
 export function commitState(engine: Engine, actor: Actor, commit: StateCommit): Promise<StateAnswer> {
-  const { namespace, writes, behalf, idempotency } = commit;
+  const { writes, behalf, idempotency } = commit;
   const intentId = behalf?.intentId ?? intentOf(writes);
   const attempt = behalf?.attempt ?? null;
   return engine.commits.submit<StateAnswer>({
     name: "state",
     intents: intentId === null ? [] : [intentId],
-    state: headRefs(namespace, writes),
+    state: headRefs(writes),
     bytes: stateBytes(writes),
     ...(idempotency === null ? {} : { idempotency }),
     decide(work) {
@@ -48,29 +47,29 @@ export function commitState(engine: Engine, actor: Actor, commit: StateCommit): 
       if (earlier !== undefined) return { written: earlier.response.parse() as Written[], replayed: true };
       const versions =
         intentId === null
-          ? stageByItself(work, actor, namespace, writes)
+          ? stageByItself(work, actor, writes)
           : fenced(work, intentId, actor, { attempt, operation: "state" }, (draft) => {
               requireStateAccess(draft, attempt);
-              return stageState(work, draft, namespace, writes);
+              return stageState(work, draft, writes);
             });
       if (versions instanceof Refusal) return versions;
-      const written = versions.map(({ value, ...version }) => ({ ...version, deleted: value === null }));
+      const written = versions.map(({ scope, key, version, value }) => ({
+        scope,
+        key,
+        version,
+        deleted: value === null,
+      }));
       if (idempotency !== null) work.stageRecord({ ...idempotency, intentId, response: RawJson.of(written) });
       return { written, replayed: false };
     },
   });
 }
 
-function stageByItself(
-  work: Workspace,
-  actor: Actor,
-  namespace: string,
-  writes: readonly StateWrite[],
-): StateVersion[] {
-  const versions = decideState(writes, (scope, key) => work.head(namespace, scope, key));
+function stageByItself(work: Workspace, actor: Actor, writes: readonly StateWrite[]): StateVersion[] {
+  const versions = decideState(writes, (scope, key) => work.head(scope.namespace, scope.text, key));
   for (const version of versions)
     work.stageState({
-      namespace,
+      namespace: version.namespace,
       version,
       intentId: null,
       seq: null,
@@ -89,25 +88,20 @@ function intentOf(writes: readonly StateWrite[]): string | null {
 }
 
 /** Decides, logs and stages the writes of one operation on an intent. */
-export function stageState(
-  work: Workspace,
-  draft: Draft,
-  namespace: string,
-  writes: readonly StateWrite[],
-): StateVersion[] {
+export function stageState(work: Workspace, draft: Draft, writes: readonly StateWrite[]): StateVersion[] {
   const { intent, actor } = draft;
   const foreign = writes.find(({ scope }) => scope.kind === "intent" && scope.id !== intent.id);
   if (foreign !== undefined)
     throw new Refusal("invalid_scope", `${foreign.scope.text} belongs to another intent than ${intent.id}`);
-  const versions = decideState(writes, (scope, key) => work.head(namespace, scope, key));
+  const versions = decideState(writes, (scope, key) => work.head(scope.namespace, scope.text, key));
   logState(draft, versions);
   const attempt = intent.consumerId === null ? null : intent.attempt;
-  const own = intentScope(intent.id).text;
+  const own = intentScope(intent.id, intent.namespace).text;
   for (const version of versions) {
     // Memory that intents share is kept by nobody's word but the server's.
     const keep = version.scope === own ? intent.keepVersions : null;
     work.stageState({
-      namespace,
+      namespace: version.namespace,
       version,
       intentId: intent.id,
       seq: intent.seq,

@@ -79,10 +79,11 @@ const parentsOf = (submissions: readonly Submission[]): string[] => [
   ...new Set(submissions.flatMap(({ intent }) => intent.parentId ?? [])),
 ];
 
+const sessionOf = ({ session, sessionNamespace }: IntentData): SessionRef | null =>
+  session === null || sessionNamespace === null ? null : { namespace: sessionNamespace, name: session };
+
 const sessionsOf = (submissions: readonly Submission[]): SessionRef[] =>
-  submissions.flatMap(({ data: { namespace, session } }) =>
-    session === null ? [] : [{ namespace, name: session }],
-  );
+  submissions.flatMap(({ data }) => sessionOf(data) ?? []);
 
 /** An intent's rows take about so much without what its sender put into them. */
 const ROW_BYTES = 1_000;
@@ -110,7 +111,8 @@ export function submitIntents(
       const intents = submissions.map((submission): Submitted => {
         const { intent, data } = submission;
         adopt(work, actor, submission);
-        const paused = data.session !== null && work.isSessionPaused(data.namespace, data.session);
+        const session = sessionOf(data);
+        const paused = session !== null && work.isSessionPaused(session.namespace, session.name);
         const draft = create(intent, actor, work.now, paused);
         const { status } = draft.intent;
         handOver(work, draft, data);

@@ -67,7 +67,6 @@ function stepBytes(write: StepWrite): number {
 }
 
 export interface RecordStepInput {
-  readonly namespace: string;
   readonly key: string;
   readonly attempt: number;
   readonly write: StepWrite;
@@ -97,7 +96,7 @@ export function recordStep(
     name: "record_step",
     intents: [intentId],
     steps: [{ intentId, keys, undone: HEAD }],
-    state: headRefs(input.namespace, input.state),
+    state: headRefs(input.state),
     bytes: stepBytes(input.write) + stateBytes(input.state),
     decide: (work) =>
       fenced(
@@ -110,7 +109,7 @@ export function recordStep(
           const repeated = draft.steps.get(input.key)?.status === "done";
           if (input.state.length > 0 && !repeated) {
             requireOpenAttempt(draft, input.attempt);
-            stageState(work, draft, input.namespace, input.state);
+            stageState(work, draft, input.state);
           }
           return decideStepWrite(engine, draft, input);
         },

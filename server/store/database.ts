@@ -63,6 +63,7 @@ export interface IntentDataTable {
   metadata: string;
   correlation_id: string | null;
   session: string | null;
+  session_namespace: string | null;
   parent_intent_id: string | null;
   parent_step: string | null;
   detached: boolean;

@@ -170,6 +170,7 @@ export const INTENT_DATA_COLUMNS: readonly Column<IntentDataRow>[] = [
   { name: "metadata", type: "jsonb", get: ({ data }) => JSON.stringify(data.metadata) },
   { name: "correlation_id", type: "text", get: ({ data }) => data.correlationId },
   { name: "session", type: "text", get: ({ data }) => data.session },
+  { name: "session_namespace", type: "text", get: ({ data }) => data.sessionNamespace },
   { name: "parent_intent_id", type: "uuid", get: ({ data }) => data.parentIntentId },
   { name: "parent_step", type: "text", get: ({ data }) => data.parentStep },
   { name: "detached", type: "bool", get: ({ data }) => data.detached },

@@ -7,6 +7,7 @@ import {
   decideState,
   intentScope,
   parseScope,
+  type Scope,
   type StateHead,
   type StateWrite,
   stateName,
@@ -30,7 +31,7 @@ const ID = "00000000-0000-7000-8000-000000000001";
 
 describe("a scope", () => {
   test("is an intent's, a session's or an agent's, in one spelling", () => {
-    expect(parseScope(`intent:${ID.toUpperCase()}`, "local/dev")).toEqual(intentScope(ID));
+    expect(parseScope(`intent:${ID.toUpperCase()}`, "local/dev")).toEqual(intentScope(ID, "local/dev"));
     expect(parseScope("session:my trip", "local/dev").text).toBe("session:my trip");
     expect(parseScope("agent:a", "local/dev").text).toBe("agent:local/dev/a");
   });
@@ -62,8 +63,8 @@ describe("writes of state", () => {
     value: value === undefined ? null : json(value),
     ifVersion,
   });
-  const heads = (entries: Record<string, StateHead>) => (at: string, key: string) =>
-    at === scope.text ? entries[key] : undefined;
+  const heads = (entries: Record<string, StateHead>) => (at: Scope, key: string) =>
+    at.text === scope.text ? entries[key] : undefined;
 
   test("make the next version, also over a tombstone; removing nothing makes none", () => {
     const known = heads({ a: { version: 3, deleted: false }, gone: { version: 2, deleted: true } });
@@ -97,8 +98,8 @@ describe("writes of state", () => {
     requireStateAccess(operator, null);
     logState(operator, []);
     logState(operator, [
-      { scope: "s", key: "a", version: 1, value: json(1) },
-      { scope: "s", key: "b", version: 2, value: null },
+      { namespace: "n", scope: "s", key: "a", version: 1, value: json(1) },
+      { namespace: "n", scope: "s", key: "b", version: 2, value: null },
     ]);
     expect(types(operator)).toEqual(["state_changed"]);
     expect(operator.events[0]?.details).toMatchObject({

@@ -13,7 +13,8 @@ const UNDO_0004 = `
   drop table signals, outbox, human_tasks, checkpoints, sessions;
   alter table intents drop column wake_at, drop column paused_by, drop column parent_id, drop column has_children,
     drop column keep_versions, drop column retain_ms;
-  alter table intent_data drop column parent_step;
+  alter table intent_data drop column parent_step, drop column session_namespace;
+  create index intent_data_session on intent_data (namespace, session, created_at desc, id desc) where session is not null;
   alter table steps drop column wait;
   drop index outcomes_expiring, outcomes_age;
   alter table outcomes drop column expires_at;

@@ -1,6 +1,5 @@
 // A person's answer to a task: the first one counts, the same again changes nothing, another is refused (W2).
 
-import { isDeepStrictEqual } from "node:util";
 import type { Draft } from "../draft.ts";
 import { checkDecision } from "../human-task.ts";
 import type { Step } from "../intent.ts";
@@ -54,10 +53,10 @@ function decidedBefore(draft: Draft, { step: key, outcome, comment, data }: Deci
     throw new Refusal("no_human_task", `${who} waits for no person`, { status: draft.intent.status });
   }
   const known = last.result.parse() as { outcome: string; comment?: string; data?: unknown };
-  const same = isDeepStrictEqual(
-    [known.outcome, known.comment ?? null, known.data ?? null],
-    [outcome, comment, data?.parse() ?? null],
-  );
+  const same =
+    known.outcome === outcome &&
+    (known.comment ?? null) === comment &&
+    JSON.stringify(known.data ?? null) === JSON.stringify(data?.parse() ?? null);
   if (same) return last;
   throw new Refusal("already_decided", `it was decided already: ${known.outcome}`, {
     step: last.key,

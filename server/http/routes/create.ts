@@ -61,6 +61,7 @@ function submission(deps: RouteDeps, request: FastifyRequest, body: CreateBody):
       metadata: body.metadata,
       correlationId: body.correlation_id ?? null,
       session: body.session ?? null,
+      sessionNamespace: body.session == null ? null : principal.namespace,
       parentIntentId: body.parent_intent_id ?? null,
       parentStep: body.parent_step ?? null,
       detached: body.detached,

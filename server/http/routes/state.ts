@@ -5,6 +5,7 @@ import { z } from "zod";
 import { parseScope, type Scope, type StateWrite } from "../../domain/state.ts";
 import { commitState, type Written } from "../../engine/state.ts";
 import { invalid, PerdureError } from "../../errors.ts";
+import { namespaceOfIntent } from "../../store/queries/intents.ts";
 import {
   findState,
   listScopes,
@@ -39,8 +40,17 @@ const writtenView = ({ scope, key, version, deleted }: Written) => ({
   ...(deleted ? { deleted } : {}),
 });
 
-const scopeOf = (request: FastifyRequest): Scope =>
-  parseScope((request.params as { scope: string }).scope, request.principal.namespace);
+const scopeOf = (deps: RouteDeps, request: FastifyRequest): Promise<Scope> =>
+  locateScope(deps, request, (request.params as { scope: string }).scope);
+
+/** An intent's own state lives with it, also for whoever sees all namespaces and names only the intent. */
+export async function locateScope(deps: RouteDeps, request: FastifyRequest, text: string): Promise<Scope> {
+  const { principal } = request;
+  const scope = parseScope(text, principal.namespace);
+  if (!principal.allNamespaces || scope.kind !== "intent") return scope;
+  const namespace = await namespaceOfIntent(deps.engine.store, scope.id);
+  return namespace === undefined ? scope : { ...scope, namespace };
+}
 
 /** `If-Match: "3"` asks for version 3; `If-None-Match: *` that there is none. */
 function headerVersion(request: FastifyRequest): number | null {
@@ -90,9 +100,8 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
     writes: readonly StateWrite[],
     behalf: ReturnType<typeof behalfOf>,
   ) => {
-    const { namespace } = request.principal;
     const idempotency = idempotencyOf(deps, request, "state");
-    const answer = await commitState(engine, actorOf(request), { namespace, writes, behalf, idempotency });
+    const answer = await commitState(engine, actorOf(request), { writes, behalf, idempotency });
     if (answer.replayed) void reply.header("idempotent-replayed", "true");
     return answer.written;
   };
@@ -103,7 +112,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
     body: Behalf & { if_version?: number | null | undefined },
     value: StateWrite["value"],
   ) => {
-    const scope = scopeOf(request);
+    const scope = await scopeOf(deps, request);
     const { key } = request.params as { key: string };
     const ifVersion = body.if_version ?? headerVersion(request);
     const writes: StateWrite[] = [{ scope, key, value, ifVersion }];
@@ -116,7 +125,9 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
     async (request) => {
       const { kind, limit, cursor } = request.query;
       const after = cursor === undefined ? null : scopeCursor.decode(cursor);
-      const rows = await listScopes(store, request.principal.namespace, kind ?? null, after, limit + 1);
+      const { principal } = request;
+      const namespace = principal.allNamespaces ? null : principal.namespace;
+      const rows = await listScopes(store, namespace, kind ?? null, after, limit + 1);
       const page = pageOf(rows, limit, scopeCursor, (row) => row.scope);
       const scopes = page.rows.map(({ scope, keys, updatedAt }) => ({
         scope,
@@ -139,10 +150,11 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
     },
     async (request) => {
       const { prefix, limit, cursor, order, values, seq } = request.query;
-      requireLog(scopeOf(request), seq);
+      const scope = await scopeOf(deps, request);
+      requireLog(scope, seq);
       const rows = await listState(store, {
-        namespace: request.principal.namespace,
-        scope: scopeOf(request).text,
+        namespace: scope.namespace,
+        scope: scope.text,
         prefix,
         limit: limit + 1,
         descending: order === "desc",
@@ -169,11 +181,11 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request, reply) => {
-      const scope = scopeOf(request);
+      const scope = await scopeOf(deps, request);
       const { key } = request.params;
       const { version, seq } = request.query;
       requireLog(scope, seq);
-      const name = { namespace: request.principal.namespace, scope: scope.text, key };
+      const name = { namespace: scope.namespace, scope: scope.text, key };
       const at = { ...(version === undefined ? {} : { version }), ...(seq === undefined ? {} : { seq }) };
       const entry = await findState(store, name, at);
       if (entry === undefined || (entry.deleted && version === undefined)) throw notThere(scope, key);
@@ -194,11 +206,8 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
     },
     async (request) => {
       const { limit, cursor } = request.query;
-      const name = {
-        namespace: request.principal.namespace,
-        scope: scopeOf(request).text,
-        key: request.params.key,
-      };
+      const scope = await scopeOf(deps, request);
+      const name = { namespace: scope.namespace, scope: scope.text, key: request.params.key };
       const before = cursor === undefined ? null : versionCursor.decode(cursor);
       const page = pageOf(
         await listVersions(store, name, before, limit + 1),
@@ -256,8 +265,9 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
       schema: { body: schemas.commit, tags, summary: "Write several entries of any scopes, all or nothing" },
     },
     async (request, reply) => {
-      const { namespace } = request.principal;
-      const writes = request.body.writes.map((one) => toWrite(one, parseScope(one.scope, namespace)));
+      const writes: StateWrite[] = [];
+      for (const one of request.body.writes)
+        writes.push(toWrite(one, await locateScope(deps, request, one.scope)));
       const written = await run(request, reply, writes, behalfOf(request.body, null));
       return { ok: true, entries: written.map(writtenView) };
     },

@@ -1,8 +1,9 @@
 // What an agent says about an intent it holds: start, steps, progress, hand-back; and how an intent ends.
 
+import type { FastifyRequest } from "fastify";
 import type { z } from "zod";
 import { RawJson } from "../../domain/raw-json.ts";
-import { intentScope, parseScope } from "../../domain/state.ts";
+import type { StateWrite } from "../../domain/state.ts";
 import type { WaitRequest } from "../../domain/wait.ts";
 import { resolveIntent } from "../../engine/finish.ts";
 import { waitAtStep } from "../../engine/waits.ts";
@@ -21,7 +22,7 @@ import { eventView, nextStepView, stepView } from "../../wire/views.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
 import { type App, actorOf, type RouteDeps } from "./deps.ts";
 import { intentAnswer, requireIntent } from "./read.ts";
-import { toWrite } from "./state.ts";
+import { locateScope, toWrite } from "./state.ts";
 
 const NULL = new RawJson("null");
 const FAILED = { code: "failed", message: "the handler failed" } as const;
@@ -54,17 +55,23 @@ function waitOf(body: StepBody): WaitRequest {
   return body.wait;
 }
 
-function recordInput(namespace: string, id: string, key: string, body: StepBody): RecordStepInput {
-  const scopeOf = (scope: string | undefined) =>
-    scope === undefined ? intentScope(id) : parseScope(scope, namespace);
+async function recordInput(
+  deps: RouteDeps,
+  request: FastifyRequest,
+  id: string,
+  key: string,
+  body: StepBody,
+): Promise<RecordStepInput> {
+  const state: StateWrite[] = [];
+  for (const one of body.state ?? [])
+    state.push(toWrite(one, await locateScope(deps, request, one.scope ?? `intent:${id}`)));
   return {
     key,
     attempt: body.attempt,
     write: stepWrite(body),
     beginNext: body.begin_next === false || body.begin_next == null ? null : body.begin_next,
     completeIntent: body.complete_intent,
-    namespace,
-    state: (body.state ?? []).map((one) => toWrite(one, scopeOf(one.scope))),
+    state,
   };
 }
 
@@ -127,12 +134,7 @@ function agentRoutes(app: App, deps: RouteDeps): void {
               wait: waitOf(body),
               completeIntent: body.complete_intent,
             })
-          : await recordStep(
-              engine,
-              actorOf(request),
-              id,
-              recordInput(request.principal.namespace, id, key, body),
-            );
+          : await recordStep(engine, actorOf(request), id, await recordInput(deps, request, id, key, body));
       return {
         ok: true,
         step: stepView(answer.intent, answer.step),

@@ -21,7 +21,7 @@ export async function* exportIntent(store: Store, intent: Intent): AsyncGenerato
     for (const event of events) if (event.seq <= intent.seq) yield { kind: "event", event };
     since = events.at(-1)?.seq ?? intent.seq;
   }
-  yield* rowsOf(store, "state", STATE, [intent.namespace, intentScope(intent.id).text]);
+  yield* rowsOf(store, "state", STATE, [intent.namespace, intentScope(intent.id, intent.namespace).text]);
   yield* rowsOf(store, "checkpoint", CHECKPOINTS, [intent.id]);
   yield* rowsOf(store, "signal", SIGNALS, [intent.id]);
 }

@@ -24,6 +24,7 @@ interface JoinedRow extends Omit<IntentsTable, "first_seq"> {
   d_metadata: string;
   d_correlation_id: string | null;
   d_session: string | null;
+  d_session_namespace: string | null;
   d_parent_intent_id: string | null;
   d_parent_step: string | null;
   d_detached: boolean;
@@ -44,6 +45,7 @@ const DATA_COLUMNS = [
   "d.metadata as d_metadata",
   "d.correlation_id as d_correlation_id",
   "d.session as d_session",
+  "d.session_namespace as d_session_namespace",
   "d.parent_intent_id as d_parent_intent_id",
   "d.parent_step as d_parent_step",
   "d.detached as d_detached",
@@ -70,6 +72,7 @@ function toRecord(row: JoinedRow): IntentRecord {
     metadata: JSON.parse(row.d_metadata),
     correlationId: row.d_correlation_id,
     session: row.d_session,
+    sessionNamespace: row.d_session_namespace,
     parentIntentId: row.d_parent_intent_id,
     parentStep: row.d_parent_step,
     detached: row.d_detached,
@@ -120,6 +123,15 @@ export async function findEnded(store: Store, id: string): Promise<IntentRecord 
   return isTerminal(row.status) ? toRecord(row) : "live";
 }
 
+export async function namespaceOfIntent(store: Store, id: string): Promise<string | undefined> {
+  const query = {
+    name: "intent_namespace",
+    text: "select namespace from intents where id = $1",
+    values: [id],
+  };
+  return (await store.pool.query<{ namespace: string }>(query)).rows[0]?.namespace;
+}
+
 export async function findStatus(
   db: Kysely<Database>,
   id: string,
@@ -168,7 +180,10 @@ export async function listIntents(store: Store, filter: ListFilter): Promise<Int
   if (filter.status !== undefined) query = query.where("i.status", "in", [...filter.status]);
   if (filter.toAgent !== undefined) query = query.where("d.to_agent", "=", filter.toAgent);
   if (filter.intentType !== undefined) query = query.where("d.intent_type", "=", filter.intentType);
-  if (filter.session !== undefined) query = query.where("d.session", "=", filter.session);
+  if (filter.session !== undefined)
+    query = query.where(
+      sql<boolean>`(d.session_namespace, d.session) in (select namespace, name from sessions where name = ${filter.session})`,
+    );
   if (filter.parentIntentId !== undefined)
     query = query.where("d.parent_intent_id", "=", filter.parentIntentId);
   if (filter.code !== undefined) query = query.where("o.code", "=", filter.code);

@@ -35,7 +35,7 @@ const toSession = (row: Row): Session => ({
 const COUNTED = `cross join lateral (
     select max(c.last) as last_activity_at, json_object_agg(c.status, c.n) filter (where c.status is not null) as counts
     from (select i.status, count(*)::int as n, max(i.updated_at) as last
-      from intent_data d join intents i on i.id = d.id where d.namespace = s.namespace and d.session = s.name group by i.status) c) a`;
+      from intent_data d join intents i on i.id = d.id where d.session_namespace = s.namespace and d.session = s.name group by i.status) c) a`;
 
 export interface SessionPage {
   /** Null: of all namespaces. */
@@ -99,7 +99,7 @@ export async function aliveInSession(
 ): Promise<string[]> {
   const { rows } = await store.pool.query<{ id: string }>(
     `select d.id from intent_data d join intents i on i.id = d.id
-      where d.namespace = $1 and d.session = $2 and i.status <> all($3::text[])
+      where d.session_namespace = $1 and d.session = $2 and i.status <> all($3::text[])
         and ($4::boolean is null or ('session' = any(i.paused_by)) = $4) order by d.created_at, d.id limit $5`,
     [namespace, name, textArrayLiteral(TERMINAL_STATUSES), held, limit],
   );
@@ -114,7 +114,7 @@ export async function endedInSession(
 ): Promise<string[]> {
   const { rows } = await store.pool.query<{ id: string }>(
     `select d.id from intent_data d join intents i on i.id = d.id
-      where d.namespace = $1 and d.session = $2 and i.status = any($3::text[]) order by d.id limit $4`,
+      where d.session_namespace = $1 and d.session = $2 and i.status = any($3::text[]) order by d.id limit $4`,
     [namespace, name, textArrayLiteral(TERMINAL_STATUSES), limit],
   );
   return rows.map((row) => row.id);
@@ -132,7 +132,7 @@ export async function removeSession(store: Store, namespace: string, name: strin
     ]);
     const { rowCount } = await client.query(
       `delete from sessions s where namespace = $1 and name = $2
-        and not exists (select 1 from intent_data d where d.namespace = s.namespace and d.session = s.name)`,
+        and not exists (select 1 from intent_data d where d.session_namespace = s.namespace and d.session = s.name)`,
       [namespace, name],
     );
     if (rowCount === 1) {
@@ -164,7 +164,7 @@ export async function idleSessions(
     `select s.namespace, s.name from sessions s where ($1::text is null or s.namespace = $1)
         and s.created_at <= perdure_now() - make_interval(secs => $2::float8 / 1000)
         and not exists (select 1 from intent_data d join intents i on i.id = d.id
-          where d.namespace = s.namespace and d.session = s.name
+          where d.session_namespace = s.namespace and d.session = s.name
             and (i.status <> all($3::text[]) or i.updated_at > perdure_now() - make_interval(secs => $2::float8 / 1000)))
       order by s.created_at, s.namespace, s.name limit $4`,
     [namespace, idleMs, textArrayLiteral(TERMINAL_STATUSES), limit],

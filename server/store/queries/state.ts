@@ -139,14 +139,14 @@ export async function listVersions(
 /** Scopes that hold something, by name. */
 export async function listScopes(
   store: Store,
-  namespace: string,
+  namespace: string | null,
   kind: string | null,
   after: string | null,
   limit: number,
 ): Promise<{ scope: string; keys: number; updatedAt: number }[]> {
   const { rows } = await store.pool.query<{ scope: string; keys: number; updated_at: number }>(
     `select scope, count(*)::int as keys, max(updated_at) as updated_at from state_heads
-      where namespace = $1 and not deleted and starts_with(scope, $2) and ($3::text is null or scope > $3 collate "C")
+      where ($1::text is null or namespace = $1) and not deleted and starts_with(scope, $2) and ($3::text is null or scope > $3 collate "C")
       group by scope order by scope limit $4`,
     [namespace, kind === null ? "" : `${kind}:`, after, limit],
   );
