@@ -278,11 +278,9 @@ export class GroupCommit {
   }
 
   #waitOrGiveUp(heldUp: readonly Entry[]): void {
-    this.#park(heldUp.filter((entry) => this.#mayWait([entry])));
-    this.#rejectAll(
-      heldUp.filter((entry) => !this.#mayWait([entry])),
-      new HeldUp(),
-    );
+    for (const entry of heldUp)
+      if (this.#mayWait([entry])) this.#park([entry]);
+      else entry.reject(new HeldUp());
   }
 
   #park(entries: readonly Entry[]): void {

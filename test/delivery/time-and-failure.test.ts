@@ -51,7 +51,7 @@ test("an intent nobody takes times out at its deadline", async () => {
 });
 
 test("a deadline ends work that is held, tells the holder, and refuses what it writes then", async () => {
-  const id = await send(server, "deadline", { ttl_seconds: 0.6, steps: ["one"] });
+  const id = await send(server, "deadline", { ttl_seconds: 2, steps: ["one"] });
   const listener = await agent(server, "deadline", { ack: "explicit" });
   await listener.next("intent.delivered");
   await post(server, id, "start", { attempt: 1 });
