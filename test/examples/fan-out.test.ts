@@ -1,12 +1,12 @@
 // examples/fan-out: a parent of twenty, killed while it waits, and a child's agent killed on the way.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { call, startTestServer, type TestServer, until } from "../support/server.ts";
-import { openStage, type Stage } from "./stage.ts";
+import { LONG_LEASES, openStage, type Stage } from "./stage.ts";
 
 let server: TestServer;
 let stage: Stage;
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ env: LONG_LEASES });
   stage = openStage(server.url);
 });
 afterAll(async () => {
@@ -25,7 +25,7 @@ async function childrenOf(id: string): Promise<Child[]> {
 }
 
 test("the parent of twenty waits without an agent, a child's agent is killed, and all twenty are collected once", async () => {
-  const id = await stage.perdure("send", "book-counter", "book.v1", '{"pages":20}');
+  const id = await stage.send("book-counter", "book.v1", { pages: 20 });
   const parent = stage.start("fan-out/parent.mjs");
   const doomed = stage.start("fan-out/child.mjs", { HANG_IN: "7" });
   const waiting = await stage.reaches(id, "WAITING");
@@ -59,4 +59,4 @@ test("the parent of twenty waits without an agent, a child's agent is killed, an
   );
   const attempts = (await childrenOf(id)).map((child) => child.attempt).sort();
   expect(attempts).toEqual([...Array(19).fill(1), 2]);
-});
+}, 90_000);

@@ -1,12 +1,12 @@
 // examples/graceful: Ctrl+C in the middle of the second of four steps.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startTestServer, type TestServer } from "../support/server.ts";
-import { openStage, type Stage } from "./stage.ts";
+import { LONG_LEASES, openStage, type Stage } from "./stage.ts";
 
 let server: TestServer;
 let stage: Stage;
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ env: LONG_LEASES });
   stage = openStage(server.url);
 });
 afterAll(async () => {
@@ -17,7 +17,7 @@ afterAll(async () => {
 const STEPS = ["build", "test", "upload", "announce"];
 
 test("Ctrl+C lets the step finish and says what is saved, the next agent does the rest, and no delivery counts as lost", async () => {
-  const id = await stage.perdure("send", "releaser", "release.v1", '{"version":"1.2.0"}');
+  const id = await stage.send("releaser", "release.v1", { version: "1.2.0" });
   const first = stage.start("graceful/agent.mjs", { WORK_MS: "1500" });
   await stage.ledgerHas("test");
   first.signal("SIGINT");
@@ -35,4 +35,4 @@ test("Ctrl+C lets the step finish and says what is saved, the next agent does th
   expect(ended).toMatchObject({ attempt: 2, lost_deliveries: 0, result: "1.2.0 is out" });
   await second.says(`resuming release.v1 ${done + 1}/4 (skipped ${saved}; `);
   expect(stage.ledger()).toEqual(STEPS);
-});
+}, 90_000);

@@ -2,13 +2,13 @@
 import { PerdureClient } from "@perdure/sdk";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { startTestServer, type TestServer } from "../support/server.ts";
-import { openStage, type Stage } from "./stage.ts";
+import { LONG_LEASES, openStage, type Stage } from "./stage.ts";
 
 let server: TestServer;
 let client: PerdureClient;
 let stage: Stage;
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ env: LONG_LEASES });
   client = new PerdureClient({ baseUrl: server.url, logger: false });
 });
 beforeEach(() => {
@@ -25,7 +25,7 @@ const CHARGED = "the bank has charged 12";
 
 /** An order whose agent was killed in the charge, before or after the money moved; and the next agent. */
 async function killedInTheCharge(script: string, address: string, hang: "before" | "after") {
-  const id = await stage.perdure("send", address, "order.v1", '{"item":"book","amount":12}');
+  const id = await stage.send(address, "order.v1", { item: "book", amount: 12 });
   const first = stage.start(script, { HANG: hang });
   await first.says(hang === "before" ? ASKED : CHARGED);
   await first.kill();

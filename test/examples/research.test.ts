@@ -1,12 +1,12 @@
 // examples/research: an agent killed in the middle of a loop that makes its steps as it goes.
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { call, startTestServer, type TestServer, until } from "../support/server.ts";
-import { openStage, type Stage } from "./stage.ts";
+import { LONG_LEASES, openStage, type Stage } from "./stage.ts";
 
 let server: TestServer;
 let stage: Stage;
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ env: LONG_LEASES });
 });
 beforeEach(() => {
   stage = openStage(server.url);
@@ -25,13 +25,11 @@ const CALLS = [
   "think with 4 notes",
 ];
 
-async function ask(): Promise<string> {
-  return stage.perdure("send", "researcher", "research.v1", '{"question":"Why is the sky blue?"}');
-}
+const ask = () => stage.send("researcher", "research.v1", { question: "Why is the sky blue?" });
 
 test("the loop goes on until the model says that it is done, and calls it no more than it must", async () => {
   stage.start("research/agent.mjs");
-  const result = JSON.parse(await stage.perdure("wait", await ask()));
+  const { result } = await stage.reaches(await ask(), "COMPLETED");
   expect(result).toMatchObject({ rounds: 4 });
   expect(result.answer).toContain("Small things scatter blue more than red.");
   expect(stage.counts()).toEqual(Object.fromEntries(CALLS.map((name) => [name, 1])));

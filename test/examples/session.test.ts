@@ -1,12 +1,12 @@
 // examples/session: five intents write into one memory from two agents; both are killed, and the session paused meanwhile.
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { startTestServer, type TestServer, until } from "../support/server.ts";
-import { openStage, type Stage } from "./stage.ts";
+import { call, startTestServer, type TestServer, until } from "../support/server.ts";
+import { LONG_LEASES, openStage, type Stage } from "./stage.ts";
 
 let server: TestServer;
 let stage: Stage;
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ env: LONG_LEASES });
   stage = openStage(server.url);
 });
 afterAll(async () => {
@@ -17,12 +17,11 @@ afterAll(async () => {
 const CITIES = ["Rome", "Oslo", "Bern", "Lima", "Kyiv"];
 const TOPICS = ["sights", "food", "hotels", "trains"];
 
-const send = (city: string, session: string) =>
-  stage.perdure("send", "scout", "city.v1", JSON.stringify({ city }), "--session", session);
+const send = (city: string, session: string) => stage.send("scout", "city.v1", { city }, session);
 
 async function findings(): Promise<string[]> {
-  const all = JSON.parse(await stage.perdure("state", "get", "session:trip", "findings"));
-  return all.map((one: { text: string }) => one.text);
+  const { body } = await call(server, "GET", "/v1/state/session:trip/findings");
+  return body.entry.value.map((one: { text: string }) => one.text);
 }
 
 const found = (topics: readonly string[]) =>
@@ -57,4 +56,4 @@ test("two agents append to one memory at once, are killed, the session pauses an
     TOPICS.map((topic) => [`${topic} ${city}`, topic === "hotels" ? 2 : 1]),
   );
   expect(stage.counts()).toMatchObject(Object.fromEntries(expected));
-});
+}, 90_000);

@@ -8,7 +8,10 @@ import { expect } from "vitest";
 import { call, until } from "../support/server.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 30_000;
+
+/** For a server: an agent that is killed is missed by its stream at once, and one on a busy machine must not be. */
+export const LONG_LEASES = { PERDURE_LEASE_TTL_MS: "10000", PERDURE_RESTART_GRACE_MS: "10000" };
 
 export interface Program {
   readonly pid: number;
@@ -42,6 +45,8 @@ export interface Stage {
   perdure(...argv: string[]): Promise<string>;
   /** A piece of shell to its successful end; answers what it and all it started printed. */
   bash(code: string): Promise<string>;
+  /** Sends an intent; answers its id. */
+  send(address: string, type: string, payload: object, session?: string): Promise<string>;
   get(id: string): Promise<Json>;
   /** Waits until the intent is in this status, and answers it. */
   reaches(id: string, status: string): Promise<Json>;
@@ -109,7 +114,14 @@ export function openStage(url: string): Stage {
     },
     perdure: async (...argv) =>
       (await toTheEnd(run(process.execPath, ["bin/perdure.js", ...argv]))).printed.trim(),
-    bash: async (code) => (await toTheEnd(run("bash", ["-euo", "pipefail", "-c", code]))).output,
+    bash: async (code) =>
+      (await toTheEnd(run("bash", ["-euo", "pipefail", "-c", code], { TMPDIR: directory }))).output,
+    async send(address, type, payload, session) {
+      const body = { to_agent: address, intent_type: type, payload, ...(session && { session }) };
+      const answer = await call({ url }, "POST", "/v1/intents", body);
+      expect(answer.status).toBe(200);
+      return answer.body.intent_id;
+    },
     async get(id) {
       return (await call({ url }, "GET", `/v1/intents/${id}`)).body.intent;
     },
