@@ -44,6 +44,7 @@ describe("loadConfig", () => {
       queueMaxBytes: 268_435_456,
       notify: "on",
       retentionDays: 30,
+      stateVersionsKept: 0,
       heartbeatIntervalMs: 10_000,
       leaseTtlMs: 30_000,
       reconnectGraceMs: 2_000,

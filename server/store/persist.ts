@@ -173,8 +173,12 @@ function compareTasks(
   if (same) return;
   if (asksPerson(before)) w.tasksOut.push(after);
   if (!asksPerson(after)) return;
-  for (const { key, wait } of waitingSteps(after, steps))
-    if (wait.kind === "human") w.tasksIn.push({ intent: after, step: key, wait });
+  const waits = new Map(waitingSteps(after, steps).map(({ key, wait }) => [key, wait]));
+  for (const step of after.openSteps) {
+    const wait = waits.get(step);
+    if (wait === undefined || wait.kind === "human")
+      w.tasksIn.push({ intent: after, step, wait: wait ?? null });
+  }
 }
 
 /** Sends every write of the workspace without waiting; the caller sends COMMIT behind and awaits all of it. */

@@ -202,7 +202,8 @@ export const deleteOutbox = remove<number>("outbox_delete", "outbox", [
 export interface TaskRow {
   readonly intent: Intent;
   readonly step: string;
-  readonly wait: HumanWait;
+  /** Null for a step in doubt. */
+  readonly wait: HumanWait | null;
 }
 
 export const insertTasks = insert<TaskRow>(
@@ -212,8 +213,12 @@ export const insertTasks = insert<TaskRow>(
     { name: "intent_id", type: "uuid", get: ({ intent }) => intent.id },
     { name: "step", type: "text", get: ({ step }) => step },
     { name: "namespace", type: "text", get: ({ intent }) => intent.namespace },
-    { name: "assigned_at", type: "timestamptz", get: ({ wait }) => wait.assignedAt },
-    { name: "due_at", type: "timestamptz", get: ({ intent, wait }) => wait.timeoutAt ?? intent.deadlineAt },
+    {
+      name: "assigned_at",
+      type: "timestamptz",
+      get: ({ intent, wait }) => wait?.assignedAt ?? intent.updatedAt,
+    },
+    { name: "due_at", type: "timestamptz", get: ({ intent, wait }) => wait?.timeoutAt ?? intent.deadlineAt },
   ],
   " on conflict (intent_id, step) do update set assigned_at = excluded.assigned_at, due_at = excluded.due_at",
 );

@@ -55,7 +55,7 @@ function whatItWaitsFor(intent: Intent, steps: readonly Step[]): Next {
   const what = waiting.map(describeWait).join(" and ");
   if (waiting.length === 0)
     return {
-      what: `waits for a decision about ${open.map((step) => step.key).join(", ") || "it"}: done, retry or fail`,
+      what: `waits for a decision about ${open.map((step) => step.key).join(", ") || "it"}: done, retry or fail (perdure resolve-step)`,
     };
   return intent.wakeAt === null ? { what } : { what, at: at(intent.wakeAt) };
 }

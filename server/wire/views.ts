@@ -86,7 +86,7 @@ export function stepView(intent: Intent, step: Step) {
     ...(step.retry === null ? {} : { retry: retryView(step.retry) }),
     ...(step.startedAt === null ? {} : { started_at: iso(step.startedAt) }),
     ...(step.finishedAt === null ? {} : { finished_at: iso(step.finishedAt) }),
-    ...(step.startedAt === null || step.finishedAt === null
+    ...(step.startedAt === null || step.finishedAt === null || step.wait !== null
       ? {}
       : { duration_ms: step.finishedAt - step.startedAt }),
   };

@@ -57,10 +57,16 @@ async function sweepTimers(engine: Engine): Promise<number> {
   return happened.filter(Boolean).length;
 }
 
-async function sweepLeases(engine: Engine): Promise<number> {
+/** One that cannot be ended now, because somebody holds its row, keeps no other from its end. */
+async function sweepLeases({ engine, onError }: SweeperOptions): Promise<number> {
   let ended = 0;
-  for (const id of await expiredConsumers(engine.store, BATCH))
-    if (await expireConsumer(engine, id)) ended += 1;
+  for (const id of await expiredConsumers(engine.store, BATCH)) {
+    try {
+      if (await expireConsumer(engine, id)) ended += 1;
+    } catch (error) {
+      onError(error, "leases");
+    }
+  }
   return ended;
 }
 
@@ -86,7 +92,7 @@ export function createSweepers(options: SweeperOptions): Sweepers {
     name: "leases",
     intervalMs: 30_000,
     onError,
-    pass: async () => more(await sweepLeases(engine), () => leases.wake()),
+    pass: async () => more(await sweepLeases(options), () => leases.wake()),
   });
   const renewals = createRenewals(options);
   const shortRenewals = createShortRenewals(options);

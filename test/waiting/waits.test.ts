@@ -215,6 +215,25 @@ test("an intent that is a person's task goes to nobody, and the decision is its 
   expect((await decide(id, { outcome: "approved" })).body.applied).toBe(false);
 });
 
+test("a step in doubt that asks is listed among what people are asked, and is settled in its own way", async () => {
+  const id = await send(server, "doubted", { on_interrupt: "ask" });
+  await claimOne(server, "doubted");
+  await step(server, id, "charge", { status: "running", attempt: 1 });
+  await post(server, id, "release", { attempt: 1 });
+  const listed = async () =>
+    (await call(server, "GET", "/v1/me/tasks?limit=500")).body.tasks.filter(
+      (task: { intent_id: string }) => task.intent_id === id,
+    );
+  expect(await listed()).toMatchObject([{ step: "charge", human_task: { task_type: "in_doubt" } }]);
+  const refused = await decide(id, { outcome: "approved" });
+  expect(refused.body).toMatchObject({ code: "no_human_task", error: { details: { step: "charge" } } });
+  await call(server, "POST", `/v1/intents/${id}/steps/charge/decide`, { done: { id: 7 } });
+  expect(await listed()).toEqual([]);
+  const again = await claimOne(server, "doubted");
+  expect(again.steps[0]).toMatchObject({ status: "done", result: { id: 7 } });
+  expect(again.steps[0]).not.toHaveProperty("duration_ms");
+});
+
 test("a canceled task that is retried is assigned again", async () => {
   const id = await send(server, "again", { human_task: { title: "Approve?" } });
   await post(server, id, "cancel");

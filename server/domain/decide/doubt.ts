@@ -43,8 +43,11 @@ export function decideStep(draft: Draft, key: string, answer: StepAnswer): Step 
     finish(draft, { status: "FAILED", result: null, error: answer.error });
     return step;
   }
-  if (answer.kind === "done") markDone(draft, step, answer.result);
-  else {
+  if (answer.kind === "done") {
+    // How long nobody knew is not how long it took.
+    step.startedAt = null;
+    markDone(draft, step, answer.result);
+  } else {
     // Somebody looked: it is to run again, and is in doubt no longer.
     step.status = "planned";
     step.interrupted = false;

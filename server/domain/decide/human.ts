@@ -42,6 +42,19 @@ function answer(draft: Draft, key: string, wait: HumanWait, { outcome, comment, 
   wake(draft, key, { result });
 }
 
+/** A step in doubt asks another question: not whether it may happen, but whether it has. */
+function refuseDoubt({ intent, steps }: Draft, key: string | null): void {
+  const doubted = intent.openSteps.find(
+    (open) => steps.get(open)?.status === "interrupted" && (key === null || open === key),
+  );
+  if (doubted === undefined) return;
+  throw new Refusal(
+    "no_human_task",
+    `step ${JSON.stringify(doubted)} is in doubt: say whether it is done, runs again or fails, with POST …/steps/${doubted}/decide or perdure resolve-step`,
+    { step: doubted },
+  );
+}
+
 /** The task that was decided already, if this is the same decision. */
 function decidedBefore(draft: Draft, { step: key, outcome, comment, data }: Decision): Step {
   const decided = [...draft.steps.values()].filter(
@@ -49,6 +62,7 @@ function decidedBefore(draft: Draft, { step: key, outcome, comment, data }: Deci
   );
   const last = decided.sort((a, b) => Number(b.seq) - Number(a.seq))[0];
   if (last?.result == null) {
+    refuseDoubt(draft, key);
     const who = key === null ? "this intent" : `step ${JSON.stringify(key)}`;
     throw new Refusal("no_human_task", `${who} waits for no person`, { status: draft.intent.status });
   }

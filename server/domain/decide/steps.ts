@@ -266,7 +266,7 @@ export function markDone(draft: Draft, step: Step, result: RawJson, origin: Done
     key: step.key,
     tries: step.tries,
     ...(step.position !== null ? { done: intent.stepsDone, total: intent.stepsTotal } : {}),
-    ...(step.startedAt !== null ? { duration_ms: draft.now - step.startedAt } : {}),
+    ...(step.startedAt !== null && step.wait === null ? { duration_ms: draft.now - step.startedAt } : {}),
     ...origin,
     result,
   });

@@ -30,8 +30,17 @@ interface Row {
   from_agent: string;
   assigned_at: number;
   due_at: number | null;
-  wait: string;
+  wait: string | null;
 }
+
+/** A step that began and was never recorded: somebody has to look. */
+const inDoubt = (step: string) => ({
+  title: `Did step ${JSON.stringify(step)} happen?`,
+  task_type: "in_doubt",
+  allowed_outcomes: ["done", "retry", "fail"],
+  required_comment: false,
+  assignees: [],
+});
 
 /** The longest waiting first; of all namespaces where none is given. */
 export async function listTasks(store: Store, namespace: string | null, page: TaskPage): Promise<Task[]> {
@@ -40,7 +49,7 @@ export async function listTasks(store: Store, namespace: string | null, page: Ta
       from human_tasks t join intents i on i.id = t.intent_id join intent_data d on d.id = t.intent_id
       join steps s on s.intent_id = t.intent_id and s.key = t.step
       where ($1::text is null or t.namespace = $1) and ($2::float8 is null or (t.assigned_at, t.intent_id) > (to_timestamp($2::float8 / 1000), $3::uuid))
-        and ($4::text is null or json_array_length(s.wait -> 'human_task' -> 'assignees') = 0
+        and ($4::text is null or s.wait is null or json_array_length(s.wait -> 'human_task' -> 'assignees') = 0
           or (s.wait -> 'human_task' -> 'assignees')::jsonb ? $4)
       order by t.assigned_at, t.intent_id, t.step limit $5`,
     [namespace, page.after?.assignedAt ?? null, page.after?.intentId ?? null, page.assignee, page.limit],
@@ -53,6 +62,6 @@ export async function listTasks(store: Store, namespace: string | null, page: Ta
     fromAgent: row.from_agent,
     assignedAt: row.assigned_at,
     dueAt: row.due_at,
-    task: JSON.parse(row.wait).human_task,
+    task: row.wait === null ? inDoubt(row.step) : JSON.parse(row.wait).human_task,
   }));
 }
