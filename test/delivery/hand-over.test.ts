@@ -1,6 +1,6 @@
 // A new intent is leased in the commit that creates it when a consumer here is free, and only then (I7, I15, D11).
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { call, startTestServer, type TestServer } from "../support/server.ts";
+import { call, startTestServer, type TestServer, until } from "../support/server.ts";
 import { claimOne, eventsOf, type Listener, listen, post, send, view } from "./listener.ts";
 
 let server: TestServer;
@@ -19,8 +19,21 @@ async function agent(...args: Parameters<typeof listen>): Promise<Listener> {
   return listener;
 }
 
+/** Resolves when a stream that has just opened is known to be free, and nobody looks for work for it any more. */
+async function quiet(address: string): Promise<void> {
+  await until("the stream takes work", () => server.streams.at(`local/dev/${address}`).length > 0);
+  await until("nobody holds its consumer", async () => {
+    const { rows } = await server.store.pool.query<{ free: boolean }>(
+      `select count(*) = 0 as free from pg_locks l join pg_class c on c.oid = l.relation
+        where c.relname = 'consumers' and l.mode = 'RowShareLock'`,
+    );
+    return rows[0]?.free;
+  });
+}
+
 test("a free agent has a new intent with the commit that creates it, and its frame says all of it", async () => {
   const listener = await agent(server, "free", { consumer: "w", ack: "explicit" });
+  await quiet("free");
   const id = await send(server, "free", {
     payload: { n: 12345678901234567890n.toString() },
     steps: ["a", { key: "b", timeout_seconds: 9 }],
