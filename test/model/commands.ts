@@ -1,7 +1,9 @@
 // What a run may do, as fast-check commands: each picks from what there is when its turn comes, and prints what it did.
 
 import fc from "fast-check";
-import type { CreateBody, Doubt, Model, Op } from "./model.ts";
+import { childrenOf } from "./kin.ts";
+import { isAvoided } from "./known.ts";
+import type { Asked, CreateBody, Doubt, Model, ModelIntent, Op, StateWrite, WaitAsked } from "./shapes.ts";
 import type { System } from "./system.ts";
 
 /** fast-check wants a model of its own to check commands against; ours lives in the system. */
@@ -15,7 +17,20 @@ interface Pick {
   readonly key: string;
   readonly flag: boolean;
   readonly other: boolean;
+  readonly n: number;
+  readonly writes: readonly StateWrite[];
+  readonly versions: readonly number[];
 }
+
+const writes: fc.Arbitrary<StateWrite[]> = fc.array(
+  fc.record({
+    scope: fc.constantFrom<StateWrite["scope"]>("own", "own", "shared"),
+    key: fc.constantFrom("k", "k", "m"),
+    value: fc.constantFrom({ is: 1 }, { is: { n: 2 } }, { is: null }, null),
+    ifVersion: fc.constantFrom(null, null, null, 0, 1),
+  }),
+  { minLength: 1, maxLength: 2 },
+);
 
 const pick: fc.Arbitrary<Pick> = fc.record({
   which: fc.nat(20),
@@ -23,9 +38,12 @@ const pick: fc.Arbitrary<Pick> = fc.record({
   key: fc.constantFrom("s1", "s1", "s2", "s2", "s3", "w1", "w2"),
   flag: fc.boolean(),
   other: fc.boolean(),
+  n: fc.nat(1_000),
+  writes,
+  versions: fc.array(fc.nat(3), { minLength: 2, maxLength: 2 }),
 });
 
-const KINDS = [
+const WORK = [
   "start",
   "running",
   "running",
@@ -36,29 +54,43 @@ const KINDS = [
   "complete",
   "fail",
   "release",
-  "cancel",
-  "pause",
-  "unpause",
-  "unpause",
-  "retry",
-  "retry",
-  "decide",
-  "decide",
 ] as const;
+const OPERATE = ["cancel", "pause", "unpause", "unpause", "retry", "retry", "decide", "decide"] as const;
+const WAIT = ["wait", "wait", "wait", "wait", "signal", "signal", "signal", "answer", "answer"] as const;
+const REMEMBER = [
+  "write",
+  "write",
+  "checkpoint",
+  "checkpoint",
+  "forget",
+  "restore",
+  "restore",
+  "restore",
+] as const;
+const KINDS = [...WORK, ...OPERATE, ...WAIT, ...REMEMBER] as const;
+type Kind = (typeof KINDS)[number];
 
-/** Null when there is nothing yet to act on. */
-function resolveOp(kind: (typeof KINDS)[number], picked: Pick, model: Model): Op | null {
-  if (model.intents.length === 0) return null;
-  const i = picked.which % model.intents.length;
-  const attempt = Math.max(0, (model.intents[i]?.attempt ?? 0) + picked.off);
-  const { key, flag, other } = picked;
+/** Null when there is nothing yet to act on, or nothing that can be judged. */
+function resolveOp(kind: Kind, picked: Pick, model: Model): Asked | null {
+  const i = picked.which % Math.max(1, model.intents.length);
+  const intent = model.intents[i];
+  if (intent === undefined) return null;
+  const op = askedOf(kind, picked, model, intent, i);
+  return isAvoided(model, op) ? null : op;
+}
+
+function askedOf(kind: Kind, picked: Pick, model: Model, intent: ModelIntent, i: number): Asked {
+  const attempt = Math.max(0, intent.attempt + picked.off);
+  const { key, flag, other, n } = picked;
   switch (kind) {
     case "start":
       return { op: kind, i, attempt, beginNext: flag };
     case "running":
       return { op: kind, i, attempt, key };
-    case "done":
-      return { op: kind, i, attempt, key, beginNext: flag, result: other ? 1 : { n: 2 } };
+    case "done": {
+      const state = n % 3 === 0 ? versioned(picked, model, intent) : [];
+      return { op: kind, i, attempt, key, beginNext: flag, result: other ? 1 : { n: 2 }, state };
+    }
     case "failed":
       return { op: kind, i, attempt, key, retryable: flag };
     case "complete":
@@ -69,22 +101,91 @@ function resolveOp(kind: (typeof KINDS)[number], picked: Pick, model: Model): Op
       return { op: kind, i, attempt, notRun: flag ? [key] : [] };
     case "decide":
       return { op: kind, i, key, answer: flag ? "done" : other ? "retry" : "fail" };
+    case "wait":
+      return { op: kind, i, attempt, key, wait: waitOf(picked, model, intent) };
+    case "signal":
+      return { op: kind, i, name: flag ? "go" : "tick", data: n % 4 === 0 ? null : n };
+    case "answer":
+      return {
+        op: kind,
+        i,
+        key: n % 3 === 0 ? key : null,
+        answer: {
+          outcome: n % 7 === 0 ? "perhaps" : flag ? "yes" : "no",
+          comment: other ? "fine" : null,
+        },
+      };
+    case "write":
+      return { op: kind, i, attempt: other ? attempt : null, writes: versioned(picked, model, intent) };
+    case "checkpoint":
+      return { op: kind, i, attempt: other ? attempt : null, name: flag ? "here" : "there" };
+    case "forget":
+      return { op: kind, i, name: flag ? "here" : "there" };
+    case "restore":
+      return { op: kind, i, to: placeOf(picked, intent) };
     default:
       return { op: kind, i };
   }
 }
 
-const body: fc.Arbitrary<CreateBody> = fc.record({
-  address: fc.constantFrom("a", "a", "b"),
-  steps: fc.nat(3),
-  priority: fc.constantFrom(0, 0, 1),
-  maxDeliveries: fc.constantFrom(1, 2, 3),
-  onInterrupt: fc.constantFrom<Doubt>("retry", "retry", "ask", "fail"),
-  maxRetries: fc.constantFrom(0, 1),
-  ttlMs: fc.constantFrom(null, null, 9_000),
-  delayMs: fc.constantFrom(null, null, 3_000),
-  attemptTimeoutMs: fc.constantFrom(null, null, 5_000),
-});
+function placeOf({ n, flag, other }: Pick, intent: ModelIntent): string | number {
+  if (n % 3 === 0) return flag ? "here" : "there";
+  // Also an entry that is not there yet.
+  const length = intent.log.length + Number(other && n % 5 === 0);
+  return n % (length + 1);
+}
+
+/** Mostly the version that is there. */
+function versioned(
+  { writes: picked, versions }: Pick,
+  model: Model,
+  intent: ModelIntent | null,
+): StateWrite[] {
+  return picked
+    .filter(({ scope }) => intent !== null || scope === "shared")
+    .map((write, n) => {
+      const state = write.scope === "shared" || intent === null ? model.shared : intent.state;
+      const head = state[write.key];
+      const current = head === undefined || head.deleted ? 0 : head.version;
+      return (versions[n] ?? 0) === 1 ? { ...write, ifVersion: current } : write;
+    });
+}
+
+function waitOf({ n, flag, other }: Pick, model: Model, intent: ModelIntent): WaitAsked {
+  const timeoutMs = other ? 3_000 : null;
+  const children = childrenOf(model, intent).map((child) => model.intents.indexOf(child));
+  switch (n % 8) {
+    case 0:
+      return { kind: "time", ms: 0 };
+    case 1:
+      return { kind: "time", ms: flag ? 2_000 : 7_000 };
+    case 2:
+    case 3:
+      return { kind: "human", timeoutMs };
+    case 4:
+    case 5:
+      // With none of its own: somebody else's, or itself.
+      return { kind: "children", of: children.length === 0 ? [0] : children.slice(flag ? 0 : -1), timeoutMs };
+    default:
+      return { kind: "signal", name: flag ? "go" : "tick", timeoutMs };
+  }
+}
+
+const body: fc.Arbitrary<CreateBody> = fc
+  .record({
+    address: fc.constantFrom("a", "a", "b"),
+    steps: fc.nat(3),
+    priority: fc.constantFrom(0, 0, 1),
+    maxDeliveries: fc.constantFrom(1, 2, 3),
+    onInterrupt: fc.constantFrom<Doubt>("retry", "retry", "ask", "fail"),
+    maxRetries: fc.constantFrom(0, 1),
+    ttlMs: fc.constantFrom(null, null, null, 9_000),
+    delayMs: fc.constantFrom(null, null, null, 3_000),
+    attemptTimeoutMs: fc.constantFrom(null, null, null, 5_000),
+    humanTask: fc.constantFrom(false, false, false, false, false, false, true),
+    parent: fc.constant(null),
+  })
+  .map((one) => (one.humanTask ? { ...one, steps: 0 } : one));
 
 class Doing implements Command {
   readonly #name: string;
@@ -112,9 +213,31 @@ class Doing implements Command {
   }
 }
 
+const born = (one: CreateBody, key: string, parentAttempt: number | null = null): Op => ({
+  op: "create",
+  body: one,
+  parentAttempt,
+  key,
+  id: "",
+});
+
 const creating = fc
   .record({ body, key: fc.nat(30) })
-  .map(({ body, key }) => new Doing("create", () => [{ op: "create", body, key: `k${key}`, id: "" }]));
+  .map(({ body, key }) => new Doing("create", () => [born(body, `k${key}`)]));
+
+/** A child: sent from a step of its parent's holder, or beside it. */
+function childOf(model: Model, { which, off, n, key, flag, other }: Pick, one: CreateBody): Op[] {
+  const of = which % Math.max(1, model.intents.length);
+  const parent = model.intents[of];
+  if (parent === undefined) return [];
+  const attempt = flag ? Math.max(0, parent.attempt + off) : null;
+  const link = { of, step: other ? key : null, detached: n % 5 === 0 };
+  return [born({ ...one, parent: link }, `c${n}`, attempt)];
+}
+
+const bearing = fc
+  .record({ body, picked: pick })
+  .map(({ body, picked }) => new Doing("create a child", ({ model }) => childOf(model, picked, body)));
 
 /** The same key again, with the same body or another one. */
 const repeating = fc.record({ which: fc.nat(20), body, same: fc.boolean() }).map(
@@ -124,20 +247,22 @@ const repeating = fc.record({ which: fc.nat(20), body, same: fc.boolean() }).map
       if (known === undefined) return [];
       const first = JSON.parse(known.body) as CreateBody;
       const address = first.address.slice(-1);
-      return [
-        {
-          op: "create",
-          key: known.key,
-          id: "",
-          body: same ? { ...first, address } : { ...body, priority: 9 },
-        },
-      ];
+      return [born(same ? { ...first, address } : { ...body, priority: 9 }, known.key)];
     }),
 );
 
-const acting = fc
-  .record({ kind: fc.constantFrom(...KINDS), picked: pick })
-  .map(({ kind, picked }) => new Doing("act", ({ model }) => listOf(resolveOp(kind, picked, model))));
+const sharing = pick.map(
+  (picked) =>
+    new Doing("share", ({ model }) => {
+      const writes = versioned(picked, model, null);
+      return writes.length === 0 ? [] : [{ op: "share", writes }];
+    }),
+);
+
+const actingOn = (kinds: readonly Kind[]) =>
+  fc
+    .record({ kind: fc.constantFrom(...kinds), picked: pick })
+    .map(({ kind, picked }) => new Doing("act", ({ model }) => listOf(resolveOp(kind, picked, model))));
 
 /** Two or three at the same time, mostly on one intent. */
 const bursting = fc
@@ -148,17 +273,23 @@ const bursting = fc
     }),
     together: fc.boolean(),
     creates: fc.option(body, { nil: undefined, freq: 3 }),
+    child: fc.option(fc.record({ body, picked: pick }), { nil: undefined, freq: 3 }),
     key: fc.nat(1_000),
   })
   .map(
-    ({ ops, together, creates, key }) =>
-      new Doing("at once", ({ model }) => [
-        ...ops.flatMap(({ kind, picked }) => {
-          const which = together ? (ops[0]?.picked.which ?? 0) : picked.which;
-          return listOf(resolveOp(kind, { ...picked, which }, model));
-        }),
-        ...(creates === undefined ? [] : [{ op: "create" as const, body: creates, key: `b${key}`, id: "" }]),
-      ]),
+    ({ ops, together, creates, child, key }) =>
+      new Doing("at once", ({ model }) => {
+        const which = ops[0]?.picked.which ?? 0;
+        return [
+          ...ops.flatMap(({ kind, picked }) =>
+            listOf(resolveOp(kind, together ? { ...picked, which } : picked, model)),
+          ),
+          ...(creates === undefined ? [] : [born(creates, `b${key}`)]),
+          ...(child === undefined
+            ? []
+            : childOf(model, together ? { ...child.picked, which } : child.picked, child.body)),
+        ];
+      }),
   );
 
 const listOf = <T>(value: T | null): T[] => (value === null ? [] : [value]);
@@ -187,24 +318,20 @@ const waiting = fc
   .constantFrom(100, 1_000, 2_500, 6_000)
   .map((ms) => new Doing("time passes", () => ({ passTime: ms })));
 
+const times = (n: number, command: fc.Arbitrary<Command>): fc.Arbitrary<Command>[] =>
+  Array.from({ length: n }, () => command);
+
 export const anyCommand: fc.Arbitrary<Command>[] = [
-  creating,
-  creating,
-  creating,
+  ...times(3, creating),
+  ...times(2, bearing),
   repeating,
-  acting,
-  acting,
-  acting,
-  acting,
-  acting,
-  acting,
-  acting,
-  acting,
-  bursting,
-  bursting,
-  connecting,
-  connecting,
+  sharing,
+  ...times(5, actingOn(WORK)),
+  ...times(2, actingOn(OPERATE)),
+  ...times(4, actingOn(WAIT)),
+  ...times(3, actingOn(REMEMBER)),
+  ...times(3, bursting),
+  ...times(2, connecting),
   cutting,
-  waiting,
-  waiting,
+  ...times(2, waiting),
 ];

@@ -30,6 +30,7 @@ test(
         ]);
         try {
           await fc.asyncModelRun(() => ({ model: {}, real: system }), commands);
+          await system.verify();
         } finally {
           await system.close();
         }
