@@ -2,9 +2,11 @@
 
 import fc from "fast-check";
 import { childrenOf } from "./kin.ts";
-import { isAvoided } from "./known.ts";
+import { isAvoided, withoutAvoided } from "./known.ts";
+import { isOver } from "./queue.ts";
 import type { Asked, CreateBody, Doubt, Model, ModelIntent, Op, StateWrite, WaitAsked } from "./shapes.ts";
 import type { System } from "./system.ts";
+import { parkedWait } from "./waits.ts";
 
 /** fast-check wants a model of its own to check commands against; ours lives in the system. */
 type Nothing = Record<string, never>;
@@ -34,7 +36,7 @@ const writes: fc.Arbitrary<StateWrite[]> = fc.array(
 
 const pick: fc.Arbitrary<Pick> = fc.record({
   which: fc.nat(20),
-  off: fc.constantFrom(0, 0, 0, 0, 0, 0, -1, -2, 1),
+  off: fc.constantFrom(0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -2, 1),
   key: fc.constantFrom("s1", "s1", "s2", "s2", "s3", "w1", "w2"),
   flag: fc.boolean(),
   other: fc.boolean(),
@@ -71,12 +73,44 @@ const KINDS = [...WORK, ...OPERATE, ...WAIT, ...REMEMBER] as const;
 type Kind = (typeof KINDS)[number];
 
 /** Null when there is nothing yet to act on, or nothing that can be judged. */
-function resolveOp(kind: Kind, picked: Pick, model: Model): Asked | null {
-  const i = picked.which % Math.max(1, model.intents.length);
-  const intent = model.intents[i];
+function resolveOp(kind: Kind, picked: Pick, model: Model, at?: ModelIntent): Asked | null {
+  const intent = at ?? aimedAt(kind, picked, model);
   if (intent === undefined) return null;
+  const i = model.intents.indexOf(intent);
   const op = askedOf(kind, picked, model, intent, i);
   return isAvoided(model, op) ? null : op;
+}
+
+/** Mostly one that the operation makes sense for. */
+function aimedAt(kind: Kind, { which, n }: Pick, model: Model): ModelIntent | undefined {
+  const among = n % 6 === 0 ? model.intents : model.intents.filter((intent) => isApt(kind, intent));
+  return among[which % Math.max(1, among.length)];
+}
+
+function isApt(kind: Kind, intent: ModelIntent): boolean {
+  switch (kind) {
+    case "retry":
+      return isOver(intent);
+    case "unpause":
+      return intent.paused;
+    case "decide":
+      return intent.steps.some((step) => step.status === "interrupted");
+    case "signal":
+      return parkedWait(intent)?.wait?.kind === "signal";
+    case "answer":
+      return intent.steps.some((step) => step.wait?.kind === "human");
+    case "forget":
+      return intent.checkpoints.length > 0;
+    case "restore":
+      return intent.log.length > 3;
+    case "cancel":
+    case "pause":
+    case "write":
+    case "checkpoint":
+      return !isOver(intent);
+    default:
+      return intent.holder !== null;
+  }
 }
 
 function askedOf(kind: Kind, picked: Pick, model: Model, intent: ModelIntent, i: number): Asked {
@@ -104,7 +138,7 @@ function askedOf(kind: Kind, picked: Pick, model: Model, intent: ModelIntent, i:
     case "wait":
       return { op: kind, i, attempt, key, wait: waitOf(picked, model, intent) };
     case "signal":
-      return { op: kind, i, name: flag ? "go" : "tick", data: n % 4 === 0 ? null : n };
+      return { op: kind, i, name: signalFor(picked, intent), data: n % 4 === 0 ? null : n };
     case "answer":
       return {
         op: kind,
@@ -128,8 +162,17 @@ function askedOf(kind: Kind, picked: Pick, model: Model, intent: ModelIntent, i:
   }
 }
 
+/** Mostly the one that is waited for. */
+function signalFor({ n, flag }: Pick, intent: ModelIntent): string {
+  const wait = parkedWait(intent)?.wait;
+  if (wait?.kind === "signal" && n % 3 > 0) return wait.name;
+  return flag ? "go" : "tick";
+}
+
 function placeOf({ n, flag, other }: Pick, intent: ModelIntent): string | number {
-  if (n % 3 === 0) return flag ? "here" : "there";
+  const names = intent.checkpoints.map((one) => one.name);
+  if (names.length > 0 && n % 2 === 0) return names[n % names.length] as string;
+  if (n % 13 === 0) return flag ? "here" : "there";
   // Also an entry that is not there yet.
   const length = intent.log.length + Number(other && n % 5 === 0);
   return n % (length + 1);
@@ -154,6 +197,8 @@ function versioned(
 function waitOf({ n, flag, other }: Pick, model: Model, intent: ModelIntent): WaitAsked {
   const timeoutMs = other ? 3_000 : null;
   const children = childrenOf(model, intent).map((child) => model.intents.indexOf(child));
+  if (children.length > 0 && n % 3 > 0)
+    return { kind: "children", of: flag ? children : children.slice(-1), timeoutMs };
   switch (n % 8) {
     case 0:
       return { kind: "time", ms: 0 };
@@ -163,13 +208,15 @@ function waitOf({ n, flag, other }: Pick, model: Model, intent: ModelIntent): Wa
     case 3:
       return { kind: "human", timeoutMs };
     case 4:
-    case 5:
-      // With none of its own: somebody else's, or itself.
-      return { kind: "children", of: children.length === 0 ? [0] : children.slice(flag ? 0 : -1), timeoutMs };
+      // Perhaps nobody's child.
+      return { kind: "children", of: [0], timeoutMs };
     default:
       return { kind: "signal", name: flag ? "go" : "tick", timeoutMs };
   }
 }
+
+/** What a run begins with. */
+export const beginning = (): fc.Arbitrary<CreateBody[]> => fc.array(body, { minLength: 1, maxLength: 4 });
 
 const body: fc.Arbitrary<CreateBody> = fc
   .record({
@@ -213,7 +260,7 @@ class Doing implements Command {
   }
 }
 
-const born = (one: CreateBody, key: string, parentAttempt: number | null = null): Op => ({
+export const born = (one: CreateBody, key: string, parentAttempt: number | null = null): Op => ({
   op: "create",
   body: one,
   parentAttempt,
@@ -226,10 +273,11 @@ const creating = fc
   .map(({ body, key }) => new Doing("create", () => [born(body, `k${key}`)]));
 
 /** A child: sent from a step of its parent's holder, or beside it. */
-function childOf(model: Model, { which, off, n, key, flag, other }: Pick, one: CreateBody): Op[] {
-  const of = which % Math.max(1, model.intents.length);
-  const parent = model.intents[of];
+function childOf(model: Model, picked: Pick, one: CreateBody, at?: ModelIntent): Op[] {
+  const { off, n, key, flag, other } = picked;
+  const parent = at ?? aimedAt("wait", picked, model);
   if (parent === undefined) return [];
+  const of = model.intents.indexOf(parent);
   const attempt = flag ? Math.max(0, parent.attempt + off) : null;
   const link = { of, step: other ? key : null, detached: n % 5 === 0 };
   return [born({ ...one, parent: link }, `c${n}`, attempt)];
@@ -279,16 +327,13 @@ const bursting = fc
   .map(
     ({ ops, together, creates, child, key }) =>
       new Doing("at once", ({ model }) => {
-        const which = ops[0]?.picked.which ?? 0;
-        return [
-          ...ops.flatMap(({ kind, picked }) =>
-            listOf(resolveOp(kind, together ? { ...picked, which } : picked, model)),
-          ),
+        const first = ops[0];
+        const at = together && first !== undefined ? aimedAt(first.kind, first.picked, model) : undefined;
+        return withoutAvoided([
+          ...ops.flatMap(({ kind, picked }) => listOf(resolveOp(kind, picked, model, at))),
           ...(creates === undefined ? [] : [born(creates, `b${key}`)]),
-          ...(child === undefined
-            ? []
-            : childOf(model, together ? { ...child.picked, which } : child.picked, child.body)),
-        ];
+          ...(child === undefined ? [] : childOf(model, child.picked, child.body, at)),
+        ]);
       }),
   );
 
@@ -331,7 +376,7 @@ export const anyCommand: fc.Arbitrary<Command>[] = [
   ...times(4, actingOn(WAIT)),
   ...times(3, actingOn(REMEMBER)),
   ...times(3, bursting),
-  ...times(2, connecting),
+  ...times(3, connecting),
   cutting,
   ...times(2, waiting),
 ];

@@ -2,7 +2,7 @@
 // at the same time. MODEL_RUNS sets how many, MODEL_SEED replays (npm run test:model).
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { anyCommand } from "./commands.ts";
+import { anyCommand, beginning, born } from "./commands.ts";
 import { type SteerableServer, System, startSteerableServer } from "./system.ts";
 
 const RUNS = Number(process.env.MODEL_RUNS ?? 25);
@@ -19,8 +19,10 @@ test(
   async () => {
     let runs = 0;
     const property = fc.asyncProperty(
+      fc.subarray([0, 1, 2]),
+      beginning(),
       fc.commands(anyCommand, { maxCommands: 40, size: "max" }),
-      async (commands) => {
+      async (connected, bodies, commands) => {
         runs += 1;
         const run = `r${seed}x${runs}`;
         const system = new System(server, run, [
@@ -29,6 +31,8 @@ test(
           { address: `${run}b`, capacity: 3, explicitAck: true },
         ]);
         try {
+          for (const c of connected) await system.run([{ op: "connect", c, restart: false }]);
+          for (const [n, body] of bodies.entries()) await system.run([born(body, `a${n}`)]);
           await fc.asyncModelRun(() => ({ model: {}, real: system }), commands);
           await system.verify();
         } finally {

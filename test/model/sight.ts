@@ -1,7 +1,7 @@
 // What the server shows of an intent, read over HTTP and put so that the model's own can be laid beside it.
 
 import { call } from "../support/server.ts";
-import { isWaitAvoided } from "./known.ts";
+import { isFinalAvoided, isWaitAvoided } from "./known.ts";
 import { ownScope, plain, scopeName } from "./requests.ts";
 import type { LogEntry, StepStatus } from "./shapes.ts";
 import { writeNote } from "./state.ts";
@@ -60,7 +60,7 @@ export const stepText = (step: Shown): string =>
     step.doubt ? "in doubt" : "",
     step.declared ? "declared" : "",
     step.status === "done" ? JSON.stringify(step.result) : "",
-    step.status === "failed" && step.final ? "final" : "",
+    step.status === "failed" && step.final && !isFinalAvoided(step.doubt) ? "final" : "",
     isWaitAvoided(step.status) ? "" : step.wait,
   ].join(":");
 

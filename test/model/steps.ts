@@ -59,10 +59,11 @@ function stepFor(intent: ModelIntent, key: string): ModelStep {
 
 export function begin(intent: ModelIntent, key: string): Verdict {
   if (intent.paused) return "intent_paused";
-  const step = stepFor(intent, key);
-  if (step.status === "running" || step.status === "done") return "ok";
+  const known = stepOf(intent, key)?.status;
+  if (known === "running" || known === "done") return "ok";
   atWork(intent);
   intent.begun = true;
+  const step = stepFor(intent, key);
   step.status = "running";
   step.tries += 1;
   step.worked += 1;
