@@ -2,8 +2,10 @@
 // at the same time. MODEL_RUNS sets how many, MODEL_SEED replays (npm run test:model).
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { anyCommand, beginning, born } from "./commands.ts";
-import { type SteerableServer, System, startSteerableServer } from "./system.ts";
+import { born } from "./asking.ts";
+import { anyCommand, beginning } from "./commands.ts";
+import { type SteerableServer, startSteerableServer } from "./steerable.ts";
+import { System } from "./system.ts";
 
 const RUNS = Number(process.env.MODEL_RUNS ?? 25);
 const seed = Number(process.env.MODEL_SEED ?? Math.floor(Math.random() * 2 ** 31));
