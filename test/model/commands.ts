@@ -1,90 +1,31 @@
 // What a run may do, as fast-check commands: each picks from what there is when its turn comes, and prints what it did.
 
 import fc from "fast-check";
-import type { CreateBody, Doubt, Model, Op } from "./model.ts";
+import {
+  aimedAt,
+  body,
+  born,
+  childOf,
+  KINDS,
+  type Kind,
+  OPERATE,
+  pick,
+  REMEMBER,
+  resolveOp,
+  versioned,
+  WAIT,
+  WORK,
+} from "./asking.ts";
+import { withoutAvoided } from "./known.ts";
+import type { CreateBody, Op } from "./shapes.ts";
 import type { System } from "./system.ts";
 
 /** fast-check wants a model of its own to check commands against; ours lives in the system. */
 type Nothing = Record<string, never>;
 export type Command = fc.AsyncCommand<Nothing, System>;
 
-interface Pick {
-  readonly which: number;
-  /** How far from the current attempt: mostly the right one. */
-  readonly off: number;
-  readonly key: string;
-  readonly flag: boolean;
-  readonly other: boolean;
-}
-
-const pick: fc.Arbitrary<Pick> = fc.record({
-  which: fc.nat(20),
-  off: fc.constantFrom(0, 0, 0, 0, 0, 0, -1, -2, 1),
-  key: fc.constantFrom("s1", "s1", "s2", "s2", "s3", "w1", "w2"),
-  flag: fc.boolean(),
-  other: fc.boolean(),
-});
-
-const KINDS = [
-  "start",
-  "running",
-  "running",
-  "done",
-  "done",
-  "done",
-  "failed",
-  "complete",
-  "fail",
-  "release",
-  "cancel",
-  "pause",
-  "unpause",
-  "unpause",
-  "retry",
-  "retry",
-  "decide",
-  "decide",
-] as const;
-
-/** Null when there is nothing yet to act on. */
-function resolveOp(kind: (typeof KINDS)[number], picked: Pick, model: Model): Op | null {
-  if (model.intents.length === 0) return null;
-  const i = picked.which % model.intents.length;
-  const attempt = Math.max(0, (model.intents[i]?.attempt ?? 0) + picked.off);
-  const { key, flag, other } = picked;
-  switch (kind) {
-    case "start":
-      return { op: kind, i, attempt, beginNext: flag };
-    case "running":
-      return { op: kind, i, attempt, key };
-    case "done":
-      return { op: kind, i, attempt, key, beginNext: flag, result: other ? 1 : { n: 2 } };
-    case "failed":
-      return { op: kind, i, attempt, key, retryable: flag };
-    case "complete":
-      return { op: kind, i, attempt, result: flag ? "a" : "b" };
-    case "fail":
-      return { op: kind, i, attempt, retryable: flag };
-    case "release":
-      return { op: kind, i, attempt, notRun: flag ? [key] : [] };
-    case "decide":
-      return { op: kind, i, key, answer: flag ? "done" : other ? "retry" : "fail" };
-    default:
-      return { op: kind, i };
-  }
-}
-
-const body: fc.Arbitrary<CreateBody> = fc.record({
-  address: fc.constantFrom("a", "a", "b"),
-  steps: fc.nat(3),
-  priority: fc.constantFrom(0, 0, 1),
-  maxDeliveries: fc.constantFrom(1, 2, 3),
-  onInterrupt: fc.constantFrom<Doubt>("retry", "retry", "ask", "fail"),
-  maxRetries: fc.constantFrom(0, 1),
-  ttlMs: fc.constantFrom(null, null, 9_000),
-  delayMs: fc.constantFrom(null, null, 3_000),
-  attemptTimeoutMs: fc.constantFrom(null, null, 5_000),
-});
+/** What a run begins with. */
+export const beginning = (): fc.Arbitrary<CreateBody[]> => fc.array(body, { minLength: 1, maxLength: 4 });
 
 class Doing implements Command {
   readonly #name: string;
@@ -114,7 +55,11 @@ class Doing implements Command {
 
 const creating = fc
   .record({ body, key: fc.nat(30) })
-  .map(({ body, key }) => new Doing("create", () => [{ op: "create", body, key: `k${key}`, id: "" }]));
+  .map(({ body, key }) => new Doing("create", () => [born(body, `k${key}`)]));
+
+const bearing = fc
+  .record({ body, picked: pick })
+  .map(({ body, picked }) => new Doing("create a child", ({ model }) => childOf(model, picked, body)));
 
 /** The same key again, with the same body or another one. */
 const repeating = fc.record({ which: fc.nat(20), body, same: fc.boolean() }).map(
@@ -124,20 +69,22 @@ const repeating = fc.record({ which: fc.nat(20), body, same: fc.boolean() }).map
       if (known === undefined) return [];
       const first = JSON.parse(known.body) as CreateBody;
       const address = first.address.slice(-1);
-      return [
-        {
-          op: "create",
-          key: known.key,
-          id: "",
-          body: same ? { ...first, address } : { ...body, priority: 9 },
-        },
-      ];
+      return [born(same ? { ...first, address } : { ...body, priority: 9 }, known.key)];
     }),
 );
 
-const acting = fc
-  .record({ kind: fc.constantFrom(...KINDS), picked: pick })
-  .map(({ kind, picked }) => new Doing("act", ({ model }) => listOf(resolveOp(kind, picked, model))));
+const sharing = pick.map(
+  (picked) =>
+    new Doing("share", ({ model }) => {
+      const writes = versioned(picked, model, null);
+      return writes.length === 0 ? [] : [{ op: "share", writes }];
+    }),
+);
+
+const actingOn = (kinds: readonly Kind[]) =>
+  fc
+    .record({ kind: fc.constantFrom(...kinds), picked: pick })
+    .map(({ kind, picked }) => new Doing("act", ({ model }) => listOf(resolveOp(kind, picked, model))));
 
 /** Two or three at the same time, mostly on one intent. */
 const bursting = fc
@@ -148,17 +95,20 @@ const bursting = fc
     }),
     together: fc.boolean(),
     creates: fc.option(body, { nil: undefined, freq: 3 }),
+    child: fc.option(fc.record({ body, picked: pick }), { nil: undefined, freq: 3 }),
     key: fc.nat(1_000),
   })
   .map(
-    ({ ops, together, creates, key }) =>
-      new Doing("at once", ({ model }) => [
-        ...ops.flatMap(({ kind, picked }) => {
-          const which = together ? (ops[0]?.picked.which ?? 0) : picked.which;
-          return listOf(resolveOp(kind, { ...picked, which }, model));
-        }),
-        ...(creates === undefined ? [] : [{ op: "create" as const, body: creates, key: `b${key}`, id: "" }]),
-      ]),
+    ({ ops, together, creates, child, key }) =>
+      new Doing("at once", ({ model }) => {
+        const first = ops[0];
+        const at = together && first !== undefined ? aimedAt(first.kind, first.picked, model) : undefined;
+        return withoutAvoided([
+          ...ops.flatMap(({ kind, picked }) => listOf(resolveOp(kind, picked, model, at))),
+          ...(creates === undefined ? [] : [born(creates, `b${key}`)]),
+          ...(child === undefined ? [] : childOf(model, child.picked, child.body, at)),
+        ]);
+      }),
   );
 
 const listOf = <T>(value: T | null): T[] => (value === null ? [] : [value]);
@@ -187,24 +137,20 @@ const waiting = fc
   .constantFrom(100, 1_000, 2_500, 6_000)
   .map((ms) => new Doing("time passes", () => ({ passTime: ms })));
 
+const times = (n: number, command: fc.Arbitrary<Command>): fc.Arbitrary<Command>[] =>
+  Array.from({ length: n }, () => command);
+
 export const anyCommand: fc.Arbitrary<Command>[] = [
-  creating,
-  creating,
-  creating,
+  ...times(3, creating),
+  ...times(2, bearing),
   repeating,
-  acting,
-  acting,
-  acting,
-  acting,
-  acting,
-  acting,
-  acting,
-  acting,
-  bursting,
-  bursting,
-  connecting,
-  connecting,
+  sharing,
+  ...times(5, actingOn(WORK)),
+  ...times(2, actingOn(OPERATE)),
+  ...times(4, actingOn(WAIT)),
+  ...times(3, actingOn(REMEMBER)),
+  ...times(3, bursting),
+  ...times(3, connecting),
   cutting,
-  waiting,
-  waiting,
+  ...times(2, waiting),
 ];

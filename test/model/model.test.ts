@@ -2,8 +2,10 @@
 // at the same time. MODEL_RUNS sets how many, MODEL_SEED replays (npm run test:model).
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { anyCommand } from "./commands.ts";
-import { type SteerableServer, System, startSteerableServer } from "./system.ts";
+import { born } from "./asking.ts";
+import { anyCommand, beginning } from "./commands.ts";
+import { type SteerableServer, startSteerableServer } from "./steerable.ts";
+import { System } from "./system.ts";
 
 const RUNS = Number(process.env.MODEL_RUNS ?? 25);
 const seed = Number(process.env.MODEL_SEED ?? Math.floor(Math.random() * 2 ** 31));
@@ -19,8 +21,10 @@ test(
   async () => {
     let runs = 0;
     const property = fc.asyncProperty(
+      fc.subarray([0, 1, 2]),
+      beginning(),
       fc.commands(anyCommand, { maxCommands: 40, size: "max" }),
-      async (commands) => {
+      async (connected, bodies, commands) => {
         runs += 1;
         const run = `r${seed}x${runs}`;
         const system = new System(server, run, [
@@ -29,7 +33,10 @@ test(
           { address: `${run}b`, capacity: 3, explicitAck: true },
         ]);
         try {
+          for (const c of connected) await system.run([{ op: "connect", c, restart: false }]);
+          for (const [n, body] of bodies.entries()) await system.run([born(body, `a${n}`)]);
           await fc.asyncModelRun(() => ({ model: {}, real: system }), commands);
+          await system.verify();
         } finally {
           await system.close();
         }

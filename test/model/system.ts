@@ -1,45 +1,16 @@
-// The real server under a clock that stands still until it is moved, driven over HTTP, and seen as a user sees it.
+// One run of the real server and of the model beside it: driven over HTTP, and seen as a user sees it.
 
 import { connect, type Listener } from "../delivery/listener.ts";
-import { type Answer, call, startTestServer, type TestServer, until } from "../support/server.ts";
-import { adoptChoices, explain, type Seen, type Told } from "./acceptor.ts";
-import {
-  type CreateBody,
-  LEASE_MS,
-  type Model,
-  type ModelConsumer,
-  newModel,
-  type Op,
-  RETRY_MS,
-} from "./model.ts";
-
-export interface SteerableServer extends TestServer {
-  /** Milliseconds of the database's clock. */
-  now(): number;
-  moveClock(to: number): Promise<void>;
-}
-
-/** Nothing in the server reads another clock than the database's perdure_now(): replaced here by a row that stands still. */
-export async function startSteerableServer(): Promise<SteerableServer> {
-  const env = {
-    PERDURE_HEARTBEAT_INTERVAL_MS: "10000",
-    PERDURE_LEASE_TTL_MS: String(LEASE_MS),
-    PERDURE_RECONNECT_GRACE_MS: "2000",
-    PERDURE_POLL_INTERVAL_MS: "1000",
-  };
-  const server = await startTestServer({ env });
-  let now = Date.parse("2030-01-01T00:00:00Z");
-  const moveClock = async (to: number) => {
-    now = to;
-    await server.store.pool.query("update test_clock set now = to_timestamp($1::float8 / 1000)", [to]);
-  };
-  await server.store.pool.query("create table test_clock (now timestamptz not null)");
-  await server.store.pool.query("insert into test_clock values (to_timestamp($1::float8 / 1000))", [now]);
-  await server.store.pool.query(
-    "create or replace function perdure_now() returns timestamptz language sql volatile as 'select now from test_clock'",
-  );
-  return Object.assign(server, { now: () => now, moveClock });
-}
+import { call, until } from "../support/server.ts";
+import { adoptChoices, explain, type Told } from "./acceptor.ts";
+import { compareSteps, stepTexts } from "./compare.ts";
+import { isKeyAvoided } from "./known.ts";
+import { pastOf } from "./log.ts";
+import { newModel } from "./model.ts";
+import { createBody, refusalOf, requestOf, sharedScope, verdictOf } from "./requests.ts";
+import type { Model, ModelConsumer, ModelIntent, Op, Own } from "./shapes.ts";
+import { Reader, type SeenStep, type Sight } from "./sight.ts";
+import type { SteerableServer } from "./steerable.ts";
 
 const SETTLE_MS = 5_000;
 /** Shorter than half the heartbeat interval: a longer jump would count as an outage of the server. */
@@ -50,6 +21,7 @@ export class System {
   readonly server: SteerableServer;
   model: Model;
   readonly #prefix: string;
+  readonly #reader: Reader;
   readonly #listeners = new Map<string, Listener[]>();
 
   constructor(
@@ -59,6 +31,7 @@ export class System {
   ) {
     this.server = server;
     this.#prefix = run;
+    this.#reader = new Reader(server);
     this.model = newModel(server.now());
     this.model.consumers = consumers.map((consumer, n) => ({
       ...consumer,
@@ -77,12 +50,12 @@ export class System {
 
   /** Moves the clock as time passes: in steps, with every background pass at each. */
   async passTime(ms: number): Promise<void> {
-    const { timers, leases, renewals, pulse } = this.server.sweepers;
+    const { timers, leases, renewals, pulse, outbox } = this.server.sweepers;
     for (let left = ms; left > 0; left -= TICK_MS) {
       const to = this.model.now + Math.min(left, TICK_MS);
       await this.server.moveClock(to);
       // Twice: a pulse that was under way as the clock moved says nothing of the time since.
-      for (const worker of [pulse, pulse, renewals, timers, leases]) await worker.tick();
+      for (const worker of [pulse, pulse, renewals, timers, leases, outbox]) await worker.tick();
       await this.#settle([{ op: { op: "clock", to }, verdict: "ok" }]);
     }
   }
@@ -99,17 +72,20 @@ export class System {
   async #settle(told: readonly Told[]): Promise<void> {
     let best = "";
     const inOrder = told.length === 1 && told[0]?.op.op !== "clock";
+    let sight: Sight;
     try {
-      await until(
+      sight = await until(
         "an explanation",
         async () => {
+          // What ends owe to parents and children is worked off by itself; here it need not be waited for.
+          await this.server.sweepers.outbox.tick();
           const seen = await this.#look(told);
           const found = explain(this.model, told, seen, inOrder);
           best = found.best;
           if (found.model === null) return false;
           adoptChoices(found.model, seen);
           this.model = found.model;
-          return true;
+          return seen;
         },
         SETTLE_MS,
       );
@@ -117,6 +93,7 @@ export class System {
       if (best === "") throw cause;
       throw new Error(`nothing explains ${JSON.stringify(told)}\nfurthest try: ${best}`, { cause });
     }
+    this.#expectKeys(sight);
     await this.#expectFrames();
   }
 
@@ -144,56 +121,101 @@ export class System {
   /** By intent and attempt: whom the log says it was delivered to. */
   readonly #owners = new Map<string, string>();
 
-  async #look(told: readonly Told[]): Promise<Map<string, Seen>> {
+  async #look(told: readonly Told[]): Promise<Sight> {
+    // A name that is forgotten leaves no trace in the log.
+    if (told.some(({ op }) => op.op === "forget")) this.#reader.forget();
     const created = told.flatMap(({ op }) => (op.op === "create" && op.id !== "" ? [op.id] : []));
     const ids = new Set([...this.model.intents.map((intent) => intent.id), ...created]);
-    const all = await Promise.all([...ids].map((id) => this.#lookAt(id)));
-    return new Map(all.map((seen) => [seen.id, seen]));
+    const [all, shared] = await Promise.all([
+      Promise.all([...ids].map((id) => this.#reader.look(id))),
+      this.#reader.shared(sharedScope(this.#prefix)),
+    ]);
+    for (const { id, log } of all)
+      for (const { consumer, attempt } of log)
+        if (consumer !== null) this.#owners.set(`${id} ${attempt}`, consumer);
+    return { intents: new Map(all.map((seen) => [seen.id, seen])), shared };
   }
 
-  async #lookAt(id: string): Promise<Seen> {
-    const [{ body: view }, { body: log }, { body: steps }] = await Promise.all([
-      call(this.server, "GET", `/v1/intents/${id}`),
-      call(this.server, "GET", `/v1/intents/${id}/events?limit=200`),
-      call(this.server, "GET", `/v1/intents/${id}/steps`),
-    ]);
-    const { intent } = view;
-    log.events.forEach((event: { seq: number }, n: number) => {
-      if (event.seq !== n + 1) throw new Error(`event ${n + 1} of ${id} has seq ${event.seq}`);
-    });
-    // biome-ignore lint/suspicious/noExplicitAny: the wire is what is being judged
-    const entries = log.events.map((event: any) => {
-      const type = String(event.event_type).replace("intent.", "");
-      const consumer = type === "delivered" ? String(event.details.consumer) : null;
-      if (consumer !== null) this.#owners.set(`${id} ${event.attempt}`, consumer);
-      return { type, status: event.status, attempt: event.attempt, consumer };
-    });
-    return {
-      id,
-      log: entries,
-      status: intent.status,
-      attempt: intent.attempt,
-      strikes: intent.lost_deliveries,
-      paused: intent.paused,
-      waiting: intent.lifecycle_waiting_reason === "WAITING_FOR_HUMAN",
-      availableAt: intent.deliver_at === undefined ? null : Date.parse(intent.deliver_at),
-      // biome-ignore lint/suspicious/noExplicitAny: as above
-      steps: steps.steps.map((step: any) => ({
-        key: step.key,
-        status: step.status,
-        tries: step.tries,
-        doubt: step.interrupted,
-        result: step.result ?? null,
-      })),
-    };
+  /** By intent, step and generation: the key it has been shown with. */
+  readonly #keys = new Map<string, string>();
+
+  /** A step keeps its idempotency key as long as it is the same step, and has another as another. */
+  #expectKeys(sight: Sight): void {
+    for (const intent of this.model.intents)
+      this.#expectKeysOf(intent, intent.steps, sight.intents.get(intent.id)?.steps ?? []);
+  }
+
+  #expectKeysOf(
+    intent: ModelIntent,
+    steps: ModelIntent["past"][number]["steps"],
+    shown: readonly SeenStep[],
+  ): void {
+    for (const { key, idempotencyKey } of shown) {
+      const generation = steps.find((step) => step.key === key)?.generation;
+      if (idempotencyKey === null || isKeyAvoided(key)) continue;
+      const name = `${intent.id} ${key} ${generation}`;
+      const known = this.#keys.get(name);
+      const same = [...this.#keys].find(([other, one]) => one === idempotencyKey && other !== name);
+      if ((known !== undefined && known !== idempotencyKey) || same !== undefined)
+        throw new Error(
+          `generation ${generation} of ${key} has the key ${idempotencyKey}, known is ${known ?? same?.[0]}`,
+        );
+      this.#keys.set(name, idempotencyKey);
+    }
+  }
+
+  /** At the end: everything is looked at once more, and so is the past. */
+  async verify(): Promise<void> {
+    this.#reader.forget();
+    await this.#settle([]);
+    for (const intent of this.model.intents) {
+      await this.#verifyPast(intent);
+      await this.#verifyExport(intent);
+    }
+  }
+
+  async #verifyPast(intent: ModelIntent): Promise<void> {
+    for (let seq = intent.log.length; seq > 0; seq -= 2) {
+      const { steps } = pastOf(intent, seq);
+      const shown = await this.#reader.stepsAt(intent.id, seq);
+      const difference = compareSteps(
+        stepTexts(this.model, steps),
+        shown.map((step) => step.text),
+      );
+      if (difference !== null)
+        throw new Error(`after entry ${seq} (${intent.log[seq - 1]?.type}) of ${intent.id} ${difference}`);
+      this.#expectKeysOf(intent, steps, shown);
+    }
+  }
+
+  async #verifyExport(intent: ModelIntent): Promise<void> {
+    const { signals, versions } = await this.#reader.exported(intent.id);
+    const expected = new Map<string, string>();
+    for (const { state } of intent.past)
+      for (const [key, { version, value, deleted }] of Object.entries(state))
+        expected.set(`${key}@${version}`, deleted ? "deleted" : JSON.stringify(value));
+    expectSame(
+      `the versions of ${intent.id}`,
+      [...expected].map(([name, value]) => `${name}=${value}`),
+      versions.map(
+        ({ key, version, value, deleted }) =>
+          `${key}@${version}=${deleted ? "deleted" : JSON.stringify(value)}`,
+      ),
+    );
+    expectSame(
+      `the signals of ${intent.id}`,
+      intent.signals.map(({ no, name, takenBy }) => `${no} ${name} ${takenBy}`),
+      signals.map(({ seq, name, taken_by }) => `${seq} ${name} ${taken_by}`),
+    );
   }
 
   async #send(op: Op): Promise<Told> {
     if (op.op === "connect") return { op, verdict: await this.#connect(op) };
     if (op.op === "cut") return { op, verdict: await this.#cut(op.c) };
     if (op.op === "create") return await this.#create(op);
-    const { method, path, body } = requestOf(op, this.model);
-    return { op, verdict: verdictOf(await call(this.server, method, path, body)) };
+    if (op.op === "clock" || isOwn(op)) throw new Error(`nobody can be asked for ${op.op}`);
+    const { method, path, body } = requestOf(op, this.model, this.#prefix);
+    return { op, verdict: verdictOf(op, await call(this.server, method, path, body)) };
   }
 
   async #create(op: Extract<Op, { op: "create" }>): Promise<Told> {
@@ -203,10 +225,13 @@ export class System {
       this.server,
       "POST",
       "/v1/intents",
-      createBody(op.body, this.#prefix, known?.at ?? this.model.now),
+      {
+        ...createBody(this.model, op.body, this.#prefix, known?.at ?? this.model.now),
+        ...(op.parentAttempt === null ? {} : { parent_attempt: op.parentAttempt }),
+      },
       headers,
     );
-    if (answer.status !== 200) return { op, verdict: verdictOf(answer) };
+    if (answer.status !== 200) return { op, verdict: refusalOf(answer) };
     const replayed = answer.headers.get("idempotent-replayed") === "true";
     const first = known === undefined ? undefined : this.model.intents[known.intent]?.id;
     if (first !== undefined && answer.body.intent_id !== first)
@@ -247,74 +272,9 @@ export class System {
   }
 }
 
-function createBody(body: CreateBody, prefix: string, now: number) {
-  return {
-    intent_type: "model.v1",
-    to_agent: `${prefix}${body.address}`,
-    payload: {},
-    steps: Array.from({ length: body.steps }, (_, n) => `s${n + 1}`),
-    priority: body.priority,
-    max_delivery_attempts: body.maxDeliveries,
-    on_interrupt: body.onInterrupt,
-    ...(body.maxRetries === 0
-      ? {}
-      : { retry: { max_retries: body.maxRetries, initial_delay_ms: RETRY_MS, factor: 2 } }),
-    ...(body.ttlMs === null ? {} : { ttl_seconds: body.ttlMs / 1000 }),
-    ...(body.delayMs === null ? {} : { deliver_at: new Date(now + body.delayMs).toISOString() }),
-    ...(body.attemptTimeoutMs === null ? {} : { attempt_timeout_seconds: body.attemptTimeoutMs / 1000 }),
-  };
-}
+const isOwn = (op: Op): op is Own => ["deliver", "due", "told", "doomed", "expire"].includes(op.op);
 
-type Sent = Exclude<Op, { op: "create" | "connect" | "cut" | "clock" | "deliver" | "due" | "expire" }>;
-
-function requestOf(op: Op, model: Model): { method: string; path: string; body: unknown } {
-  const sent = op as Sent;
-  const base = `/v1/intents/${model.intents[sent.i]?.id}`;
-  const post = (verb: string, body: unknown) => ({ method: "POST", path: `${base}/${verb}`, body });
-  const put = (key: string, body: unknown) => ({ method: "PUT", path: `${base}/steps/${key}`, body });
-  switch (sent.op) {
-    case "start":
-      return post("start", { attempt: sent.attempt, begin_next: sent.beginNext });
-    case "running":
-      return put(sent.key, { status: "running", attempt: sent.attempt });
-    case "done":
-      return put(sent.key, {
-        status: "done",
-        attempt: sent.attempt,
-        result: sent.result,
-        begin_next: sent.beginNext,
-      });
-    case "failed":
-      return put(sent.key, {
-        status: "failed",
-        attempt: sent.attempt,
-        retryable: sent.retryable,
-        error: { code: "step_error", message: "step" },
-      });
-    case "complete":
-      return post("resolve", { status: "COMPLETED", attempt: sent.attempt, result: sent.result });
-    case "fail":
-      return post("resolve", {
-        status: "FAILED",
-        attempt: sent.attempt,
-        retryable: sent.retryable,
-        error: { code: "handler_error", message: "handler" },
-      });
-    case "release":
-      return post("release", { attempt: sent.attempt, not_run: sent.notRun });
-    case "decide":
-      return post(
-        `steps/${sent.key}/decide`,
-        sent.answer === "done" ? { done: "decided" } : { [sent.answer]: true },
-      );
-    default:
-      return post(sent.op, {});
-  }
-}
-
-function verdictOf(answer: Answer): string {
-  if (answer.status === 200) return "ok";
-  if (answer.status >= 500)
-    throw new Error(`the server answered ${answer.status}: ${JSON.stringify(answer.body)}`);
-  return String(answer.body.code);
+function expectSame(what: string, expected: readonly string[], shown: readonly string[]): void {
+  const [own, other] = [expected, shown].map((texts) => [...texts].sort().join(", "));
+  if (own !== other) throw new Error(`${what} should be ${own}, but are ${other}`);
 }
