@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { QUICK_TIMINGS, until } from "../support/server.ts";
+import { adopt } from "./reaper.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -21,12 +22,17 @@ export interface Process {
 
 const running = new Set<ChildProcess>();
 
-function start(args: string[], env: Record<string, string | undefined>): Process {
-  const child = spawn(process.execPath, ["--import", "tsx", ...args], {
+const start = (args: string[], env: Record<string, string | undefined>): Process =>
+  startProgram(["--import", "tsx", ...args], env);
+
+/** A Node process with nothing but this environment. */
+export function startProgram(args: string[], env: Record<string, string | undefined>): Process {
+  const child = spawn(process.execPath, args, {
     cwd: root,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
+  adopt(child);
   running.add(child);
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {

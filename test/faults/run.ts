@@ -34,6 +34,7 @@ function print(report: Report): void {
   console.log(`violations  ${report.violations.length}`);
   for (const { invariant, intentId, message } of report.violations.slice(0, SHOWN))
     console.log(`  ${invariant} ${intentId ?? ""} ${message}`);
+  if (report.evidence !== null) console.log(`evidence    ${report.evidence}`);
   console.log(
     `seed        ${report.seed} (the same plan again: npm run test:faults -- --minutes ${values.minutes} --seed ${report.seed})`,
   );

@@ -11,9 +11,10 @@ test(
     const lines = [`FAULT_SEED=${seed} FAULT_MS=${MS}`];
     const report = await runFaults({ seed, ms: MS, say: (line) => lines.push(line) });
     console.log(`${lines[0]}: ${report.faults} faults, ${report.operations} operations`);
+    if (report.evidence !== null) lines.push(`evidence in ${report.evidence}`);
     expect(report.violations, lines.join("\n")).toEqual([]);
     expect(report.lost).toBe(0);
     expect(report.operations).toBeGreaterThan(0);
   },
-  MS + 180_000,
+  MS + 300_000,
 );

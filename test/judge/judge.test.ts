@@ -315,6 +315,46 @@ describe("of state", () => {
   });
   const of = (history: readonly Line[], state: ReturnType<typeof stored>) =>
     judge(history, [], state).violations.map((one) => one.invariant);
+  test("half a commit is seen (I9), and an acknowledged one that is not there (I1)", () => {
+    const write = (key: string) => ({ scope: "session:s", key, value: { n: 1, mark: "m" } });
+    const version = (key: string) => ({ ...write(key), version: 1 });
+    const commit = { writes: [write("left"), write("right")] };
+    const unanswered = exchange("POST", "/v1/state/commit", commit, {}, { status: null, answer: null });
+    const of = (one: Exchange, keys: readonly string[]) =>
+      judge([one], [], keys.map(version)).violations.map((found) => found.invariant);
+    expect(of(unanswered, [])).toEqual([]);
+    expect(of(unanswered, ["left", "right"])).toEqual([]);
+    expect(of(unanswered, ["left"])).toEqual(["I9"]);
+    expect(of({ ...unanswered, status: 200 }, ["left", "right"])).toEqual([]);
+    expect(of({ ...unanswered, status: 200 }, [])).toEqual(["I1"]);
+  });
+  test("a restore that leaves an intent's own state as it was is seen (I9)", () => {
+    const restored = (more: readonly string[] = []) =>
+      final(
+        [
+          "created/CREATED/0",
+          "submitted/SUBMITTED/0",
+          "submitted/SUBMITTED/0",
+          "submitted/SUBMITTED/0",
+        ].concat(more),
+      );
+    const events = restored().events.map((event) =>
+      event.seq === 4 ? { ...event, type: "restored", details: { to: 2 } } : event,
+    );
+    const version = (seq: number, number: number, value: unknown) => ({
+      scope: `intent:${ID}`,
+      key: "k",
+      version: number,
+      value,
+      seq,
+    });
+    const of = (...state: ReturnType<typeof version>[]) =>
+      judge([], [{ ...restored(), events }], state).violations.map((found) => found.invariant);
+    expect(of(version(2, 1, "old"), version(3, 2, "new"), version(4, 3, "old"))).toEqual([]);
+    expect(of(version(2, 1, "old"), version(3, 2, "new"))).toEqual(["I9"]);
+    expect(of(version(3, 1, "new"), version(4, 2, null))).toEqual([]);
+    expect(of(version(3, 1, "new"))).toEqual(["I9"]);
+  });
   test("a lost or changed version is seen (I1), and two winners of one (I9)", () => {
     expect(of([put(1, 1, "a"), put(1, 1, "a")], stored(1))).toEqual([]);
     expect(of([put(1, 1, "a")], [])).toEqual(["I1"]);
@@ -357,7 +397,12 @@ describe("of waits, signals and restores", () => {
       steps: kept.map((key) => ({ key, status: "done", result: `${key}!` })),
     });
   };
-  const TAKEN = [...BORN, delivered(1), ...waits("w", "go"), entry("signaled", 1, { name: "go" }, "WAITING")];
+  const TAKEN = [
+    ...BORN,
+    delivered(1),
+    ...waits("w", "go"),
+    entry("signaled", 1, { name: "go", data: "w!" }, "WAITING"),
+  ];
 
   test("a wait that a signal ends is right", () => {
     expect(
@@ -409,6 +454,130 @@ describe("of waits, signals and restores", () => {
     );
     expect(found([], [again])).toEqual([]);
   });
+  test("a signal that is not there as it was sent is seen (I14), and one that became two (I11)", () => {
+    const sent = (data: unknown, key: string | null = null) =>
+      exchange("POST", `/v1/intents/${ID}/signals/go`, { data }, { seq: 6 }, { key });
+    expect(found([sent("w!")], [story(...TAKEN)])).toEqual([]);
+    expect(found([sent("other")], [story(...TAKEN)])).toEqual(["I14"]);
+    expect(found([], [story(...TAKEN, done("w", 1, { signal: 6, result: "other" }))])).toContain("I14");
+    const twice = story(...TAKEN, entry("signaled", 1, { name: "go", data: "w!" }, "WAITING"));
+    expect(found([sent("w!", "k")], [twice])).toEqual(["I11"]);
+    expect(found([sent("w!", "k"), { ...sent("w!", "l"), status: null, answer: null }], [twice])).toEqual([]);
+  });
+  test("a decision, a checkpoint or a word about a step in doubt that is gone is lost (I1)", () => {
+    const decided = write("resume", { task_result: { outcome: "yes" } }, { step: { key: "ask" } });
+    const asked = (outcome: string) => story(...BORN, delivered(1), done("ask", 1, { result: { outcome } }));
+    const steps = [{ key: "ask", status: "done", result: { outcome: "yes" } }];
+    expect(found([decided], [{ ...asked("yes"), steps }])).toEqual([]);
+    expect(found([decided], [{ ...asked("no"), steps }])).toContain("I1");
+    const named = exchange("PUT", `/v1/intents/${ID}/checkpoints/here`, {}, { checkpoint: { seq: 3 } });
+    const with3 = story(...BORN, entry("checkpoint_named", 0, { name: "here" }, "SUBMITTED"));
+    expect(found([named], [{ ...with3, checkpoints: ["here"] }])).toEqual([]);
+    expect(found([named], [with3])).toEqual(["I1"]);
+    expect(found([named], [{ ...story(...BORN), checkpoints: ["here"] }])).toEqual(["I1"]);
+    expect(found([write("steps/a/decide", { retry: true })])).toEqual(["I1"]);
+  });
+  test("a restore that did something else than was answered is seen (I1)", () => {
+    const restored = { to: 3, kept: ["a"], run_again: [], superseded: ["b"] };
+    const answer = (superseded: string[]) =>
+      write("restore", {}, { restored: { seq: 3, kept: ["a"], run_again: [], superseded } });
+    const log = story(...BORN, delivered(1), done("a", 1), entry("restored", 1, restored, "SUBMITTED"));
+    expect(found([answer(["b"])], [log])).toEqual([]);
+    expect(found([answer([])], [log])).toEqual(["I1"]);
+  });
+
+  const begun = (key: string, attempt: number, idempotency_key: string) =>
+    entry("step_running", attempt, { key, idempotency_key });
+  test("a superseded step acts under a new key (I5), one that was begun before under its own", () => {
+    const back = (to: number, superseded: string[], run_again: string[] = []) =>
+      entry("restored", 1, { to, kept: [], run_again, superseded }, "SUBMITTED");
+    const again = (key: string, restored: Json, used = key) => [
+      story(
+        ...BORN,
+        delivered(1),
+        begun("a", 1, "k"),
+        done("a", 1),
+        restored,
+        delivered(2),
+        begun("a", 2, used),
+      ),
+    ];
+    expect(
+      found(
+        [],
+        again("l", back(3, ["a"])).map((one) => ({ ...one, steps: [] })),
+      ),
+    ).toEqual([]);
+    expect(
+      found(
+        [],
+        again("k", back(3, ["a"])).map((one) => ({ ...one, steps: [] })),
+      ),
+    ).toEqual(["I5"]);
+    expect(
+      found(
+        [],
+        again("k", back(4, [], ["a"])).map((one) => ({ ...one, steps: [] })),
+      ),
+    ).toEqual([]);
+  });
+  test("what acts after a restore is judged by what the restore kept (I5)", () => {
+    const log = (kept: string[]) => ({
+      ...story(
+        ...BORN,
+        delivered(1),
+        begun("a", 1, "k"),
+        done("a", 1),
+        entry(
+          "restored",
+          1,
+          { to: 5, kept, run_again: [], superseded: kept.length > 0 ? [] : ["a"] },
+          "SUBMITTED",
+        ),
+        delivered(2),
+        begun("x", 2, "x"),
+      ),
+      steps: kept.map((key) => ({ key, status: "done", result: "a!" })),
+    });
+    expect(found([effect("a", 1), effect("a", 2)], [log(["a"])])).toContain("I5");
+    expect(found([effect("a", 1)], [log(["a"])])).toEqual([]);
+    expect(found([effect("a", 1, "k")], [log([])])).toEqual([]);
+  });
+
+  test("a parent that is told of an end that its child did not have is seen (I3)", () => {
+    const child = { ...final(), id: "child", payload: { mark: "m2" }, parentId: ID };
+    const asked = exchange(
+      "PUT",
+      `/v1/intents/${ID}/steps/all`,
+      { status: "waiting", attempt: 1, wait: { intents: ["child"] } },
+      { step: { status: "done" } },
+    );
+    const parent = (told: Json[]) => {
+      const log = story(...BORN, delivered(1), done("all", 1, { result: told }));
+      return { ...log, steps: [{ key: "all", status: "done", result: told }] };
+    };
+    const told = (more: Json) => found([asked], [parent([{ intent_id: "child", ...more }]), child]);
+    expect(told({ status: "COMPLETED", result: "all" })).not.toContain("I3");
+    expect(told({ status: "COMPLETED", result: "other" })).toContain("I3");
+    expect(told({ status: "FAILED", error: {} })).toContain("I3");
+    expect(found([asked], [parent([]), child])).toContain("I3");
+  });
+  test("a step that sent a child twice is seen (I11), but for one that a restore superseded", () => {
+    const twins = ["x", "y"].map((id) => ({ ...final(), id, parentId: ID, parentStep: "send" }));
+    expect(found([], [story(...BORN), ...twins])).toEqual(["I11"]);
+    const back = entry("restored", 0, { to: 2, kept: [], superseded: ["send"] }, "SUBMITTED");
+    expect(found([], [story(...BORN, back), ...twins])).toEqual([]);
+  });
+  test("a child of another parent than it was sent with is seen (I1)", () => {
+    const sent = exchange(
+      "POST",
+      "/v1/intents",
+      { payload: { mark: "m1" }, parent_intent_id: "other" },
+      { intent_id: ID },
+    );
+    expect(found([sent])).toEqual(["I1"]);
+  });
+
   test("an unpause by one of two leaves it paused (I7)", () => {
     const half = story(
       ...BORN,

@@ -12,7 +12,7 @@ test("a seed names one plan, whole and as the beginning of a longer one", () => 
 
 test("ten minutes hold every kind of fault, every crash point, every way to fail of a wire", () => {
   const faults = planFaults(7, 600_000).map((planned) => planned.fault);
-  expect(new Set(faults.map((fault) => fault.kind)).size).toBe(12);
+  expect(new Set(faults.map((fault) => fault.kind)).size).toBe(13);
   const points = faults.flatMap((fault) => (fault.kind === "crash server" ? [fault.point] : []));
   expect(new Set(points).size).toBe(CRASH_POINTS.length);
   const wires = faults.flatMap((fault) => ("fault" in fault ? [fault.fault.kind] : []));

@@ -1,4 +1,5 @@
-// The plan of faults: a pure function of its seed, so that the same seed replays the same faults at the same times.
+// The plan of faults: a pure function of its seed, so that the same seed replays the same faults in the same order, at the
+// same times unless the machine is too slow to recover in between.
 
 import { CRASH_POINTS, type CrashPoint } from "../crash-point-names.ts";
 import type { Mode } from "../proxy.ts";
@@ -8,6 +9,7 @@ export type Fault =
   /** Stopped while others go on, and woken later: a zombie. */
   | { readonly kind: "stop agent"; readonly which: number; readonly awayMs: number }
   | { readonly kind: "kill initiator"; readonly awayMs: number }
+  | { readonly kind: "kill operator"; readonly awayMs: number }
   | { readonly kind: "kill server"; readonly which: number; readonly awayMs: number }
   | {
       readonly kind: "crash server";
@@ -41,6 +43,8 @@ export interface Planned {
 
 export const AGENTS = 3;
 export const SERVERS = 2;
+/** Labels of the intents that share a state. */
+export const SESSIONS: readonly string[] = ["faults-0", "faults-1", "faults-2"];
 
 /** mulberry32: small, and the same everywhere. */
 export function randomOf(seed: number): () => number {
@@ -60,6 +64,7 @@ const KINDS: readonly Fault["kind"][] = [
   "stop agent",
   "stop agent",
   "kill initiator",
+  "kill operator",
   "kill server",
   "kill server",
   "crash server",
@@ -108,6 +113,7 @@ function faultOf(random: () => number): Fault {
       // Longer than a lease, mostly: a zombie is one that was replaced.
       return { kind, which: which % AGENTS, awayMs: 1_000 + awayMs * 2 };
     case "kill initiator":
+    case "kill operator":
       return { kind, awayMs };
     case "kill server":
       return { kind, which: which % SERVERS, awayMs };

@@ -1,5 +1,5 @@
-// The world that faults happen in: a PostgreSQL, two servers, three agents and an initiator, each a process of its own,
-// with faulty wires in between. Knows how to break and to mend each part; decides nothing.
+// The world that faults happen in: a PostgreSQL, two servers, three agents, an initiator and an operator, each a process of its
+// own, with faulty wires in between. Knows how to break and to mend each part; decides nothing.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmod, mkdtemp, rm } from "node:fs/promises";
@@ -9,8 +9,11 @@ import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../../server/postgres/embedded.ts";
 import { migrate } from "../../../server/store/migrate.ts";
+import { openHistory, recordingFetch } from "../../judge/history.ts";
 import { freePort } from "../processes.ts";
 import { type FaultProxy, openProxy } from "../proxy.ts";
+import { adopt, adoptDatabase, forgetDatabase } from "../reaper.ts";
+import { type Call, openCalls } from "./calls.ts";
 import { AGENTS, SERVERS } from "./plan.ts";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
@@ -25,7 +28,7 @@ const TIMINGS = {
   PERDURE_MAX_TOTAL_LOSSES: "100000",
 };
 
-type Role = "server" | "agent" | "initiator";
+type Role = "server" | "agent" | "initiator" | "operator";
 
 /** A process that is started again until the world ends, unless somebody keeps it away. */
 export class Part {
@@ -94,6 +97,9 @@ export interface World {
   readonly servers: readonly Part[];
   readonly agents: readonly Part[];
   readonly initiator: Part;
+  readonly operator: Part;
+  /** What the suite itself asks, written down like everything else. */
+  readonly call: Call;
   readonly agentWires: readonly FaultProxy[];
   readonly databaseWire: FaultProxy;
   readonly postgres: EmbeddedPostgres;
@@ -108,10 +114,13 @@ export async function openWorld(seed: number, distribution: string): Promise<Wor
   const directory = await mkdtemp(join(tmpdir(), "perdure-faults-"));
   // As root, PostgreSQL runs as another user, who has to be able to enter.
   await chmod(directory, 0o711);
+  const dataDir = join(directory, "postgres");
+  adoptDatabase(dataDir, [directory]);
   const postgres = await startEmbeddedPostgres({
-    dataDir: join(directory, "postgres"),
+    dataDir,
     settings: { fsync: "off", full_page_writes: "off", max_connections: "200" },
   });
+  if (postgres.dataDir !== dataDir) adoptDatabase(postgres.dataDir, [postgres.dataDir]);
   await migrate(postgres.url);
   await makeClockSteerable(postgres.url);
   const database = new URL(postgres.url);
@@ -155,12 +164,25 @@ export async function openWorld(seed: number, distribution: string): Promise<Wor
       SEED: String(seed),
     }),
   );
-  for (const part of [...servers, ...agents, initiator]) part.start();
+  const operatorFile = history("operator");
+  const operator = new Part("operator", 0, (part) =>
+    run(["--import", "tsx", "test/faults/fixtures/faulted-operator.ts"], {
+      HISTORY: operatorFile,
+      SERVER_URL: wireUrl(1),
+      NAME: "operator",
+      SEED: String(seed),
+      STARTS: String(part.starts),
+    }),
+  );
+  for (const part of [...servers, ...agents, initiator, operator]) part.start();
+  const call = openCalls(serverUrls[0] ?? "", recordingFetch("suite", openHistory(history("suite"))));
 
   return {
     servers,
     agents,
     initiator,
+    operator,
+    call,
     agentWires,
     databaseWire,
     postgres,
@@ -168,11 +190,12 @@ export async function openWorld(seed: number, distribution: string): Promise<Wor
     historyFiles,
     query: (text, values = []) => queryOnce(postgres.url, text, values),
     async end() {
-      await Promise.all([...agents, initiator, ...servers].map((part) => part.end()));
+      await Promise.all([...agents, initiator, operator, ...servers].map((part) => part.end()));
       await Promise.all([...agentWires, databaseWire].map((wire) => wire.close()));
       await postgres.stop();
       for (const path of new Set([postgres.dataDir, directory]))
         await rm(path, { recursive: true, force: true });
+      for (const home of new Set([postgres.dataDir, dataDir])) forgetDatabase(home);
     },
   };
 }
@@ -221,9 +244,11 @@ function spawnServer(part: Part, distribution: string, databaseUrl: string, port
 }
 
 function run(args: string[], env: Record<string, string>): ChildProcess {
-  return spawn(process.execPath, args, {
+  const child = spawn(process.execPath, args, {
     cwd: root,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
+  adopt(child);
+  return child;
 }
