@@ -5,8 +5,7 @@ import type { Asked, Model, ModelStep, Op, StepStatus } from "./shapes.ts";
 export function isAvoided(model: Model, op: Asked): boolean {
   const intent = model.intents[op.i];
   if (intent === undefined) return false;
-  if (op.op === "restore") return intent.deliverAt !== null;
-  return op.op === "wait" && intent.paused && intent.holder !== null;
+  return false;
 }
 
 export const isListed = ({ status }: ModelStep): boolean => status !== "superseded" && status !== "planned";

@@ -76,7 +76,7 @@ function lookUp(model: Model, intent: ModelIntent, step: ModelStep): (() => void
   }
   const at = overAt(begun);
   if (at === null || at > model.now) return undefined;
-  return () => (begun.kind === "time" ? markDone(intent, step, null) : giveUp(intent, step));
+  return () => (begun.kind === "time" ? markDone(intent, step, null) : giveUp(model, intent, step));
 }
 
 function take(intent: ModelIntent, step: ModelStep, signal: ModelSignal): void {
@@ -151,11 +151,13 @@ function goOn(model: Model, intent: ModelIntent, step: ModelStep): void {
   log(intent, "resumed", step.key);
 }
 
-function giveUp(intent: ModelIntent, step: ModelStep): void {
+/** A plan whose step nobody finished ends with it. */
+function giveUp(model: Model, intent: ModelIntent, step: ModelStep): void {
   step.status = "failed";
   step.final = true;
   step.failedAs = null;
   log(intent, "step_failed", step.key);
+  if (step.declared) end(model, intent, { status: "FAILED", error: "wait_timeout" });
 }
 
 export function waitDueAt(intent: ModelIntent): number | null {
@@ -168,8 +170,8 @@ export function settleWait(model: Model, intent: ModelIntent): void {
   const step = parkedWait(intent) as ModelStep;
   if (step.wait?.kind === "time") wake(model, intent, step, null);
   else {
-    giveUp(intent, step);
-    goOn(model, intent, step);
+    giveUp(model, intent, step);
+    if (!isOver(intent)) goOn(model, intent, step);
   }
 }
 

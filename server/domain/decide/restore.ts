@@ -36,8 +36,11 @@ export function restore(draft: Draft, input: RestoreInput): Restored {
   if (intent.consumerId !== null) closeAttempt(draft);
   intent.openSteps = [];
   intent.stepDeadline = null;
+  // What was never due before is not due by going back.
+  const delayed = intent.attempt === 0 && !isTerminal(from) ? intent.availableAt : null;
   apply(draft, "restore");
   resetCounters(draft);
+  intent.availableAt = delayed;
   if (isTerminal(from)) intent.queueAt = draft.now;
   if (isOverdue(intent, draft.now)) intent.deadlineAt = null;
   draft.outcome = null;
@@ -65,7 +68,8 @@ function rewriteSteps(draft: Draft, folded: Folded): Restored {
     const ranOn = isWorkedOn(known) && !isSame(known, target);
     if (!isSame(known, target)) overwrite(editStep(draft, known.key), target);
     if (target.status === "done") kept.push(known.key);
-    else if (target.status === "interrupted") runAgain.push(known.key);
+    // Begun by then, under the key that it keeps; whatever began only later is another one to the world.
+    else if (target.status !== "superseded" && target.tries > 0) runAgain.push(known.key);
     else if (ranOn) superseded.push(known.key);
   }
   const declared = [...folded.steps.values()].filter((step) => step.position !== null);

@@ -202,7 +202,7 @@ export function stepToRecord(draft: Draft, key: string, stepsMax: number): Step 
     );
   }
   const step = editStep(draft, key);
-  if (step.status === "planned" || step.status === "interrupted" || step.status === "failed") step.tries += 1;
+  if (step.status !== "running" && step.status !== "waiting") step.tries += 1;
   if (step.status === "superseded") step.generation = intent.generation;
   step.attempt = intent.attempt;
   return step;

@@ -17,6 +17,7 @@ import {
   waitingSteps,
 } from "../wait.ts";
 import { waitToJson } from "../wait-json.ts";
+import { handBackIfPaused } from "./attempt.ts";
 import { closeAttempt } from "./close.ts";
 import { requireOpenAttempt } from "./fence.ts";
 import { finish } from "./finish.ts";
@@ -118,7 +119,10 @@ function settle(draft: Draft, step: Step, { result, ...origin }: Found): void {
   const { intent } = draft;
   const planDone = step.position !== null && intent.stepsDone >= intent.stepsTotal;
   if (decides(step, planDone)) finish(draft, { status: "COMPLETED", result, error: null });
-  else goOn(draft, step);
+  else {
+    goOn(draft, step);
+    handBackIfPaused(draft);
+  }
 }
 
 /** Time ended the wait: a sleep is over, anything else was in vain. */
