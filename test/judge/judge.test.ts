@@ -354,6 +354,11 @@ describe("of state", () => {
     expect(of(version(2, 1, "old"), version(3, 2, "new"))).toEqual(["I9"]);
     expect(of(version(3, 1, "new"), version(4, 2, null))).toEqual([]);
     expect(of(version(3, 1, "new"))).toEqual(["I9"]);
+    // The task of a person that is assigned again comes before what the restore writes.
+    events.push(
+      ...logOf(["waiting/WAITING/0", "state_changed/WAITING/0"]).map((one, n) => ({ ...one, seq: 5 + n })),
+    );
+    expect(of(version(3, 1, "new"), version(6, 2, null))).not.toContain("I9");
   });
   test("a lost or changed version is seen (I1), and two winners of one (I9)", () => {
     expect(of([put(1, 1, "a"), put(1, 1, "a")], stored(1))).toEqual([]);

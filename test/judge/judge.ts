@@ -530,6 +530,8 @@ function judgeBatches(exchanges: readonly Exchange[], state: readonly FinalVersi
   });
 }
 
+const ASSIGNED_AGAIN = new Set(["step_waiting", "waiting", "human_task_assigned"]);
+
 /** A restore gives an intent's own state the values it had then (S6). */
 function judgeRestoredState(finals: readonly Final[], state: readonly FinalVersion[]): Violation[] {
   const byScope = new Map<string, FinalVersion[]>();
@@ -538,8 +540,9 @@ function judgeRestoredState(finals: readonly Final[], state: readonly FinalVersi
     const versions = byScope.get(`intent:${id}`) ?? [];
     return events.flatMap(({ type, seq, details }, index) => {
       if (type !== "restored") return [];
-      // What it writes follows it in the log, in the same commit.
-      const written = events[index + 1]?.type === "state_changed" ? seq + 1 : seq;
+      // What it writes follows it in the log, in the same commit; a task that is assigned again comes first.
+      const next = events.slice(index + 1).find((event) => !ASSIGNED_AGAIN.has(event.type));
+      const written = next?.type === "state_changed" ? next.seq : seq;
       return sameJson(stateAt(versions, written), stateAt(versions, Number(details?.to)))
         ? []
         : [violation("I9", id, `after the restore at ${seq} its state is not what it was then`)];
