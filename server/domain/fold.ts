@@ -150,7 +150,9 @@ function withPlan(folded: Folded, keys: readonly string[], planBy: "sender" | "a
       steps.set(key, {
         ...known,
         position,
-        ...(known.status === "superseded" ? { status: "planned" as const } : {}),
+        ...(known.status === "superseded"
+          ? { status: "planned" as const, generation: folded.generation, wait: null }
+          : {}),
       });
   });
   return { ...folded, planBy, steps };

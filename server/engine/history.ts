@@ -185,14 +185,27 @@ async function targetOf(
   to: string | number,
 ): Promise<{ seq: number; name: string | null }> {
   if (typeof to === "number") {
-    if (to <= intent.seq) return { seq: to, name: null };
+    if (to <= intent.seq) return { seq: await endOfCommit(tx, intent.id, to), name: null };
     throw new Refusal("validation_failed", `to: the log ends at ${intent.seq}; there is no entry ${to}`, {
       seq: intent.seq,
     });
   }
   const checkpoint = await findCheckpoint(tx.client, intent.id, to);
-  if (checkpoint !== undefined) return { seq: checkpoint.seq, name: to };
+  if (checkpoint !== undefined) return { seq: await endOfCommit(tx, intent.id, checkpoint.seq), name: to };
   throw new Refusal("checkpoint_not_found", `there is no checkpoint ${JSON.stringify(to)}`, { name: to });
+}
+
+/** No crash falls between the entries of one commit: whoever names one of them means them all. */
+async function endOfCommit(tx: Transaction, intentId: string, seq: number): Promise<number> {
+  const [row] = await tx.query<{ last: number | null }>(
+    {
+      name: "restore_commit_end",
+      text: `select max(e.seq) as last from events named join events e on e.intent_id = named.intent_id and e.xmin = named.xmin
+        where named.intent_id = $1 and named.seq = $2`,
+    },
+    [intentId, seq],
+  );
+  return row?.last ?? seq;
 }
 
 /** Writes that make the intent's own state what it was: keys that came later are deleted. */

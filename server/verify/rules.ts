@@ -205,6 +205,8 @@ function readStep(story: Story, { type, seq, details }: LogEvent, say: Say): voi
     case "restored":
       story.restored = true;
       story.waiting.clear();
+      inDoubt.clear();
+      for (const doubted of details?.in_doubt ?? []) inDoubt.add(doubted);
       break;
     default:
   }

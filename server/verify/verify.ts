@@ -92,7 +92,7 @@ const EVENTS = `select e.intent_id, e.seq, substr(e.type, 8) as type, e.status, 
     json_build_object('key', d.details->>'key', 'decision', d.details->>'decision', 'consumer_id', d.details->>'consumer_id',
       'interrupted', d.details->'interrupted', 'not_run', d.details->'not_run', 'paused_by', d.details->'paused_by',
       'name', d.details->>'name', 'signal', d.details->'signal', 'wait', json_build_object('signal', d.details->'wait'->>'signal'),
-      'to', d.details->'to', 'kept', d.details->'kept',
+      'to', d.details->'to', 'kept', d.details->'kept', 'in_doubt', d.details->'in_doubt',
       'error', json_build_object('code', d.details->'error'->>'code'),
       'result', case when e.type = 'intent.step_done' then md5((d.details->'result')::text) end) as details
   from events e

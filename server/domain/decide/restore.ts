@@ -52,6 +52,7 @@ export function restore(draft: Draft, input: RestoreInput): Restored {
     kept: answer.kept,
     run_again: answer.runAgain,
     superseded: answer.superseded,
+    in_doubt: [...draft.steps.values()].filter((step) => step.interrupted).map((step) => step.key),
   });
   assignAgain(draft);
   return answer;

@@ -105,7 +105,11 @@ function replacePlan(draft: Draft, plan: readonly StepPlan[]): void {
     }
     const step = editStep(draft, planned.key);
     step.position = position;
-    if (step.status === "superseded") step.status = "planned";
+    if (step.status === "superseded") {
+      step.status = "planned";
+      step.generation = intent.generation;
+      step.wait = null;
+    }
     if (step.status === "done") done += 1;
   });
   intent.planBy = "agent";

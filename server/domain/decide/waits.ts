@@ -99,10 +99,13 @@ export function awaitStep(draft: Draft, step: WaitingStep): void {
   emit(draft, "intent.human_task_assigned", { key, title, assignees, allowed_outcomes: allowedOutcomes });
 }
 
-/** An intent that is nothing but a person's task is assigned again when it is reopened. */
+/** An intent that is nothing but a person's task goes to nobody when it is reopened: it is assigned again, or is over. */
 export function assignAgain(draft: Draft): void {
   for (const known of draft.steps.values()) {
-    if (known.wait?.kind !== "human" || !known.wait.ends || known.status === "done") continue;
+    if (known.wait?.kind !== "human" || !known.wait.ends) continue;
+    // It was decided, and nothing else is left to do.
+    if (known.status === "done")
+      return finish(draft, { status: "COMPLETED", result: known.result, error: null });
     const step = editStep(draft, known.key);
     step.wait = beginHumanWait(known.wait.task, null, draft.now, true);
     awaitStep(draft, step as WaitingStep);
