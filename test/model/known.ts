@@ -1,12 +1,19 @@
 // Cases that a run leaves out, each because the server is known to differ there from the documents.
 
-import type { Asked, Model, ModelStep, Op, StepStatus } from "./shapes.ts";
+import type { Asked, Model, ModelIntent, ModelStep, Op, StepStatus } from "./shapes.ts";
 
 export function isAvoided(model: Model, op: Asked): boolean {
   const intent = model.intents[op.i];
   if (intent === undefined) return false;
   if (op.op === "restore") return intent.deliverAt !== null;
-  return op.op === "wait" && intent.paused && intent.holder !== null;
+  return op.op === "wait" && ((intent.paused && intent.holder !== null) || isAnotherWait(intent, op));
+}
+
+function isAnotherWait(intent: ModelIntent, { key, wait }: Extract<Asked, { op: "wait" }>): boolean {
+  const first = intent.steps.find((step) => step.key === key)?.wait ?? null;
+  if (first === null || (first.kind !== "signal" && first.kind !== "children")) return false;
+  if (first.kind === "signal") return wait.kind !== "signal" || wait.name !== first.name;
+  return wait.kind !== "children" || String(wait.of) !== String(first.of);
 }
 
 export const isListed = ({ status }: ModelStep): boolean => status !== "superseded" && status !== "planned";
