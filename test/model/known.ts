@@ -10,8 +10,10 @@ export function isAvoided(model: Model, op: Asked): boolean {
 }
 
 function isAnotherWait(intent: ModelIntent, { key, wait }: Extract<Asked, { op: "wait" }>): boolean {
-  const first = intent.steps.find((step) => step.key === key)?.wait ?? null;
-  if (first === null || (first.kind !== "signal" && first.kind !== "children")) return false;
+  const step = intent.steps.find((one) => one.key === key);
+  const first = step?.wait ?? null;
+  if (first === null) return step !== undefined && step.status !== "superseded" && step.generation > 0;
+  if (first.kind !== "signal" && first.kind !== "children") return false;
   if (first.kind === "signal") return wait.kind !== "signal" || wait.name !== first.name;
   return wait.kind !== "children" || String(wait.of) !== String(first.of);
 }
@@ -26,12 +28,15 @@ export const isTryCounted = (status: StepStatus): boolean => status !== "superse
 
 export const isKeyAvoided = (step: string): boolean => step === "human_task";
 
-export const isWaitAvoided = (status: StepStatus): boolean => status === "done" || status === "superseded";
+export const isWaitAvoided = (status: StepStatus): boolean => status !== "waiting";
 
 export function withoutAvoided(ops: readonly Op[]): Op[] {
   const isBeside = (kind: "restore" | "pause", i: number) => ops.some((op) => op.op === kind && op.i === i);
   return ops.filter((op) => {
-    if (op.op === "wait") return !isBeside("pause", op.i);
+    if (op.op === "wait") {
+      const begun = ops.some((one) => one.op === "running" && one.i === op.i && one.key === op.key);
+      return !begun && !isBeside("pause", op.i) && !isBeside("restore", op.i);
+    }
     const writes = op.op === "write" || (op.op === "done" && op.state.length > 0);
     return !writes || !isBeside("restore", op.i);
   });

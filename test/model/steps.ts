@@ -53,6 +53,7 @@ function stepFor(intent: ModelIntent, key: string): ModelStep {
   if (step.status === "superseded") {
     step.generation = intent.generation;
     step.ran = 0;
+    step.wait = null;
   }
   return step;
 }
