@@ -31,12 +31,14 @@ export const isKeyAvoided = (step: string): boolean => step === "human_task";
 export const isWaitAvoided = (status: StepStatus): boolean => status !== "waiting";
 
 export function withoutAvoided(ops: readonly Op[]): Op[] {
-  const isBeside = (kind: "restore" | "pause", i: number) => ops.some((op) => op.op === kind && op.i === i);
+  const isBeside = (kind: "restore" | "pause" | "cancel", i: number) =>
+    ops.some((op) => op.op === kind && op.i === i);
   return ops.filter((op) => {
     if (op.op === "wait") {
       const begun = ops.some((one) => one.op === "running" && one.i === op.i && one.key === op.key);
       return !begun && !isBeside("pause", op.i) && !isBeside("restore", op.i);
     }
+    if (op.op === "retry") return !isBeside("cancel", op.i);
     const writes = op.op === "write" || (op.op === "done" && op.state.length > 0);
     return !writes || !isBeside("restore", op.i);
   });
