@@ -166,14 +166,14 @@ export async function restoreIntent(
 
 const isThere = (head: { deleted: boolean } | undefined): boolean => head !== undefined && !head.deleted;
 
-/** The keys of an intent's own state. Everybody who writes to it holds the intent's lock. */
+/** The keys of an intent's own state. Everybody who writes to it holds the intent's lock: that comes first, and the keys are read after it. */
 function stateKeys(tx: Transaction, intentId: string): Promise<HeadRef[]> {
+  void tx.query({ name: "restore_lock", text: "select 1 from intents where id = $1 for update" }, [intentId]);
   return tx.query<HeadRef>(
     {
       name: "restore_state_keys",
-      text: `with held as (select id, namespace, 'intent:' || id as scope from intents where id = $1 for update)
-        select h.namespace, h.scope, h.key from held join state_heads h on h.namespace = held.namespace and h.scope = held.scope
-        order by 1, 2, 3`,
+      text: `select h.namespace, h.scope, h.key from intents i
+        join state_heads h on h.namespace = i.namespace and h.scope = 'intent:' || i.id where i.id = $1 order by 1, 2, 3`,
     },
     [intentId],
   );

@@ -2,8 +2,9 @@
 // the leases, the timers, people's tasks and the outbox are never written by hand: they follow from each intent's state.
 
 import type { PoolClient } from "pg";
+import { type EventType, TERMINAL_EVENTS } from "../domain/event.ts";
 import type { Intent, Step } from "../domain/intent.ts";
-import { isTerminal } from "../domain/lifecycle.ts";
+import type { Status } from "../domain/lifecycle.ts";
 import { isClaimable, nextDueAt } from "../domain/schedule.ts";
 import { waitingSteps } from "../domain/wait.ts";
 import { encodeArray } from "./binary.ts";
@@ -48,17 +49,25 @@ function lastOfEach(rows: readonly StateRow[]): StateRow[] {
   return [...last.values()];
 }
 
-const isEnded = (intent: Intent | null): boolean => intent !== null && isTerminal(intent.status);
-
-/** What an end owes to others: its parent is told, and its children end with it (W3). */
-function owed(before: Intent | null, { id, status, parentId, hasChildren }: Intent): OutboxRow[] {
-  if (isEnded(before) || !isTerminal(status)) return [];
+/** What an end owes to others, also one that was reopened in the same commit: its parent is told, and its children end with it (W3). */
+function owed({ id, parentId, hasChildren }: Intent, ends: readonly Status[]): OutboxRow[] {
+  if (ends.length === 0) return [];
   const rows: OutboxRow[] = [];
   if (parentId !== null) rows.push({ kind: "child_end", parentId, childId: id });
-  if (hasChildren && (status === "CANCELED" || status === "TIMED_OUT"))
+  if (hasChildren && ends.some((status) => status === "CANCELED" || status === "TIMED_OUT"))
     rows.push({ kind: "cascade", parentId: id, childId: null });
   return rows;
 }
+
+/** How each intent ended in this commit. */
+function endsIn(work: Workspace): Map<string, Status[]> {
+  const ends = new Map<string, Status[]>();
+  for (const { intentId, type, status } of work.events)
+    if (ENDINGS.has(type)) ends.set(intentId, [...(ends.get(intentId) ?? []), status]);
+  return ends;
+}
+
+const ENDINGS: ReadonlySet<EventType> = new Set(Object.values(TERMINAL_EVENTS));
 
 function send<Row>(
   client: PoolClient,
@@ -107,6 +116,7 @@ function collect(work: Workspace): Written {
     tasksOut: [],
   };
   const changed = new Set<string>();
+  const ends = endsIn(work);
   for (const { before, intent, steps, changedSteps, outcome, outcomeGone } of work.touched()) {
     changed.add(intent.id);
     if (before === null) w.inserted.push(intent);
@@ -120,7 +130,7 @@ function collect(work: Workspace): Written {
       const expiresAt = intent.retainMs === null ? null : work.now + intent.retainMs;
       w.outcomes.push({ intentId: intent.id, namespace: intent.namespace, outcome, at: work.now, expiresAt });
     }
-    w.outbox.push(...owed(before, intent));
+    w.outbox.push(...owed(intent, ends.get(intent.id) ?? []));
     compareQueue(w, before, intent);
     compareLease(w, before, intent);
     compareTimer(w, before, intent);

@@ -2,7 +2,7 @@
 
 import { isOpen } from "./attempts.ts";
 import { doomChildrenOf } from "./kin.ts";
-import { isListed, listOfUnfinished } from "./known.ts";
+import { isListed } from "./known.ts";
 import { log, pastOf } from "./log.ts";
 import { reopen } from "./operators.ts";
 import { isOver } from "./queue.ts";
@@ -73,7 +73,8 @@ type List = "kept" | "again" | "superseded" | "none";
 function listFor(now: ModelStep, then: Readonly<ModelStep> | undefined, later: boolean): List {
   if (then?.status === "done") return "kept";
   if (then?.status === "running" || then?.status === "interrupted") return "again";
-  if (then?.status === "failed" || then?.status === "waiting") return listOfUnfinished(now);
+  if (then?.status === "failed" || then?.status === "waiting") return "again";
+  if (then?.status === "planned" && then.tries > 0) return "again";
   return later && now.ran > 0 && isListed(now) ? "superseded" : "none";
 }
 

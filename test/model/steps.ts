@@ -1,7 +1,6 @@
 // Work on steps: begun, done once, failed, and the plan's next one.
 
 import { atWork, end, fenced, handBackIfPaused, progress, scheduleRetry } from "./attempts.ts";
-import { isTryCounted } from "./known.ts";
 import { log } from "./log.ts";
 import type { Asked, Model, ModelIntent, ModelStep, Verdict } from "./shapes.ts";
 import { decideWrites } from "./state.ts";
@@ -53,6 +52,7 @@ function stepFor(intent: ModelIntent, key: string): ModelStep {
   if (step.status === "superseded") {
     step.generation = intent.generation;
     step.ran = 0;
+    step.wait = null;
   }
   return step;
 }
@@ -78,10 +78,9 @@ export function begin(intent: ModelIntent, key: string): Verdict {
 
 /** The step to be recorded; one that was never begun ran all the same. */
 export function recorded(intent: ModelIntent, key: string): ModelStep {
-  const counted = isTryCounted(stepOf(intent, key)?.status ?? "planned");
   const step = stepFor(intent, key);
   if (step.status !== "running" && step.status !== "waiting") {
-    if (counted) step.tries += 1;
+    step.tries += 1;
     step.worked += 1;
     step.ran += 1;
   }

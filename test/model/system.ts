@@ -215,7 +215,12 @@ export class System {
     if (op.op === "create") return await this.#create(op);
     if (op.op === "clock" || isOwn(op)) throw new Error(`nobody can be asked for ${op.op}`);
     const { method, path, body } = requestOf(op, this.model, this.#prefix);
-    return { op, verdict: verdictOf(op, await call(this.server, method, path, body)) };
+    const answer = await call(this.server, method, path, body);
+    const verdict = verdictOf(op, answer);
+    // A restore lands at the end of the commit that it names an entry of, and says where that is.
+    const landed =
+      op.op === "restore" && answer.status === 200 ? { ...op, to: answer.body.restored.seq } : op;
+    return { op: landed, verdict };
   }
 
   async #create(op: Extract<Op, { op: "create" }>): Promise<Told> {

@@ -44,7 +44,7 @@ export function restore(draft: Draft, input: RestoreInput): Restored {
   if (isTerminal(from)) intent.queueAt = draft.now;
   if (isOverdue(intent, draft.now)) intent.deadlineAt = null;
   draft.outcome = null;
-  const answer = rewriteSteps(draft, restoredTo(input.past, input.present));
+  const answer = rewriteSteps(draft, input.past, restoredTo(input.past, input.present));
   emit(draft, "intent.restored", {
     to: input.to,
     ...(input.name === null ? {} : { checkpoint: input.name }),
@@ -58,7 +58,7 @@ export function restore(draft: Draft, input: RestoreInput): Restored {
   return answer;
 }
 
-function rewriteSteps(draft: Draft, folded: Folded): Restored {
+function rewriteSteps(draft: Draft, past: Folded, folded: Folded): Restored {
   const { intent } = draft;
   const kept: string[] = [];
   const runAgain: string[] = [];
@@ -66,11 +66,12 @@ function rewriteSteps(draft: Draft, folded: Folded): Restored {
   for (const known of [...draft.steps.values()]) {
     const target = folded.steps.get(known.key);
     if (target === undefined) continue;
-    const ranOn = isWorkedOn(known) && !isSame(known, target);
+    const then = past.steps.get(known.key);
+    const ranOn = !isSame(known, target) && (isWorkedOn(known) || known.tries > (then?.tries ?? 0));
     if (!isSame(known, target)) overwrite(editStep(draft, known.key), target);
     if (target.status === "done") kept.push(known.key);
     // Begun by then, under the key that it keeps; whatever began only later is another one to the world.
-    else if (target.status !== "superseded" && target.tries > 0) runAgain.push(known.key);
+    else if (then !== undefined && isBegun(then)) runAgain.push(known.key);
     else if (ranOn) superseded.push(known.key);
   }
   const declared = [...folded.steps.values()].filter((step) => step.position !== null);
@@ -86,6 +87,9 @@ function rewriteSteps(draft: Draft, folded: Folded): Restored {
   );
   return { kept, runAgain, superseded, signals };
 }
+
+const isBegun = (step: FoldedStep): boolean =>
+  step.status !== "superseded" && (step.status !== "planned" || step.tries > 0);
 
 const isWorkedOn = (step: Step): boolean => step.status !== "planned" && step.status !== "superseded";
 

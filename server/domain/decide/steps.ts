@@ -107,8 +107,7 @@ function replacePlan(draft: Draft, plan: readonly StepPlan[]): void {
     step.position = position;
     if (step.status === "superseded") {
       step.status = "planned";
-      step.generation = intent.generation;
-      step.wait = null;
+      beginAnew(draft, step);
     }
     if (step.status === "done") done += 1;
   });
@@ -154,7 +153,7 @@ export function begin(draft: Draft, key: string, options: BeginInput): Step {
   }
   const step = editStep(draft, key);
   if (step.status === "running" && step.attempt === intent.attempt) return step;
-  if (step.status === "superseded") step.generation = intent.generation;
+  if (step.status === "superseded") beginAnew(draft, step);
   step.status = "running";
   step.attempt = intent.attempt;
   step.tries += 1;
@@ -183,6 +182,12 @@ export function begin(draft: Draft, key: string, options: BeginInput): Step {
   return step;
 }
 
+/** What a restore or another plan took back is another step to the outside world. */
+function beginAnew(draft: Draft, step: Step): void {
+  step.generation = draft.intent.generation;
+  step.wait = null;
+}
+
 /** A step no longer runs: it leaves the set of open ones. */
 function settleStep(draft: Draft, step: Step): void {
   const { intent } = draft;
@@ -207,7 +212,7 @@ export function stepToRecord(draft: Draft, key: string, stepsMax: number): Step 
   }
   const step = editStep(draft, key);
   if (step.status !== "running" && step.status !== "waiting") step.tries += 1;
-  if (step.status === "superseded") step.generation = intent.generation;
+  if (step.status === "superseded") beginAnew(draft, step);
   step.attempt = intent.attempt;
   return step;
 }

@@ -55,8 +55,9 @@ export function park(draft: Draft, key: string, input: ParkInput): Step {
   }
   const fresh = known === undefined || known.status === "superseded";
   const step = stepToRecord(draft, key, input.stepsMax);
-  // The first wait counts: a sleep that was interrupted is not slept again from its beginning.
-  const begun = (fresh ? null : step.wait) ?? beginWait(input.wait, draft.now);
+  const first = fresh || step.wait === null || !isFor(step.wait, input.wait) ? null : step.wait;
+  // The first wait for the same thing counts: a sleep that was interrupted is not slept again from its beginning.
+  const begun = first ?? beginWait(input.wait, draft.now);
   const wait: Wait = input.completeIntent ? begun : { ...begun, keepOpen: true };
   step.wait = wait;
   step.startedAt ??= draft.now;
@@ -65,6 +66,13 @@ export function park(draft: Draft, key: string, input: ParkInput): Step {
   else if (isOver(wait, draft.now)) end(draft, step as WaitingStep);
   else suspend(draft, step as WaitingStep);
   return step;
+}
+
+/** Whether what is asked for is what was waited for before. */
+function isFor(wait: Wait, request: WaitRequest): boolean {
+  if (wait.kind === "signal") return request.kind === "signal" && request.name === wait.name;
+  if (wait.kind === "intents") return request.kind === "intents" && request.ids.join() === wait.ids.join();
+  return request.kind === wait.kind;
 }
 
 const isFinal = (step: Step): boolean =>
@@ -105,7 +113,7 @@ export function assignAgain(draft: Draft): void {
     if (known.wait?.kind !== "human" || !known.wait.ends) continue;
     // It was decided, and nothing else is left to do.
     if (known.status === "done")
-      return finish(draft, { status: "COMPLETED", result: known.result, error: null });
+      return void finish(draft, { status: "COMPLETED", result: known.result, error: null });
     const step = editStep(draft, known.key);
     step.wait = beginHumanWait(known.wait.task, null, draft.now, true);
     awaitStep(draft, step as WaitingStep);
