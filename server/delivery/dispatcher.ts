@@ -3,7 +3,7 @@
 
 import type { Intent } from "../domain/intent.ts";
 import { isClaimable } from "../domain/schedule.ts";
-import { claimIntents } from "../engine/claim.ts";
+import { addressesWithWork, claimIntents } from "../engine/claim.ts";
 import type { Engine } from "../engine/context.ts";
 import type { Change, HandOver } from "../store/workspace.ts";
 import type { AgentStream, AgentStreams } from "./agent-streams.ts";
@@ -104,7 +104,12 @@ export class Dispatcher {
     while (this.#dirty.size > 0 && !this.#stopped) {
       const addresses = [...this.#dirty];
       this.#dirty.clear();
-      const open = addresses.flatMap((address) => this.#candidates(address));
+      const free = addresses.flatMap((address) => this.#candidates(address));
+      if (free.length === 0) continue;
+      const withWork = await addressesWithWork(this.#engine, [
+        ...new Set(free.map((stream) => stream.address)),
+      ]);
+      const open = free.filter((stream) => withWork.has(stream.address));
       if (open.length === 0) continue;
       const moves = open.map((stream) => stream.moves);
       const answer = await claimIntents(
