@@ -74,7 +74,6 @@ function listFor(now: ModelStep, then: Readonly<ModelStep> | undefined, later: b
   if (then?.status === "done") return "kept";
   if (then?.status === "running" || then?.status === "interrupted") return "again";
   if (then?.status === "failed" || then?.status === "waiting") return "again";
-  if (then?.status === "planned" && then.tries > 0) return "again";
   return later && now.ran > 0 && isListed(now) ? "superseded" : "none";
 }
 

@@ -88,8 +88,8 @@ function rewriteSteps(draft: Draft, past: Folded, folded: Folded): Restored {
   return { kept, runAgain, superseded, signals };
 }
 
-const isBegun = (step: FoldedStep): boolean =>
-  step.status !== "superseded" && (step.status !== "planned" || step.tries > 0);
+/** What was planned then and began later has another key: `tries` also counts those of an earlier life. */
+const isBegun = (step: FoldedStep): boolean => step.status !== "superseded" && step.status !== "planned";
 
 const isWorkedOn = (step: Step): boolean => step.status !== "planned" && step.status !== "superseded";
 
