@@ -3,8 +3,9 @@
 
 import type { Intent } from "../domain/intent.ts";
 import { isClaimable } from "../domain/schedule.ts";
-import { addressesWithWork, claimIntents } from "../engine/claim.ts";
+import { claimIntents } from "../engine/claim.ts";
 import type { Engine } from "../engine/context.ts";
+import { addressesWithWork } from "../store/claim.ts";
 import type { Change, HandOver } from "../store/workspace.ts";
 import type { AgentStream, AgentStreams } from "./agent-streams.ts";
 import { buildFrames, firstFrame } from "./frames.ts";
@@ -106,7 +107,7 @@ export class Dispatcher {
       this.#dirty.clear();
       const free = addresses.flatMap((address) => this.#candidates(address));
       if (free.length === 0) continue;
-      const withWork = await addressesWithWork(this.#engine, [
+      const withWork = await addressesWithWork(this.#engine.store, [
         ...new Set(free.map((stream) => stream.address)),
       ]);
       const open = free.filter((stream) => withWork.has(stream.address));

@@ -5,7 +5,6 @@ import { mayTake } from "../domain/consumer.ts";
 import { deliver } from "../domain/decide/attempt.ts";
 import type { Actor } from "../domain/intent.ts";
 import { Refusal } from "../domain/refusal.ts";
-import { encodeArray } from "../store/binary.ts";
 import { type ClaimGroup, lockHeads } from "../store/claim.ts";
 import { type ConsumerRow, countHeld, lockConsumers } from "../store/consumers.ts";
 import { HeldUp } from "../store/held-up.ts";
@@ -40,21 +39,6 @@ interface Candidate {
 }
 
 const CLAIM_MAX = 200;
-
-const WITH_WORK = {
-  name: "addresses_with_work",
-  text: "select a.address from unnest($1::text[]) as a(address) where exists (select 1 from ready r where r.to_agent = a.address)",
-};
-
-/**
- * Those of the addresses whose queue is not empty. Asked before a claim: that locks consumers, and whoever hands a new intent over at
- * that moment would find them busy.
- */
-export async function addressesWithWork(engine: Engine, addresses: readonly string[]): Promise<Set<string>> {
-  const values = [encodeArray("text", addresses)];
-  const { rows } = await engine.store.pool.query<{ address: string }>({ ...WITH_WORK, values });
-  return new Set(rows.map((row) => row.address));
-}
 
 export async function claimIntents(engine: Engine, requests: readonly ClaimRequest[]): Promise<ClaimAnswer> {
   if (requests.length === 0) return { delivered: [], held: new Map(), contested: [] };

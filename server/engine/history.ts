@@ -8,7 +8,14 @@ import type { Actor, Intent } from "../domain/intent.ts";
 import { RawJson } from "../domain/raw-json.ts";
 import { Refusal } from "../domain/refusal.ts";
 import { intentScope, type StateWrite } from "../domain/state.ts";
-import type { HeadRef } from "../store/load.ts";
+import {
+  cancelLater,
+  countCheckpoints,
+  endOfCommit,
+  lockStateKeys,
+  rewriteTaken,
+  saveCheckpoint,
+} from "../store/history.ts";
 import {
   type Checkpoint,
   childrenOfSteps,
@@ -60,7 +67,7 @@ export async function nameCheckpoint(
     work.stage(draft);
     work.settle();
     tx.write(work);
-    void tx.query(SAVE, Object.values({ ...checkpoint, created_at: new Date(checkpoint.created_at) }));
+    saveCheckpoint(tx, checkpoint);
     return { checkpoint, replayed: false };
   });
   engine.committed(changes);
@@ -82,27 +89,15 @@ function bookmark(draft: Draft, actor: Actor, { name, metadata }: CheckpointInpu
   };
 }
 
-const SAVE = {
-  name: "checkpoint_save",
-  text: `insert into checkpoints (intent_id, name, seq, generation, steps_done, actor, metadata, created_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8)
-    on conflict (intent_id, name) do update set seq = excluded.seq, generation = excluded.generation,
-      steps_done = excluded.steps_done, actor = excluded.actor, metadata = excluded.metadata, created_at = excluded.created_at`,
-};
-
 async function requireRoom(tx: Transaction, intentId: string, max: number): Promise<void> {
-  const [row] = await tx.query<{ n: number }>(
-    { name: "checkpoints_count", text: "select count(*)::int as n from checkpoints where intent_id = $1" },
-    [intentId],
+  if ((await countCheckpoints(tx, intentId)) < max) return;
+  throw new Refusal(
+    "too_many_checkpoints",
+    `an intent may have at most ${max} checkpoints; delete one first`,
+    {
+      limit: max,
+    },
   );
-  if ((row?.n ?? 0) >= max)
-    throw new Refusal(
-      "too_many_checkpoints",
-      `an intent may have at most ${max} checkpoints; delete one first`,
-      {
-        limit: max,
-      },
-    );
 }
 
 export interface RestoreAnswer {
@@ -123,7 +118,7 @@ export async function restoreIntent(
 ): Promise<RestoreAnswer> {
   const { value, changes } = await transact(engine.store, async (tx): Promise<RestoreAnswer> => {
     // What state there is decides which of its keys are locked, so the intent's lock comes first.
-    const keys = await stateKeys(tx, intentId);
+    const keys = await lockStateKeys(tx, intentId);
     const work = await tx.load({
       intents: [intentId],
       steps: [{ intentId, keys: [], undone: "all" }],
@@ -166,19 +161,6 @@ export async function restoreIntent(
 
 const isThere = (head: { deleted: boolean } | undefined): boolean => head !== undefined && !head.deleted;
 
-/** The keys of an intent's own state. Everybody who writes to it holds the intent's lock: that comes first, and the keys are read after it. */
-function stateKeys(tx: Transaction, intentId: string): Promise<HeadRef[]> {
-  void tx.query({ name: "restore_lock", text: "select 1 from intents where id = $1 for update" }, [intentId]);
-  return tx.query<HeadRef>(
-    {
-      name: "restore_state_keys",
-      text: `select h.namespace, h.scope, h.key from intents i
-        join state_heads h on h.namespace = i.namespace and h.scope = 'intent:' || i.id where i.id = $1 order by 1, 2, 3`,
-    },
-    [intentId],
-  );
-}
-
 async function targetOf(
   tx: Transaction,
   { intent }: Draft,
@@ -193,19 +175,6 @@ async function targetOf(
   const checkpoint = await findCheckpoint(tx.client, intent.id, to);
   if (checkpoint !== undefined) return { seq: await endOfCommit(tx, intent.id, checkpoint.seq), name: to };
   throw new Refusal("checkpoint_not_found", `there is no checkpoint ${JSON.stringify(to)}`, { name: to });
-}
-
-/** No crash falls between the entries of one commit: whoever names one of them means them all. */
-async function endOfCommit(tx: Transaction, intentId: string, seq: number): Promise<number> {
-  const [row] = await tx.query<{ last: number | null }>(
-    {
-      name: "restore_commit_end",
-      text: `select max(e.seq) as last from events named join events e on e.intent_id = named.intent_id and e.xmin = named.xmin
-        where named.intent_id = $1 and named.seq = $2`,
-    },
-    [intentId, seq],
-  );
-  return row?.last ?? seq;
 }
 
 /** Writes that make the intent's own state what it was: keys that came later are deleted. */
@@ -234,22 +203,6 @@ async function settleWaits(
   intentId: string,
   { superseded, signals }: Restored,
 ): Promise<void> {
-  void tx.query(
-    {
-      name: "restore_signals",
-      text: `update signals s set taken_by = t.taken_by
-        from signals o left join unnest($2::int4[], $3::text[]) as t(no, taken_by) on t.no = o.no
-        where s.intent_id = $1 and o.intent_id = $1 and o.no = s.no and s.taken_by is distinct from t.taken_by`,
-    },
-    [intentId, signals.map((one) => one.no), signals.map((one) => one.takenBy)],
-  );
-  const children = await childrenOfSteps(tx.client, intentId, superseded);
-  if (children.length === 0) return;
-  void tx.query(
-    {
-      name: "restore_children",
-      text: "insert into outbox (kind, parent_id, child_id) select 'cancel', $1, c from unnest($2::uuid[]) as c",
-    },
-    [intentId, children],
-  );
+  rewriteTaken(tx, intentId, signals);
+  cancelLater(tx, intentId, await childrenOfSteps(tx.client, intentId, superseded));
 }

@@ -2,6 +2,7 @@
 // queue order without risking a deadlock; a row another transaction holds is simply left for the next claim.
 
 import { encodeArray, textArrayLiteral } from "./binary.ts";
+import type { Store } from "./connection.ts";
 import type { IntentsTable } from "./database.ts";
 import { toIntent } from "./rows.ts";
 import type { Transaction } from "./transaction.ts";
@@ -89,4 +90,19 @@ export async function lockHeads(tx: Transaction, groups: readonly ClaimGroup[]):
   const contested = groups.map(() => false);
   for (const row of queued) contested[row.group_no - 1] = row.queued > (heads[row.group_no - 1]?.length ?? 0);
   return { work, heads, contested };
+}
+
+const WITH_WORK = {
+  name: "addresses_with_work",
+  text: "select a.address from unnest($1::text[]) as a(address) where exists (select 1 from ready r where r.to_agent = a.address)",
+};
+
+/**
+ * Those of the addresses whose queue is not empty. Asked before a claim: that locks consumers, and whoever hands a new intent over at
+ * that moment would find them busy.
+ */
+export async function addressesWithWork(store: Store, addresses: readonly string[]): Promise<Set<string>> {
+  const values = [encodeArray("text", addresses)];
+  const { rows } = await store.pool.query<{ address: string }>({ ...WITH_WORK, values });
+  return new Set(rows.map((row) => row.address));
 }

@@ -56,8 +56,8 @@ test("a plan declared again after a restore has steps that are others to the wor
   const again = await claimOne(server, "d3");
   await post(server, id, "start", { attempt: again.attempt, steps: ["a", "b"], begin_next: true });
   const keys = (await eventsOf(server, id))
-    .filter((e: any) => e.event_type === "intent.step_running" && e.details.key === "a")
-    .map((e: any) => e.details.idempotency_key);
+    .filter((e) => e.event_type === "intent.step_running" && e.details.key === "a")
+    .map((e) => e.details.idempotency_key);
   expect(new Set(keys).size, JSON.stringify(keys) + JSON.stringify(one.body.next_step)).toBe(2);
 });
 test("a restore into the middle of a commit takes all of it", async () => {
@@ -65,7 +65,7 @@ test("a restore into the middle of a commit takes all of it", async () => {
   const { attempt } = await claimOne(server, "d4");
   await step(server, id, "a", { status: "running", attempt });
   await step(server, id, "a", { status: "done", attempt, result: 1, state: [{ key: "n", value: 1 }] });
-  const event = (await eventsOf(server, id)).find((e: any) => e.event_type === "intent.state_changed");
+  const event = (await eventsOf(server, id)).find((e) => e.event_type === "intent.state_changed");
   await post(server, id, "restore", { to: event?.seq });
   const { steps } = (await call(server, "GET", `/v1/intents/${id}/steps`)).body;
   const state = await stateOf(id);
@@ -76,7 +76,7 @@ test("a restore to a restore takes its state with it", async () => {
   const { attempt } = await claimOne(server, "d5");
   await step(server, id, "a", { status: "done", attempt, result: 1, state: [{ key: "n", value: 1 }] });
   await post(server, id, "restore", { to: 2 });
-  const seq = (await eventsOf(server, id)).find((e: any) => e.event_type === "intent.restored")?.seq;
+  const seq = (await eventsOf(server, id)).find((e) => e.event_type === "intent.restored")?.seq;
   const again = await claimOne(server, "d5");
   await step(server, id, "a", {
     status: "done",
@@ -86,4 +86,16 @@ test("a restore to a restore takes its state with it", async () => {
   });
   await post(server, id, "restore", { to: seq });
   expect(await stateOf(id)).toEqual({});
+});
+
+test("a restore in a database that was restored from a back-up lands where it is told to", async () => {
+  const id = await send(server, "backed-up");
+  const { attempt } = await claimOne(server, "backed-up");
+  await step(server, id, "a", { status: "done", attempt, result: 1 });
+  const seq = (await view(server, id)).seq;
+  await step(server, id, "b", { status: "done", attempt, result: 2 });
+  // Everything comes back in one transaction.
+  await server.store.pool.query("update events set actor = actor where intent_id = $1", [id]);
+  const { body } = await post(server, id, "restore", { to: seq });
+  expect(body.restored).toMatchObject({ seq, kept: ["a"], superseded: ["b"] });
 });

@@ -1,6 +1,6 @@
 // Reads of an intent's past: its log for folding, its state as of an entry, its bookmarks, everything for an export.
 
-import type { FoldedStep, LogEntry } from "../../domain/fold.ts";
+import type { LogEntry } from "../../domain/fold.ts";
 import { RawJson } from "../../domain/raw-json.ts";
 import type { Store } from "../connection.ts";
 import type { CheckpointsTable, EventsTable } from "../database.ts";
@@ -114,5 +114,3 @@ export async function childrenOfSteps(
   });
   return rows.map((row) => row.id);
 }
-
-export type { FoldedStep };
