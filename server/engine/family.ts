@@ -7,6 +7,7 @@ import { SERVER } from "../domain/intent.ts";
 import { isTerminal } from "../domain/lifecycle.ts";
 import { waitingSteps } from "../domain/wait.ts";
 import { awaitedIntents, childrenAlive, type OutboxEntry, readOutbox } from "../store/queries/family.ts";
+import { ENDS_MAX_BYTES } from "../store/workspace.ts";
 import { change, type Engine } from "./context.ts";
 import { endsOf } from "./waits.ts";
 
@@ -41,6 +42,7 @@ async function tellParent(engine: Engine, { id, parentId }: OutboxEntry): Promis
     intents: [parentId],
     steps: [{ intentId: parentId, keys: [], undone: 1 }],
     ends: ids,
+    bytes: ENDS_MAX_BYTES,
     decide(work) {
       if (work.has(parentId))
         change(work, parentId, SERVER, (draft) => {

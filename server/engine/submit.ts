@@ -20,6 +20,8 @@ export interface Submission {
   readonly data: IntentData;
   /** The sender's attempt at the parent; null for whoever does not hold it. */
   readonly parentAttempt: number | null;
+  /** Where the sender may see a parent; null: anywhere. */
+  readonly parentNamespace: string | null;
 }
 
 export interface Submitted {
@@ -50,10 +52,12 @@ function slotsFor(engine: Engine, submissions: readonly Submission[]): SlotRef[]
 }
 
 /** A child is born only while its parent lives, and from its handler only while that holds it: else it would be an orphan (W3). */
-function adopt(work: Workspace, actor: Actor, { intent, parentAttempt }: Submission): void {
-  const { parentId } = intent;
+function adopt(work: Workspace, actor: Actor, submission: Submission): void {
+  const { parentAttempt, parentNamespace } = submission;
+  const { parentId } = submission.intent;
   if (parentId === null) return;
-  if (work.peek(parentId)?.intent.namespace !== intent.namespace) {
+  const namespace = work.peek(parentId)?.intent.namespace;
+  if (namespace === undefined || (parentNamespace !== null && namespace !== parentNamespace)) {
     throw new Refusal("parent_not_found", `there is no intent ${parentId} to be the parent`, {
       intent_id: parentId,
     });

@@ -10,7 +10,7 @@ import { describeNext, nextDeclared } from "../domain/plan.ts";
 import { RawJson } from "../domain/raw-json.ts";
 import { Refusal } from "../domain/refusal.ts";
 import type { Wait, WaitRequest } from "../domain/wait.ts";
-import type { IdempotencyRef, Workspace } from "../store/workspace.ts";
+import { ENDS_MAX_BYTES, type IdempotencyRef, type Workspace } from "../store/workspace.ts";
 import { change, type Engine, fenced } from "./context.ts";
 import { findReplay } from "./idempotency.ts";
 import type { RecordStepAnswer } from "./work.ts";
@@ -36,7 +36,7 @@ export function waitAtStep(
     intents: [intentId],
     steps: [{ intentId, keys: [key], undone: HEAD }],
     ...(wait.kind === "signal" ? { signals: [{ intentId, name: wait.name, take: true }] } : {}),
-    ...(wait.kind === "intents" ? { ends: wait.ids } : {}),
+    ...(wait.kind === "intents" ? { ends: wait.ids, bytes: ENDS_MAX_BYTES } : {}),
     decide: (work) =>
       fenced(work, intentId, actor, { attempt, operation: "step_waiting" }, (draft) => {
         const lookUp = (begun: Wait) => satisfied(work, draft, key, begun);
@@ -81,8 +81,9 @@ export function endsOf(work: Workspace, parent: Intent, ids: readonly string[]):
     return end;
   });
   if (ends.some((end) => end.status === null)) return undefined;
+  const omitted = ends.reduce((sum, end) => sum + end.bytes, 0) > ENDS_MAX_BYTES;
   return RawJson.of(
-    ends.map(({ id, status, result, error, omitted }) => ({
+    ends.map(({ id, status, result, error }) => ({
       intent_id: id,
       status,
       ...(omitted ? { result_omitted: true } : status === "COMPLETED" ? { result } : { error }),

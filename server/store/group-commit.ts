@@ -322,7 +322,7 @@ export class GroupCommit {
         // Only ever a shortcut, and one more lock to be held up by.
         slots: apart ? [] : free.flatMap((entry) => entry.write.slots ?? []),
         signals: free.flatMap((entry) => entry.write.signals ?? []),
-        ends: [...new Set(free.flatMap((entry) => entry.write.ends ?? []))],
+        ends: free.flatMap((entry) => (entry.write.ends === undefined ? [] : [entry.write.ends])),
         sessions: free.flatMap((entry) => entry.write.sessions ?? []),
       });
       const work = new Workspace(loaded.now);

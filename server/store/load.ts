@@ -7,7 +7,7 @@ import { RawJson } from "../domain/raw-json.ts";
 import { encodeArray } from "./binary.ts";
 import { rawOrNull, toIntent, toStep } from "./rows.ts";
 import { askForSlots, type SlotRef } from "./slots.ts";
-import type { End, IdempotencyRef, Workspace } from "./workspace.ts";
+import { ENDS_MAX_BYTES, type End, type IdempotencyRef, type Workspace } from "./workspace.ts";
 
 export interface StepNeeds {
   readonly intentId: string;
@@ -91,14 +91,14 @@ const SIGNALS = {
       where q.intent_id = w.intent_id and q.name = w.name and q.taken_by is null order by q.no limit w.head) s on true`,
 };
 
-// How other intents ended. Their results come along only while all of them together stay small.
+// How other intents ended. Each wait asks for its own: what it may carry does not depend on who shares the commit.
 const ENDS = {
   name: "ends_load",
-  text: `select e.id, e.namespace, e.parent_id, e.status, e.error,
-      case when e.total <= $2 then e.result end as result, e.total > $2 as omitted
-    from (select i.id, i.namespace, i.parent_id, o.status, o.result, o.error,
-        sum(coalesce(octet_length(o.result::text), 0) + coalesce(octet_length(o.error::text), 0)) over () as total
-      from intents i left join outcomes o on o.intent_id = i.id where i.id = any($1::uuid[])) e`,
+  text: `select e.id, e.parent_id, e.status, e.error, e.bytes, case when e.total <= $3 then e.result end as result
+    from (select i.id, i.parent_id, o.status, o.result, o.error, b.bytes, sum(b.bytes) over (partition by w.wait)::float8 as total
+      from unnest($1::int4[], $2::uuid[]) as w(wait, id) join intents i on i.id = w.id
+      left join outcomes o on o.intent_id = i.id
+      cross join lateral (select (coalesce(octet_length(o.result::text), 0) + coalesce(octet_length(o.error::text), 0))::float8 as bytes) b) e`,
 };
 
 // A session is there from its first intent on, and is held as it is until that intent is.
@@ -149,12 +149,11 @@ interface SignalRow {
 
 interface EndRow {
   id: string;
-  namespace: string;
   parent_id: string | null;
   status: TerminalStatus | null;
   result: string | null;
   error: string | null;
-  omitted: boolean;
+  bytes: number;
 }
 
 export interface LoadRequest {
@@ -168,14 +167,11 @@ export interface LoadRequest {
   /** Consumers that a new intent may be handed to. */
   readonly slots?: readonly SlotRef[];
   readonly signals?: readonly SignalNeeds[];
-  /** Intents of which it matters how they ended. */
-  readonly ends?: readonly string[];
+  /** For each wait, the intents of which it matters how they ended. */
+  readonly ends?: readonly (readonly string[])[];
   /** Sessions that new intents belong to. */
   readonly sessions?: readonly SessionRef[];
 }
-
-/** Bytes of results that one wait may carry; beyond, whoever waits fetches them one by one. */
-const ENDS_MAX_BYTES = 1024 * 1024;
 
 export interface LoadAnswer {
   /** Fills a workspace with what was read. */
@@ -206,7 +202,7 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
   const heads = wanted.length > 0 ? ask(HEADS, headParameters(wanted)) : undefined;
   const records = request.records.length > 0 ? ask(RECORDS, recordParameters(request.records)) : undefined;
   const signals = request.signals?.length ? ask(SIGNALS, signalParameters(request.signals)) : undefined;
-  const ends = request.ends?.length ? ask(ENDS, [uuids(request.ends), ENDS_MAX_BYTES]) : undefined;
+  const ends = request.ends?.length ? ask(ENDS, endParameters(request.ends)) : undefined;
   const clock = ask(CLOCK, []);
   await Promise.all(sent);
   const { now, xid } = (await clock).rows[0] as { now: number; xid: string };
@@ -243,14 +239,22 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
   };
 }
 
+const endParameters = (waits: readonly (readonly string[])[]): unknown[] => [
+  encodeArray(
+    "int4",
+    waits.flatMap((ids, wait) => ids.map(() => wait)),
+  ),
+  uuids(waits.flat()),
+  ENDS_MAX_BYTES,
+];
+
 const toEnd = (row: EndRow): End => ({
   id: row.id,
-  namespace: row.namespace,
   parentId: row.parent_id,
   status: row.status,
   result: rawOrNull(row.result),
   error: rawOrNull(row.error),
-  omitted: row.omitted,
+  bytes: row.bytes,
 });
 
 function askForSessions(

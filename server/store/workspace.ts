@@ -69,14 +69,17 @@ export interface NewState {
 /** How another intent ended, if it has. */
 export interface End {
   readonly id: string;
-  readonly namespace: string;
   readonly parentId: string | null;
   readonly status: TerminalStatus | null;
+  /** Left out where all that one wait asks for is larger than `ENDS_MAX_BYTES`. */
   readonly result: RawJson | null;
   readonly error: RawJson | null;
-  /** The results that were asked for together are too large to carry. */
-  readonly omitted: boolean;
+  /** Of result and error. */
+  readonly bytes: number;
 }
+
+/** Bytes of results that one wait may carry; beyond, whoever waits fetches them one by one. */
+export const ENDS_MAX_BYTES = 1024 * 1024;
 
 export interface Signal {
   readonly no: number;
@@ -258,7 +261,8 @@ export class Workspace {
   }
 
   holdEnd(end: End): void {
-    this.#ends.set(end.id, end);
+    // Two waits may ask for one: the result is there if it is for either.
+    if (this.#ends.get(end.id)?.result == null) this.#ends.set(end.id, end);
   }
 
   endOf(intentId: string): End | undefined {

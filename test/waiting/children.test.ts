@@ -99,6 +99,30 @@ test("results too large to carry are left to be fetched", async () => {
   );
 });
 
+test("what one wait carries does not depend on who waits beside it", async () => {
+  const parents = await Promise.all(["beside-1", "beside-2", "beside-3"].map((name) => parentWith(name, 1)));
+  for (const name of ["beside-1", "beside-2", "beside-3"]) {
+    const { intent_id } = await claimOne(server, `${name}-child`);
+    await complete(intent_id, 1, "x".repeat(500_000));
+  }
+  const answers = await Promise.all(
+    parents.map(({ parent, attempt, ids }) =>
+      step(server, parent, "all", { status: "waiting", attempt, wait: { intents: ids } }),
+    ),
+  );
+  for (const { body } of answers) expect(body.step.result[0].result).toHaveLength(500_000);
+});
+
+test("a child may work in another namespace than its parent", async () => {
+  const { parent, attempt } = await parentWith("abroad", 0);
+  const body = { to_agent: "agent://other/place/child", parent_intent_id: parent, parent_attempt: attempt };
+  const child = (await create(body)).body.intent_id;
+  await claimOne(server, encodeURIComponent("agent://other/place/child"));
+  await complete(child, 1, "far");
+  const answer = await step(server, parent, "w", { status: "waiting", attempt, wait: { intents: [child] } });
+  expect(answer.body.step.result).toMatchObject([{ result: "far" }]);
+});
+
 test("only children can be waited for", async () => {
   const { parent, attempt } = await parentWith("strict", 0);
   const stranger = await send(server, "stranger");

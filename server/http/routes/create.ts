@@ -70,6 +70,7 @@ function submission(deps: RouteDeps, request: FastifyRequest, body: CreateBody):
       traceparent: request.traceparent,
     },
     parentAttempt: body.parent_attempt ?? null,
+    parentNamespace: principal.allNamespaces ? null : principal.namespace,
   };
 }
 
