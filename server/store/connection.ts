@@ -67,11 +67,16 @@ export function openStore(options: StoreOptions): Store {
     query_timeout: options.queryTimeoutMs,
     // For reads too: only a pipelined client closes its connection when an answer is overdue, instead of using it again.
     pipeline: true,
-    onConnect: (client: pg.ClientBase) => tune(client, options),
   } as pg.PoolConfig;
-  const pool = new pg.Pool({ ...base, max: options.poolMax });
-  const writers = new pg.Pool({ ...base, max: WRITERS, idleTimeoutMillis: 0 });
-  const transactors = new pg.Pool({ ...base, max: TRANSACTORS, idleTimeoutMillis: 0 });
+  const reads = { ...base, onConnect: (client: pg.ClientBase) => tune(client, options, PLANS) };
+  const writes = {
+    ...base,
+    idleTimeoutMillis: 0,
+    onConnect: (client: pg.ClientBase) => tune(client, options, `${PLANS}; ${PLAN_ONCE}`),
+  };
+  const pool = new pg.Pool({ ...reads, max: options.poolMax });
+  const writers = new pg.Pool({ ...writes, max: WRITERS });
+  const transactors = new pg.Pool({ ...writes, max: TRANSACTORS });
   for (const each of [pool, writers, transactors]) {
     each.on("error", (error) => options.onError?.(error));
     // The pool listens only to idle clients. One that breaks while it works fails its queries, which is enough;
@@ -103,17 +108,21 @@ async function endReaders(db: Kysely<Database>, pool: pg.Pool): Promise<void> {
 const PLANS =
   "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off; set synchronous_commit = on";
 
+// Left to itself PostgreSQL plans the same few statements anew each time, which takes longer than they do: an array of unknown length
+// looks dearer to it than the one it is given. The plan is the same.
+const PLAN_ONCE = "set plan_cache_mode = force_generic_plan";
+
 /**
  * A server that is stopped in the middle of a transaction keeps its connection and its locks: only PostgreSQL can tell, and it frees
  * them. No statement_timeout: it would also end the wait of a COMMIT for its standby, as if that had confirmed it.
  */
-async function tune(client: pg.ClientBase, options: StoreOptions): Promise<void> {
+async function tune(client: pg.ClientBase, options: StoreOptions, plans: string): Promise<void> {
   const { lockTimeoutMs, idleTransactionMs, queryTimeoutMs } = options;
   // Two trips, each as long as we wait for it, and the pause between them. It also ends who is stopped within a long message, which
   // counts as busy; PostgreSQL 15 and 16 have nothing for that.
   const wholeMs = 2 * queryTimeoutMs + idleTransactionMs;
   await client.query(
-    `${PLANS}; set lock_timeout = ${lockTimeoutMs}; set idle_in_transaction_session_timeout = ${idleTransactionMs};
+    `${plans}; set lock_timeout = ${lockTimeoutMs}; set idle_in_transaction_session_timeout = ${idleTransactionMs};
       select set_config('transaction_timeout', '${wholeMs}', false) where current_setting('server_version_num')::int >= 170000`,
   );
 }
