@@ -70,6 +70,12 @@ export interface Recorded {
   answer?: StepAnswer;
 }
 
+/** A result on its way to the server, and the step that begins with it. */
+interface Leaving {
+  readonly recorded: Promise<Recorded>;
+  next: string | undefined;
+}
+
 /** The server ends an attempt whose step runs too long, and counts a loss. The SDK's own timer must be the first to speak. */
 export const SERVER_TIMEOUT_MARGIN_MS = 2_000;
 /** Answers that are about the value, not about the moment: the step fails with them. */
@@ -80,6 +86,7 @@ export class StepRunner {
   readonly #attempt: Attempt;
   readonly #log: StepLog;
   readonly #behind = new Behind(isUnwinding);
+  #leaving: Leaving | undefined;
 
   constructor(attempt: Attempt, log: StepLog) {
     this.#attempt = attempt;
@@ -148,7 +155,8 @@ export class StepRunner {
 
   /** Runs the step and returns its result while both are being recorded. A failure takes the way of every other step. */
   async #runAhead(work: StepWork, known: WireStep | undefined): Promise<Recorded> {
-    const begins = work.begun === undefined ? this.#behind.send(() => this.#begin(work)) : work.begun;
+    const begins = Promise.resolve(work.begun ?? this.#beginBehind(work));
+    begins.catch(() => undefined); // asked for only where the step fails
     const state = new StateBuffer();
     let result: unknown;
     try {
@@ -162,8 +170,30 @@ export class StepRunner {
       return await this.#runRecorded(work, undefined, 2);
     }
     this.#log.results[work.key] = result;
-    this.#behind.add(this.#behind.send(() => this.#done(work, result, state)));
+    this.#behind.add(this.#doneBehind(work, result, state));
     return { result };
+  }
+
+  /** With the result of the step before it, where that has not left yet: one write less. */
+  #beginBehind(work: StepWork): Promise<WireStep> {
+    const leaving = this.#leaving;
+    const { input, timeout, retry } = work.options;
+    const saysMore = input !== undefined || timeout !== undefined || retry !== undefined;
+    if (leaving === undefined || leaving.next !== undefined || saysMore)
+      return this.#behind.send(() => this.#begin(work));
+    leaving.next = work.key;
+    return leaving.recorded.then(({ answer }) => answer?.begun ?? this.#begin(work));
+  }
+
+  #doneBehind(work: StepWork, result: unknown, state: StateBuffer): Promise<Recorded> {
+    const recorded = this.#behind.send(async () => {
+      await pause(0); // the step that follows at once may go along
+      if (this.#leaving === leaving) this.#leaving = undefined;
+      return await this.#done(work, result, state, compact({ begin_next: leaving.next }));
+    });
+    const leaving: Leaving = { recorded, next: undefined };
+    this.#leaving = leaving;
+    return recorded;
   }
 
   async #runRecorded(work: StepWork, alreadyBegun: WireStep | undefined, tryNo: number): Promise<Recorded> {
@@ -219,8 +249,8 @@ export class StepRunner {
     }
   }
 
-  async #done(work: StepWork, result: unknown, state: StateBuffer = new StateBuffer()): Promise<Recorded> {
-    const body = { status: "done", result, ...work.recordWith?.(), ...state.toWire() };
+  async #done(work: StepWork, result: unknown, state: StateBuffer, more: Wire = {}): Promise<Recorded> {
+    const body = { status: "done", result, ...work.recordWith?.(), ...state.toWire(), ...more };
     let answer: StepAnswer;
     try {
       answer = await this.#log.write(work.key, body);

@@ -1,38 +1,11 @@
 // Steps whose recording follows behind the work: what they may run ahead of, and what a crash then costs.
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Context, PerdureClient, type Step } from "../../sdk/src/index.ts";
-import { startTestServer, type TestServer, until } from "../support/server.ts";
-import { createNetwork } from "./network.ts";
+import { expect, test } from "vitest";
+import type { Context, Step } from "../../sdk/src/index.ts";
+import { until } from "../support/server.ts";
+import { newAddress, newProcess, quiet, send, sender, server, useServer, waiting } from "./agents.ts";
 
-let server: TestServer;
-let sender: PerdureClient;
-const clients: PerdureClient[] = [];
-let addresses = 0;
-
-beforeAll(async () => {
-  server = await startTestServer();
-  sender = new PerdureClient({ baseUrl: server.url, logger: false });
-});
-afterAll(async () => {
-  await Promise.all(clients.map((client) => client.close()));
-  await sender?.close();
-  await server?.close();
-});
-
-const quiet = { handleSignals: false, drainTimeout: "2s" } as const;
-const waiting = { timeout: "15s" } as const;
+useServer();
 const behind = { durability: "async" } as const;
-
-function newProcess() {
-  const network = createNetwork(server.url);
-  const client = new PerdureClient({ baseUrl: server.url, fetch: network.fetch, logger: false });
-  clients.push(client);
-  return { client, network };
-}
-
-const newAddress = () => `behind-${++addresses}`;
-const send = (toAgent: string, more: object = {}) =>
-  sender.sendIntent({ intentType: "x", toAgent, payload: {}, ...more });
 
 async function statusOf(id: string): Promise<Record<string, string>> {
   const answer = await fetch(`${server.url}/v1/intents/${id}/steps`);
@@ -107,30 +80,30 @@ test("a crash costs the step at work and the one before it, which run again and 
   expect(done).toEqual(["a", "b", "c"]);
 });
 
-test("a result that the server refuses fails what comes next, or the intent", async () => {
+test("a result that the server refuses fails the intent, and no sync step comes after it", async () => {
   const address = newAddress();
   const { client } = newProcess();
-  let next = false;
-  const agent = client.listen<{ last: boolean }>(
+  const ran: string[] = [];
+  const agent = client.listen<{ next?: "sync" | "async" }>(
     address,
     async (ctx) => {
       await ctx.step("a", (step) => step.state.set("n", 1, { ifVersion: 7 }), behind);
-      if (ctx.payload.last) return "done";
-      return await ctx.step("b", () => {
-        next = true;
-      });
+      const durability = ctx.payload.next;
+      if (durability !== undefined) await ctx.step("b", () => ran.push(durability), { durability });
+      return "done";
     },
     quiet,
   );
   await agent.ready;
-  for (const last of [true, false]) {
-    const id = await send(address, { payload: { last } });
+  for (const payload of [{}, { next: "sync" }, { next: "async" }]) {
+    const id = await send(address, { payload });
     await expect(sender.waitFor(id, waiting)).resolves.toMatchObject({
       status: "FAILED",
       error: { code: "version_conflict" },
     });
+    expect(await statusOf(id)).toMatchObject({ a: "failed" });
   }
-  expect(next).toBe(false);
+  expect(ran).not.toContain("sync");
 });
 
 test("a failed try is recorded before the next one, as that of any step", async () => {
