@@ -20,6 +20,7 @@ export const ERRORS = Object.freeze({
   payload_too_large: kind(413, "Too large"),
   results_too_large: kind(413, "The results of the intent's steps are too large in all"),
   uri_too_long: kind(414, "The URL is too long"),
+  expectation_failed: kind(417, "The expectation cannot be met"),
   unsupported_media_type: kind(415, "Send application/json"),
   validation_failed: kind(422, "The request is not valid"),
   invalid_address: kind(422, "Not an agent address"),

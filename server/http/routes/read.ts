@@ -16,11 +16,10 @@ import { readAttemptEvents, readEvents, readSteps, stepsInDoubt } from "../../st
 import { explain } from "../../wire/explain.ts";
 import { eventView, intentView, pastStepView, progressView, stepView } from "../../wire/views.ts";
 import { waitSeconds } from "../conventions.ts";
-import { cursorCodec } from "../pagination.ts";
+import { cursorCodec, INSTANT_MAX } from "../pagination.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
 import { type App, openFrames, type RouteDeps, waitOptions } from "./deps.ts";
 
-const INSTANT_MAX = 8_640_000_000_000_000;
 const intentCursor = cursorCodec("intents", z.tuple([z.number().min(0).max(INSTANT_MAX), z.guid()]));
 const SEQ_MAX = 2_147_483_647;
 const eventCursor = cursorCodec("events", z.int().min(0).max(SEQ_MAX));

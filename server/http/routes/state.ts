@@ -18,7 +18,8 @@ import { stateSchemas } from "../schemas/state.ts";
 import { type App, actorOf, idempotencyOf, type RouteDeps } from "./deps.ts";
 
 const keyCursor = cursorCodec("state", z.string());
-const versionCursor = cursorCodec("state versions", z.number());
+const VERSION_MAX = 2_147_483_647;
+const versionCursor = cursorCodec("state versions", z.int().min(0).max(VERSION_MAX));
 const scopeCursor = cursorCodec("state scopes", z.string());
 
 function entryView(entry: StateEntry, values = true) {
@@ -58,7 +59,7 @@ function headerVersion(request: FastifyRequest): number | null {
   const match = request.headers["if-match"];
   if (match === undefined) return null;
   const version = /^(?:W\/)?"?(\d{1,10})"?$/.exec(match)?.[1];
-  if (version === undefined) throw invalid("If-Match", "must be a version, such as 3");
+  if (version === undefined) throw invalid("header if-match", "must be a version, such as 3");
   return Number(version);
 }
 
