@@ -15,6 +15,7 @@ import { isTerminal } from "./domain/lifecycle.ts";
 import { nextDueAt } from "./domain/schedule.ts";
 import type { Engine } from "./engine/context.ts";
 import { endPulse } from "./engine/pulse.ts";
+import { StreamCounts } from "./http/clients.ts";
 import { serverOptions } from "./http/conventions.ts";
 import { installFoundation } from "./http/foundation.ts";
 import { DEFAULT_LIMITS, type Limits } from "./http/limits.ts";
@@ -63,28 +64,11 @@ const DAY_MS = 86_400_000;
 /** Waiters poll this many times more rarely than the dispatcher. */
 const WAIT_POLLS = 5;
 
+/** What is not a setting keeps its default. */
 function limitsOf(config: Config): Limits {
-  const {
-    bodyMaxBytes,
-    batchBodyMaxBytes,
-    payloadMaxBytes,
-    resultMaxBytes,
-    jsonMaxDepth,
-    stepsMax,
-    batchMax,
-    requestTimeoutMs,
-  } = config;
-  return {
-    ...DEFAULT_LIMITS,
-    bodyMaxBytes,
-    batchBodyMaxBytes,
-    payloadMaxBytes,
-    resultMaxBytes,
-    jsonMaxDepth,
-    stepsMax,
-    batchMax,
-    requestTimeoutMs,
-  };
+  const names = Object.keys(DEFAULT_LIMITS) as (keyof Limits)[];
+  const set = names.map((name) => [name, (config as Partial<Limits>)[name] ?? DEFAULT_LIMITS[name]]);
+  return Object.freeze(Object.fromEntries(set)) as Limits;
 }
 
 function countChanges(metrics: Metrics, changes: readonly Change[]): void {
@@ -276,6 +260,8 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     draining: draining.signal,
     leaseEndsIn: (ms) => sweepers.leases.wake(ms),
     isReady: () => databaseUp,
+    streamCounts: new StreamCounts(),
+    keyed: config.adminKey !== undefined,
   };
   healthRoutes(app, deps, options.version);
   createRoutes(app, deps);

@@ -101,6 +101,11 @@ function contradictions(config: Config): string[] {
       `PERDURE_DB_LOCK_TIMEOUT_MS (${config.dbLockTimeoutMs}) must be shorter than PERDURE_DB_QUERY_TIMEOUT_MS (${config.dbQueryTimeoutMs}), or a row that is held looks like a database that is away`,
     );
   }
+  if (config.stallTimeoutMs <= config.keepAliveMs) {
+    problems.push(
+      `PERDURE_STALL_TIMEOUT_MS (${config.stallTimeoutMs}) must be longer than PERDURE_KEEP_ALIVE_MS (${config.keepAliveMs}), or silent streams are cut`,
+    );
+  }
   for (const field of ["payloadMaxBytes", "resultMaxBytes"] as const) {
     if (config[field] > config.bodyMaxBytes) {
       problems.push(

@@ -81,9 +81,11 @@ export const ERRORS = Object.freeze({
   // Not now
   too_many_signals: kind(429, "Too many unread signals", true),
   rate_limited: kind(429, "Too many requests", true),
+  too_many_streams: kind(429, "Too many open streams", true),
   backlog_full: kind(429, "The agent's backlog is full", true),
   unavailable: kind(503, "The server cannot reach its database", true),
   outcome_unknown: kind(503, "The outcome is not known yet", true),
+  too_many_connections: kind(503, "Too many connections", true),
   shutting_down: kind(503, "The server is shutting down", true),
 
   // A bug

@@ -25,7 +25,6 @@ declare module "fastify" {
 const PRINTABLE_ID = /^[\x21-\x7e]{1,128}$/;
 const TRACEPARENT =
   /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]{0,200})?$/;
-const HEADERS_TIMEOUT_MS = 30_000;
 const CHECK_CONNECTIONS_MS = 10_000;
 export const WAIT_SECONDS_MAX = 55;
 
@@ -39,10 +38,17 @@ export function serverOptions(limits: Limits): FastifyServerOptions {
   const options: FastifyServerOptions & { http: ServerOptions } = {
     bodyLimit: limits.bodyMaxBytes,
     requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: limits.idleTimeoutMs,
+    connectionTimeout: limits.stallTimeoutMs,
     // Node takes the longer of the two for the whole request, and looks only every so often.
     http: {
-      headersTimeout: Math.min(HEADERS_TIMEOUT_MS, limits.requestTimeoutMs),
-      connectionsCheckingInterval: Math.min(CHECK_CONNECTIONS_MS, limits.requestTimeoutMs),
+      headersTimeout: Math.min(limits.headersTimeoutMs, limits.requestTimeoutMs),
+      connectionsCheckingInterval: Math.min(
+        CHECK_CONNECTIONS_MS,
+        limits.headersTimeoutMs,
+        limits.requestTimeoutMs,
+      ),
+      maxHeaderSize: limits.headersMaxBytes,
       // Node would answer an empty 400 of its own; requireOneHost says what is wrong.
       requireHostHeader: false,
     },

@@ -3,6 +3,7 @@
 import type { FastifyInstance } from "fastify";
 import type { Metrics } from "../observability/metrics.ts";
 import { type AuthOptions, installAuth } from "./auth.ts";
+import { installConnectionLimit } from "./connections.ts";
 import { installConventions } from "./conventions.ts";
 import { installEncoder } from "./encode.ts";
 import { installJsonBody } from "./json-body.ts";
@@ -25,6 +26,7 @@ export async function installFoundation(app: FastifyInstance, options: Foundatio
   installProblems(app);
   // Ids before auth: a refused request is answered with them too.
   installConventions(app);
+  installConnectionLimit(app, options.limits.connectionsMax);
   installRequestLog(app, options.metrics);
   installAuth(app, options.auth);
   installJsonBody(app, options.limits);

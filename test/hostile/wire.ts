@@ -55,6 +55,8 @@ export function exchange(server: { readonly url: string }, bytes: Buffer | strin
     }, ANSWER_MS);
     socket.on("data", (chunk) => {
       received += chunk.toString("latin1");
+      // Whoever sent `expect: 100-continue` is told to go on first.
+      received = received.replace(/^HTTP\/1\.1 100 Continue\r\n\r\n/, "");
       const head = received.slice(0, received.indexOf("\r\n\r\n") + 4);
       if (/^content-type: text\/event-stream/im.test(head)) finish();
     });
