@@ -345,6 +345,23 @@ const limits = {
     1_000_000,
     "Most agents that listen on one address; further ones are answered 429.",
   ),
+  rateLimit: {
+    ...integer(
+      "PERDURE_RATE_LIMIT",
+      0,
+      0,
+      1_000_000,
+      "Requests a second of one key, or of one remote address where there are no keys; further ones are answered 429. 0: no limit. Not set: 5000 with keys, no limit without.",
+    ),
+    fallback: undefined,
+  } satisfies Setting<number>,
+  rateBurst: integer(
+    "PERDURE_RATE_BURST",
+    10_000,
+    1,
+    10_000_000,
+    "Requests that a client which was quiet may make at once.",
+  ),
   pageMax: integer("PERDURE_PAGE_MAX", 500, 1, 10_000, "Most elements in one page of a list."),
   pageMaxBytes: integer(
     "PERDURE_PAGE_MAX_BYTES",

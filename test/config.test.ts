@@ -68,6 +68,8 @@ describe("loadConfig", () => {
       connectionsMax: 10_000,
       streamsPerClientMax: 5_000,
       streamsPerAddressMax: 1_000,
+      rateLimit: undefined,
+      rateBurst: 10_000,
       pageMax: 500,
       pageMaxBytes: 4_194_304,
       requestTimeoutMs: 60_000,

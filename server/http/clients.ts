@@ -1,11 +1,22 @@
-// Who counts as one client where something is shared out fairly: open streams now, requests in rate-limits.ts.
+// Who counts as one client where something is shared out fairly: open streams here, requests in rate-limits.ts.
 
+import { isIP } from "node:net";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { PerdureError } from "../errors.ts";
 
 /** The key's owner; without keys, whoever shares a remote address. */
 export function clientOf(request: FastifyRequest, keyed: boolean): string {
-  return keyed ? `key ${request.principal.sender}` : `from ${request.ip}`;
+  return keyed ? request.principal.sender : remoteOf(request);
+}
+
+/** An IPv6 client has a whole /64 to itself and may come from another address each time. */
+export function remoteOf({ ip }: Pick<FastifyRequest, "ip">): string {
+  if (isIP(ip) !== 6 || ip.includes(".")) return ip;
+  const [head = "", tail] = ip.split("::", 2);
+  const groups = head.split(":").filter((group) => group !== "");
+  const after = tail === undefined ? 0 : tail.split(":").filter((group) => group !== "").length;
+  while (tail !== undefined && groups.length + after < 8) groups.push("0");
+  return `${groups.slice(0, 4).join(":")}::/64`;
 }
 
 const RETRY_SECONDS = 5;

@@ -10,12 +10,16 @@ import { installJsonBody } from "./json-body.ts";
 import type { Limits } from "./limits.ts";
 import { installOpenApi } from "./openapi.ts";
 import { installProblems } from "./problem.ts";
+import { installRateLimits } from "./rate-limits.ts";
 import { installRequestLog } from "./request-log.ts";
+import type { Quota } from "./token-buckets.ts";
 import { installValidation } from "./validation.ts";
 
 export interface FoundationOptions {
   readonly limits: Limits;
   readonly auth: AuthOptions;
+  /** Requests of one client; null without a limit. */
+  readonly quota: Quota | null;
   readonly version: string;
   readonly metrics?: Metrics;
 }
@@ -28,6 +32,7 @@ export async function installFoundation(app: FastifyInstance, options: Foundatio
   installConventions(app);
   installConnectionLimit(app, options.limits.connectionsMax);
   installRequestLog(app, options.metrics);
+  installRateLimits(app, { quota: options.quota, keyed: options.auth.adminKey !== null });
   installAuth(app, options.auth);
   installJsonBody(app, options.limits);
   installValidation(app);
