@@ -5,6 +5,7 @@ import type { Metrics } from "../observability/metrics.ts";
 import { type AuthOptions, installAuth } from "./auth.ts";
 import { installConnectionLimit } from "./connections.ts";
 import { installConventions } from "./conventions.ts";
+import { installCors } from "./cors.ts";
 import { installEncoder } from "./encode.ts";
 import { installJsonBody } from "./json-body.ts";
 import type { Limits } from "./limits.ts";
@@ -32,6 +33,7 @@ export async function installFoundation(app: FastifyInstance, options: Foundatio
   installConventions(app);
   installConnectionLimit(app, options.limits.connectionsMax);
   installRequestLog(app, options.metrics);
+  installCors(app, options.auth.corsOrigins ?? []);
   installRateLimits(app, { quota: options.quota, keyed: options.auth.adminKey !== null });
   installAuth(app, options.auth);
   installJsonBody(app, options.limits);
