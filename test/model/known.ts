@@ -5,7 +5,6 @@ import type { Asked, Model, ModelIntent, ModelStep, Op, StepStatus } from "./sha
 export function isAvoided(model: Model, op: Asked): boolean {
   const intent = model.intents[op.i];
   if (intent === undefined) return false;
-  if (op.op === "restore") return intent.deliverAt !== null;
   return op.op === "wait" && ((intent.paused && intent.holder !== null) || isAnotherWait(intent, op));
 }
 
