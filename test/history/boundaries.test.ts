@@ -60,6 +60,17 @@ test("a plan declared again after a restore has steps that are others to the wor
     .map((e) => e.details.idempotency_key);
   expect(new Set(keys).size, JSON.stringify(keys) + JSON.stringify(one.body.next_step)).toBe(2);
 });
+test("a decided task that is restored to its end has ended as it was decided", async () => {
+  const id = await send(server, "decided", {
+    human_task: { title: "Well?", allowed_outcomes: ["yes", "no"] },
+  });
+  await post(server, id, "resume", { task_result: { outcome: "yes" } });
+  const { seq, result } = await view(server, id);
+  expect((await post(server, id, "restore", { to: seq })).status).toBe(200);
+  expect(await view(server, id)).toMatchObject({ status: "COMPLETED", result });
+  expect((await post(server, id, "restore", { to: seq })).body.restored.kept).toHaveLength(1);
+});
+
 test("a restore into the middle of a commit takes all of it", async () => {
   const id = await send(server, "d4");
   const { attempt } = await claimOne(server, "d4");

@@ -61,7 +61,7 @@ export function restore(model: Model, intent: ModelIntent, to: string | number):
   for (const signal of intent.signals)
     signal.takenBy = intent.steps.find((step) => step.signal === signal.no)?.key ?? null;
   doomChildrenOf(model, intent, answer.superseded);
-  assignAgain(intent);
+  assignAgain(model, intent);
   restoreState(model, intent, past.state);
   const lists = [answer.kept, answer.again, answer.superseded].map((keys) => keys.sort().join());
   return `ok ${seq} ${lists.join(" ")}`;

@@ -121,10 +121,11 @@ export function assign(intent: ModelIntent, key: string): void {
   awaitStep(intent, step);
 }
 
-/** Such a task is assigned again when its intent is reopened. */
-export function assignAgain(intent: ModelIntent): void {
+/** Such a task is assigned again when its intent is reopened; one that was decided by then is the end again. */
+export function assignAgain(model: Model, intent: ModelIntent): void {
   const step = intent.steps.find(({ wait: known }) => known?.kind === "human" && known.ends);
-  if (step !== undefined && step.status !== "done") assign(intent, step.key);
+  if (step?.status === "done") end(model, intent, { status: "COMPLETED", result: step.result });
+  else if (step !== undefined) assign(intent, step.key);
 }
 
 /** What is waited for is there: recorded in the same commit (W1). */
