@@ -202,6 +202,14 @@ describe("time", () => {
     expect(step).toMatchObject({ status: "failed" });
     expect(draft.intent.status).toBe("IN_PROGRESS");
   });
+  test("takes a paused intent back also when the wait is in vain at once", () => {
+    const paused = next(delivered(created()));
+    pause(paused, null);
+    const draft = next(paused);
+    one("w", { kind: "signal", name: "go", timeoutMs: 0 }, draft);
+    expect(types(draft)).toEqual(["step_failed", "released"]);
+    expect(draft.intent.consumerId).toBeNull();
+  });
   test("fails a plan whose step is waited for in vain, unless its agent wants the last word", () => {
     const of = (completeIntent: boolean) => {
       const draft = next(delivered(created({ steps: [plan("w")] })));

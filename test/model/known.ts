@@ -5,7 +5,7 @@ import type { Asked, Model, ModelIntent, ModelStep, Op, StepStatus } from "./sha
 export function isAvoided(model: Model, op: Asked): boolean {
   const intent = model.intents[op.i];
   if (intent === undefined) return false;
-  return op.op === "wait" && ((intent.paused && intent.holder !== null) || isAnotherWait(intent, op));
+  return op.op === "wait" && isAnotherWait(intent, op);
 }
 
 function isAnotherWait(intent: ModelIntent, { key, wait }: Extract<Asked, { op: "wait" }>): boolean {
@@ -24,12 +24,11 @@ export const isKeyAvoided = (step: string): boolean => step === "human_task";
 export const isWaitAvoided = (status: StepStatus): boolean => status !== "waiting";
 
 export function withoutAvoided(ops: readonly Op[]): Op[] {
-  const isBeside = (kind: "restore" | "pause" | "cancel", i: number) =>
-    ops.some((op) => op.op === kind && op.i === i);
+  const isBeside = (kind: "restore" | "cancel", i: number) => ops.some((op) => op.op === kind && op.i === i);
   return ops.filter((op) => {
     if (op.op === "wait") {
       const begun = ops.some((one) => one.op === "running" && one.i === op.i && one.key === op.key);
-      return !begun && !isBeside("pause", op.i) && !isBeside("restore", op.i);
+      return !begun && !isBeside("restore", op.i);
     }
     if (op.op === "retry") return !isBeside("cancel", op.i);
     const writes = op.op === "write" || (op.op === "done" && op.state.length > 0);

@@ -26,6 +26,8 @@ export function parkedWait(intent: ModelIntent): ModelStep | undefined {
 export function wait(model: Model, intent: ModelIntent, op: Extract<Asked, { op: "wait" }>): Verdict {
   const known = stepOf(intent, op.key);
   if (known?.status === "done") return told(intent, known);
+  // The answer to the attempt that it parked got lost.
+  if (known?.status === "waiting" && known.attempt === op.attempt) return told(intent, known);
   const refused = fenced(intent, op.attempt);
   if (refused !== undefined) return refused;
   if (known?.status === "failed" && known.final) return told(intent, known);

@@ -130,10 +130,7 @@ function settle(draft: Draft, step: Step, { result, ...origin }: Found): void {
   const { intent } = draft;
   const planDone = step.position !== null && intent.stepsDone >= intent.stepsTotal;
   if (decides(step, planDone)) finish(draft, { status: "COMPLETED", result, error: null });
-  else {
-    goOn(draft, step);
-    handBackIfPaused(draft);
-  }
+  else goOn(draft, step);
 }
 
 /** Time ended the wait: a sleep is over, anything else was in vain. */
@@ -161,9 +158,9 @@ function giveUp(draft: Draft, step: WaitingStep): void {
 const decides = ({ wait }: Step, byPlan: boolean): boolean =>
   (wait?.kind === "human" && wait.ends) || (byPlan && wait?.keepOpen !== true);
 
-/** The intent goes back to the queue's front, if it waited at all. */
+/** The intent goes back to the queue's front; one that did not wait at all stays with its holder, unless it is paused. */
 function goOn(draft: Draft, step: Step): void {
-  if (draft.intent.status !== "WAITING") return;
+  if (draft.intent.status !== "WAITING") return void handBackIfPaused(draft);
   draft.intent.wakeAt = null;
   apply(draft, "wake");
   emit(draft, "intent.resumed", { steps: [step.key] });
