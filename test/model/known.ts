@@ -1,21 +1,6 @@
 // Cases that a run leaves out, each because the server is known to differ there from the documents.
 
-import type { Asked, Model, ModelIntent, ModelStep, Op, StepStatus } from "./shapes.ts";
-
-export function isAvoided(model: Model, op: Asked): boolean {
-  const intent = model.intents[op.i];
-  if (intent === undefined) return false;
-  return op.op === "wait" && isAnotherWait(intent, op);
-}
-
-function isAnotherWait(intent: ModelIntent, { key, wait }: Extract<Asked, { op: "wait" }>): boolean {
-  const step = intent.steps.find((one) => one.key === key);
-  const first = step?.wait ?? null;
-  if (first === null) return step !== undefined && step.status !== "superseded" && step.generation > 0;
-  if (first.kind !== "signal" && first.kind !== "children") return false;
-  if (first.kind === "signal") return wait.kind !== "signal" || wait.name !== first.name;
-  return wait.kind !== "children" || String(wait.of) !== String(first.of);
-}
+import type { ModelStep, Op, StepStatus } from "./shapes.ts";
 
 export const isListed = ({ status }: ModelStep): boolean => status !== "superseded";
 

@@ -32,9 +32,7 @@ export function wait(model: Model, intent: ModelIntent, op: Extract<Asked, { op:
   if (refused !== undefined) return refused;
   if (known?.status === "failed" && known.final) return told(intent, known);
   if (running(intent).some((step) => step.key !== op.key)) return "steps_pending";
-  // The first wait counts.
-  const first = known === undefined || known.status === "superseded" ? null : known.wait;
-  const begun = first ?? beginWait(model, op.wait);
+  const begun = firstWait(known, op.wait) ?? beginWait(model, op.wait);
   if (begun.kind === "children" && begun.of.some((n) => !isChildOf(model, n, op.i))) return "not_a_child";
   const step = recorded(intent, op.key);
   step.wait = begun;
@@ -46,6 +44,18 @@ export function wait(model: Model, intent: ModelIntent, op: Extract<Asked, { op:
     if (!completeIfPlanDone(model, intent, step)) handBackIfPaused(intent);
   }
   return told(intent, step);
+}
+
+/** The first wait for the same thing counts; one for another thing is another wait. */
+function firstWait(step: ModelStep | undefined, asked: WaitAsked): ModelWait | null {
+  if (step === undefined || step.status === "superseded" || step.wait === null) return null;
+  return isFor(step.wait, asked) ? step.wait : null;
+}
+
+function isFor(first: ModelWait, asked: WaitAsked): boolean {
+  if (first.kind === "signal") return asked.kind === "signal" && asked.name === first.name;
+  if (first.kind === "children") return asked.kind === "children" && String(asked.of) === String(first.of);
+  return asked.kind === first.kind;
 }
 
 const isChildOf = (model: Model, n: number, parent: number): boolean =>
