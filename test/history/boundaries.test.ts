@@ -1,7 +1,7 @@
 // Where a restore may land: other namespaces, another plan, the middle of a commit, another restore.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { verifyDatabase } from "../../server/verify/verify.ts";
-import { claimOne, eventsOf, post, send, step, view } from "../delivery/listener.ts";
+import { claimOne, eventsOf, inStatus, post, send, step, view } from "../delivery/listener.ts";
 import { call, startTestServer, type TestServer } from "../support/server.ts";
 
 let server: TestServer;
@@ -60,6 +60,18 @@ test("a plan declared again after a restore has steps that are others to the wor
     .map((e) => e.details.idempotency_key);
   expect(new Set(keys).size, JSON.stringify(keys) + JSON.stringify(one.body.next_step)).toBe(2);
 });
+test("a step that another plan dropped is told as superseded by a restore to before it, and its children end", async () => {
+  const id = await send(server, "dropped");
+  const { attempt } = await claimOne(server, "dropped");
+  const { seq } = await view(server, id);
+  await post(server, id, "start", { attempt, steps: ["a"], begin_next: true });
+  const link = { parent_intent_id: id, parent_attempt: attempt, parent_step: "a" };
+  const child = await send(server, "dropped-child", link);
+  await post(server, id, "start", { attempt, steps: ["b"], force: true });
+  expect((await post(server, id, "restore", { to: seq })).body.restored.superseded).toEqual(["a"]);
+  expect(await inStatus(server, child, "CANCELED")).toBeDefined();
+});
+
 test("a decided task that is restored to its end has ended as it was decided", async () => {
   const id = await send(server, "decided", {
     human_task: { title: "Well?", allowed_outcomes: ["yes", "no"] },

@@ -1,8 +1,6 @@
 // Cases that a run leaves out, each because the server is known to differ there from the documents.
 
-import type { ModelStep, Op, StepStatus } from "./shapes.ts";
-
-export const isListed = ({ status }: ModelStep): boolean => status !== "superseded";
+import type { Op, StepStatus } from "./shapes.ts";
 
 export const isKeyAvoided = (step: string): boolean => step === "human_task";
 

@@ -67,8 +67,10 @@ function rewriteSteps(draft: Draft, past: Folded, folded: Folded): Restored {
     const target = folded.steps.get(known.key);
     if (target === undefined) continue;
     const then = past.steps.get(known.key);
-    const ranOn = !isSame(known, target) && (isWorkedOn(known) || known.tries > (then?.tries ?? 0));
-    if (!isSame(known, target)) overwrite(editStep(draft, known.key), target);
+    const same = isSame(known, target);
+    // Also what an earlier restore or another plan has superseded: whatever it sent meanwhile ends with it.
+    const ranOn = known.tries > (then?.tries ?? 0) || (!same && isWorkedOn(known));
+    if (!same) overwrite(editStep(draft, known.key), target);
     if (target.status === "done") kept.push(known.key);
     // Begun by then, under the key that it keeps; whatever began only later is another one to the world.
     else if (then !== undefined && isBegun(then)) runAgain.push(known.key);
