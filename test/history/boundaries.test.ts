@@ -83,6 +83,19 @@ test("a decided task that is restored to its end has ended as it was decided", a
   expect((await post(server, id, "restore", { to: seq })).body.restored.kept).toHaveLength(1);
 });
 
+test("a person's task that is assigned afresh is another to the outside world", async () => {
+  const id = await send(server, "afresh", {
+    human_task: { title: "Well?", allowed_outcomes: ["yes", "no"] },
+  });
+  const keyOf = async () =>
+    (await call(server, "GET", `/v1/intents/${id}/steps`)).body.steps[0].idempotency_key;
+  const first = await keyOf();
+  await post(server, id, "restore", { to: (await view(server, id)).seq });
+  expect(await keyOf()).toBe(first);
+  expect((await post(server, id, "restore", { to: 0 })).status).toBe(200);
+  expect(await keyOf()).not.toBe(first);
+});
+
 test("a restore into the middle of a commit takes all of it", async () => {
   const id = await send(server, "d4");
   const { attempt } = await claimOne(server, "d4");

@@ -2,8 +2,6 @@
 
 import type { Op, StepStatus } from "./shapes.ts";
 
-export const isKeyAvoided = (step: string): boolean => step === "human_task";
-
 export const isWaitAvoided = (status: StepStatus): boolean => status !== "waiting";
 
 export function withoutAvoided(ops: readonly Op[]): Op[] {

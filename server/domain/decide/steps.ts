@@ -183,7 +183,7 @@ export function begin(draft: Draft, key: string, options: BeginInput): Step {
 }
 
 /** What a restore or another plan took back is another step to the outside world. */
-function beginAnew(draft: Draft, step: Step): void {
+export function beginAnew(draft: Draft, step: Step): void {
   step.generation = draft.intent.generation;
   step.wait = null;
 }

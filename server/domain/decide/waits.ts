@@ -21,7 +21,7 @@ import { handBackIfPaused } from "./attempt.ts";
 import { closeAttempt } from "./close.ts";
 import { requireOpenAttempt } from "./fence.ts";
 import { finish } from "./finish.ts";
-import { type DoneOrigin, markDone, stepToRecord } from "./steps.ts";
+import { beginAnew, type DoneOrigin, markDone, stepToRecord } from "./steps.ts";
 
 export interface ParkInput {
   readonly attempt: number;
@@ -114,8 +114,10 @@ export function assignAgain(draft: Draft): void {
     // It was decided, and nothing else is left to do.
     if (known.status === "done")
       return void finish(draft, { status: "COMPLETED", result: known.result, error: null });
+    const { task } = known.wait;
     const step = editStep(draft, known.key);
-    step.wait = beginHumanWait(known.wait.task, null, draft.now, true);
+    if (step.status === "superseded") beginAnew(draft, step);
+    step.wait = beginHumanWait(task, null, draft.now, true);
     awaitStep(draft, step as WaitingStep);
   }
 }
