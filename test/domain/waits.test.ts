@@ -9,7 +9,7 @@ import { signal } from "../../server/domain/decide/signals.ts";
 import { begin } from "../../server/domain/decide/steps.ts";
 import { park, wake } from "../../server/domain/decide/waits.ts";
 import type { Draft } from "../../server/domain/draft.ts";
-import { foldLog } from "../../server/domain/fold.ts";
+import { type FoldedStep, foldLog } from "../../server/domain/fold.ts";
 import { checkDecision, type HumanTask } from "../../server/domain/human-task.ts";
 import { SERVER } from "../../server/domain/intent.ts";
 import { RawJson } from "../../server/domain/raw-json.ts";
@@ -309,6 +309,15 @@ test("a person's task that ended undecided is assigned again by a restore, a dec
   decideTask(decided, { step: null, outcome: "yes", comment: "ok", data: RawJson.of({ n: 1 }) });
   expect(decided.intent.status).toBe("COMPLETED");
   expect(() => retry(next(decided), { deadlineAt: null })).toThrow();
+});
+
+test("a person's task that a restore leaves nothing of is assigned as another one", () => {
+  const born = create(newIntent({ humanTask: TASK }), SERVER, NOW);
+  const back = next(born);
+  const step = { ...born.steps.get("human_task"), position: null, seq: null, error: null, signal: null };
+  const present = { generation: 0, planBy: null, steps: new Map([["human_task", step as FoldedStep]]) };
+  restore(back, { to: 0, name: null, past: foldLog([]), present });
+  expect(back.steps.get("human_task")).toMatchObject({ status: "waiting", generation: 1 });
 });
 
 test("a restore of an overdue intent clears its deadline", () => {

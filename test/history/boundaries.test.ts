@@ -96,6 +96,29 @@ test("a person's task that is assigned afresh is another to the outside world", 
   expect(await keyOf()).not.toBe(first);
 });
 
+test("the past tells also of a wait that was over at once", async () => {
+  const id = await send(server, "at-once");
+  await post(server, id, "signals/go", { data: 7 });
+  const { attempt } = await claimOne(server, "at-once");
+  await step(server, id, "a", { status: "waiting", attempt, wait: { signal: "go", timeout_seconds: 60 } });
+  const { steps } = (await call(server, "GET", `/v1/intents/${id}/steps`)).body;
+  const { seq } = await view(server, id);
+  const past = (await call(server, "GET", `/v1/intents/${id}/steps?seq=${seq}`)).body.steps;
+  expect(past).toMatchObject([{ key: "a", status: "done", result: 7, wait: steps[0].wait }]);
+});
+test("the past tells how a step in doubt failed that a person let fail", async () => {
+  const id = await send(server, "let-fail", { on_interrupt: "ask" });
+  const { attempt } = await claimOne(server, "let-fail");
+  await step(server, id, "a", { status: "running", attempt });
+  await post(server, id, "release", { attempt });
+  await post(server, id, "steps/a/decide", { fail: true });
+  const { seq, status } = await view(server, id);
+  const { steps } = (await call(server, "GET", `/v1/intents/${id}/steps`)).body;
+  const past = (await call(server, "GET", `/v1/intents/${id}/steps?seq=${seq}`)).body.steps;
+  expect(status).toBe("FAILED");
+  expect(past[0].error).toEqual(steps[0].error);
+});
+
 test("a restore into the middle of a commit takes all of it", async () => {
   const id = await send(server, "d4");
   const { attempt } = await claimOne(server, "d4");

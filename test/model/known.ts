@@ -1,8 +1,6 @@
 // Cases that a run leaves out, each because the server is known to differ there from the documents.
 
-import type { Op, StepStatus } from "./shapes.ts";
-
-export const isWaitAvoided = (status: StepStatus): boolean => status !== "waiting";
+import type { Op } from "./shapes.ts";
 
 export function withoutAvoided(ops: readonly Op[]): Op[] {
   const isBeside = (kind: "restore" | "cancel", i: number) => ops.some((op) => op.op === kind && op.i === i);
@@ -16,5 +14,3 @@ export function withoutAvoided(ops: readonly Op[]): Op[] {
     return !writes || !isBeside("restore", op.i);
   });
 }
-
-export const isFinalAvoided = (doubt: boolean): boolean => doubt;

@@ -21,7 +21,7 @@ import { handBackIfPaused } from "./attempt.ts";
 import { closeAttempt } from "./close.ts";
 import { requireOpenAttempt } from "./fence.ts";
 import { finish } from "./finish.ts";
-import { beginAnew, type DoneOrigin, markDone, stepToRecord } from "./steps.ts";
+import { beginAnew, type DoneOrigin, markDone, stepToRecord, waitOf } from "./steps.ts";
 
 export interface ParkInput {
   readonly attempt: number;
@@ -62,8 +62,9 @@ export function park(draft: Draft, key: string, input: ParkInput): Step {
   step.wait = wait;
   step.startedAt ??= draft.now;
   const found = input.lookUp(wait);
-  if (found !== undefined) settle(draft, step, found);
-  else if (isOver(wait, draft.now)) end(draft, step as WaitingStep);
+  // No entry of the log has told of this wait: the one that ends it does.
+  if (found !== undefined) settle(draft, step, { ...found, wait });
+  else if (isOver(wait, draft.now)) end(draft, step as WaitingStep, { wait });
   else suspend(draft, step as WaitingStep);
   return step;
 }
@@ -136,14 +137,14 @@ function settle(draft: Draft, step: Step, { result, ...origin }: Found): void {
 }
 
 /** Time ended the wait: a sleep is over, anything else was in vain. */
-function end(draft: Draft, step: WaitingStep): void {
-  if (step.wait.kind === "time") settle(draft, step, { result: NULL });
-  else giveUp(draft, step);
+function end(draft: Draft, step: WaitingStep, told: { readonly wait?: Wait } = {}): void {
+  if (step.wait.kind === "time") settle(draft, step, { result: NULL, ...told });
+  else giveUp(draft, step, told);
 }
 
 const NULL = new RawJson("null");
 
-function giveUp(draft: Draft, step: WaitingStep): void {
+function giveUp(draft: Draft, step: WaitingStep, told: { readonly wait?: Wait }): void {
   const { intent } = draft;
   const message = `step ${JSON.stringify(step.key)} waited in vain`;
   const error = { code: "wait_timeout", message, retryable: false };
@@ -151,7 +152,13 @@ function giveUp(draft: Draft, step: WaitingStep): void {
   step.finishedAt = draft.now;
   step.error = RawJson.of({ ...error, final: true });
   intent.openSteps = intent.openSteps.filter((open) => open !== step.key);
-  emit(draft, "intent.step_failed", { key: step.key, tries: step.tries, final: true, error });
+  emit(draft, "intent.step_failed", {
+    key: step.key,
+    tries: step.tries,
+    final: true,
+    ...waitOf(told),
+    error,
+  });
   if (decides(step, step.position !== null)) finish(draft, { status: "FAILED", result: null, error });
   else goOn(draft, step);
 }
