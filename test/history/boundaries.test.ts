@@ -96,6 +96,20 @@ test("a person's task that is assigned afresh is another to the outside world", 
   expect(await keyOf()).not.toBe(first);
 });
 
+test("a restore counts the tries of a step as they were", async () => {
+  const id = await send(server, "tries");
+  const begin = async () => {
+    const { attempt } = await claimOne(server, "tries");
+    await step(server, id, "a", { status: "running", attempt });
+    await post(server, id, "release", { attempt });
+  };
+  await begin();
+  const { seq } = await view(server, id);
+  await begin();
+  await post(server, id, "restore", { to: seq });
+  const { steps } = (await call(server, "GET", `/v1/intents/${id}/steps`)).body;
+  expect(steps).toMatchObject([{ key: "a", status: "interrupted", tries: 1 }]);
+});
 test("the past tells also of a wait that was over at once", async () => {
   const id = await send(server, "at-once");
   await post(server, id, "signals/go", { data: 7 });

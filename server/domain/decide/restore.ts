@@ -7,6 +7,7 @@ import type { Step } from "../intent.ts";
 import { isTerminal } from "../lifecycle.ts";
 import { RawJson } from "../raw-json.ts";
 import { isOverdue } from "../schedule.ts";
+import { waitToJson } from "../wait-json.ts";
 import { closeAttempt } from "./close.ts";
 import { resetCounters } from "./operator.ts";
 import { assignAgain } from "./waits.ts";
@@ -103,7 +104,12 @@ const isSame = (step: Step, target: FoldedStep): boolean =>
   step.position === target.position &&
   step.generation === target.generation &&
   step.seq === target.seq &&
-  step.interrupted === target.interrupted;
+  step.tries === target.tries &&
+  step.interrupted === target.interrupted &&
+  waitText(step) === waitText(target);
+
+const waitText = ({ wait }: Pick<Step, "wait">): string =>
+  wait === null ? "" : JSON.stringify(waitToJson(wait));
 
 function overwrite(step: Step, target: FoldedStep): void {
   step.position = target.position;
