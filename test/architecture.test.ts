@@ -29,7 +29,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 // Packages that belong to rooms. Others, and Node's own modules, are free, except where ONLY says otherwise.
 const BELONGS_TO: Record<string, readonly string[]> = {
   kysely: ["store"],
-  pg: ["store", "delivery", "postgres", "verify"],
+  pg: ["store", "postgres", "verify"],
   fastify: ["http", "app"],
   zod: ["http", "settings", "config"],
   commander: ["cli"],

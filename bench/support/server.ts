@@ -32,7 +32,7 @@ async function untilReady(baseUrl: string, exited: () => boolean): Promise<void>
 
 /** Runs `body` against a fresh server. */
 export async function withServer(
-  body: (baseUrl: string) => Promise<void>,
+  body: (baseUrl: string, dataDir: string) => Promise<void>,
   env: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const dataDir = await mkdtemp(join(tmpdir(), "perdure-bench-"));
@@ -54,7 +54,7 @@ export async function withServer(
   try {
     const baseUrl = `http://127.0.0.1:${port}`;
     await untilReady(baseUrl, () => server.exitCode !== null);
-    await body(baseUrl);
+    await body(baseUrl, dataDir);
   } finally {
     server.kill("SIGTERM");
     await exited;

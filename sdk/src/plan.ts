@@ -97,10 +97,11 @@ export async function runPlan(plan: PlanRun): Promise<{ ended: boolean; result: 
     const recorded = await runner.run({
       key,
       run: (view) => step.run(ctx, view),
-      options: step,
+      // The answer to the last one tells that the intent is complete.
+      options: next === undefined ? { ...step, durability: "sync" } : step,
       begun: record?.status === "running" ? record : undefined,
       recordWith: () => {
-        const ahead = next !== undefined && attempt.handBack === undefined;
+        const ahead = next !== undefined && attempt.handBack === undefined && step.durability !== "async";
         return ahead && mayBeginAhead(byKey.get(next), log.record(next), started.plan_by)
           ? { begin_next: next }
           : {};

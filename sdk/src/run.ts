@@ -45,6 +45,8 @@ interface Finished {
   result: unknown;
 }
 
+type Outcome = { failed: false; value: Finished } | { failed: true; error: unknown };
+
 /** How long a hand-back may take once the drain timeout has passed. */
 const FORCED_RELEASE_MS = 3_000;
 
@@ -133,10 +135,11 @@ export class Run {
 
   async #doWork(): Promise<void> {
     const { attempt } = this;
-    const outcome = await this.#outcome();
+    const reached = await this.#outcome();
     attempt.finish();
     // Steps beside the one that failed may still be at work: their results are worth keeping, and running them twice at once is not.
     await this.#steps.idle();
+    const outcome = reached.failed ? reached : await this.#onceRecorded(reached);
     await this.#waits.idle();
     await this.#progress.flush();
     await this.#opening.implied();
@@ -149,8 +152,16 @@ export class Run {
     attempt.close("finished");
   }
 
+  /** Work that returned has failed all the same when one of its results cannot be recorded. */
+  #onceRecorded(reached: Outcome): Promise<Outcome> {
+    return this.#steps.recorded().then(
+      () => reached,
+      (error: unknown) => ({ failed: true, error }),
+    );
+  }
+
   /** What the work came to. Throws when the server refuses that it begins. */
-  async #outcome(): Promise<{ failed: false; value: Finished } | { failed: true; error: unknown }> {
+  async #outcome(): Promise<Outcome> {
     const work = this.#work;
     // The server begins a plan's next step with the start, so that comes first.
     const started = "steps" in work ? await this.#declare(work.steps) : undefined;
@@ -215,6 +226,7 @@ export class Run {
       children: new Children(attempt, this.#steps, this.#writes),
       progress: this.#progress,
       checkpoint: async (name) => {
+        await this.#steps.recorded();
         await attempt.write((signal) => this.#writes.checkpoint(name, signal));
       },
       stateOf: (scope) => this.#stateOf(scope),

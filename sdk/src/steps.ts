@@ -4,6 +4,7 @@ import { linkAbort, pause } from "./abort.ts";
 import { compact } from "./absent.ts";
 import { type Attempt, isUnwinding } from "./attempt.ts";
 import { type Retry, retryDelayMs } from "./backoff.ts";
+import { Behind } from "./behind.ts";
 import type { StepAnswer, WireStep } from "./deliveries.ts";
 import { type Duration, toMs } from "./duration.ts";
 import { describeFailure, IntentFailure, LONGEST_MESSAGE, PerdureError } from "./errors.ts";
@@ -16,7 +17,10 @@ import { StateBuffer, type StepState } from "./step-state.ts";
 /** What a step's function is given. */
 export interface Step {
   readonly key: string;
-  /** The same on every try and every attempt: pass it to the outside world, so that it can tell a repetition. */
+  /**
+   * The same on every try and every attempt: pass it to the outside world, so that it can tell a repetition. Throws `validation_failed` in
+   * a step with `durability: "async"`, which should not need it.
+   */
   readonly idempotencyKey: string;
   /** 1 on the first try. */
   readonly tries: number;
@@ -40,6 +44,13 @@ export interface StepOptions<T = any> {
    * outside world before the next try and answers one of these, or `{ done: result }` when the effect turns out to have happened.
    */
   onInterrupt?: OnInterrupt | ((step: Step) => Promise<{ done: T } | OnInterrupt>);
+  /**
+   * `sync` (default): the step begins and its result is returned only when the server has it. `async`: both are recorded while the work
+   * goes on, which costs it no time; a crash may then run this step and the one before it again, although they had returned. For work that
+   * may be repeated and changes nothing outside: reading, computing, asking a model. A `sync` step, a wait, a checkpoint and the end of the
+   * intent come only after all that went before is recorded.
+   */
+  durability?: "sync" | "async";
 }
 
 /** One step to run. */
@@ -59,6 +70,12 @@ export interface Recorded {
   answer?: StepAnswer;
 }
 
+/** A result on its way to the server, and the step that begins with it. */
+interface Leaving {
+  readonly recorded: Promise<Recorded>;
+  next: string | undefined;
+}
+
 /** The server ends an attempt whose step runs too long, and counts a loss. The SDK's own timer must be the first to speak. */
 export const SERVER_TIMEOUT_MARGIN_MS = 2_000;
 /** Answers that are about the value, not about the moment: the step fails with them. */
@@ -68,6 +85,8 @@ export class StepRunner {
   readonly #running = new Map<string, Promise<unknown>>();
   readonly #attempt: Attempt;
   readonly #log: StepLog;
+  readonly #behind = new Behind(isUnwinding);
+  #leaving: Leaving | undefined;
 
   constructor(attempt: Attempt, log: StepLog) {
     this.#attempt = attempt;
@@ -100,27 +119,87 @@ export class StepRunner {
     }
   }
 
-  /** Settles when no step is at work any more. Never rejects. */
+  /** Settles when no step is at work, or on its way to being recorded, any more. Never rejects. */
   async idle(): Promise<void> {
-    while (this.#running.size > 0) await Promise.allSettled(this.#running.values());
+    while (this.#running.size > 0 || this.#behind.size > 0) {
+      await Promise.allSettled(this.#running.values());
+      await this.#behind.idle();
+    }
+  }
+
+  /** Resolves when all results that were returned are recorded. Throws why one of them never will be. */
+  recorded(): Promise<void> {
+    return this.#behind.atMost(0);
   }
 
   async #drive(work: StepWork): Promise<Recorded> {
     const replayed = this.#log.replay(work.key);
     if (replayed !== undefined) return replayed;
+    const isAsync = work.options.durability === "async";
+    if (isAsync) requireRepeatable(work);
     const known = this.#log.record(work.key);
     try {
       await this.#log.mayBegin();
+      await this.#behind.atMost(isAsync ? 1 : 0);
+      this.#attempt.gate();
     } catch (error) {
       if (work.begun !== undefined) this.#attempt.notRun.add(work.key);
       throw error;
     }
+    if (isAsync) return await this.#runAhead(work, known);
     const verdict =
       work.begun === undefined && known?.interrupted ? await this.#settleDoubt(work, known) : undefined;
     if (verdict !== undefined) return verdict;
-    let begun = work.begun;
+    return await this.#runRecorded(work, work.begun, 1);
+  }
+
+  /** Runs the step and returns its result while both are being recorded. A failure takes the way of every other step. */
+  async #runAhead(work: StepWork, known: WireStep | undefined): Promise<Recorded> {
+    const begins = Promise.resolve(work.begun ?? this.#beginBehind(work));
+    begins.catch(() => undefined); // asked for only where the step fails
     const state = new StateBuffer();
-    for (let failures = 1; ; failures++) {
+    let result: unknown;
+    try {
+      result = toJson(await this.#call(work, expected(work, known), state));
+    } catch (error) {
+      const begun = await begins;
+      if (this.#attempt.over) throw this.#attempt.signal.reason;
+      if (isUnwinding(error)) throw error;
+      await this.#failed(work, begun, error, 1);
+      this.#attempt.gate();
+      return await this.#runRecorded(work, undefined, 2);
+    }
+    this.#log.results[work.key] = result;
+    this.#behind.add(this.#doneBehind(work, result, state));
+    return { result };
+  }
+
+  /** With the result of the step before it, where that has not left yet: one write less. */
+  #beginBehind(work: StepWork): Promise<WireStep> {
+    const leaving = this.#leaving;
+    const { input, timeout, retry } = work.options;
+    const saysMore = input !== undefined || timeout !== undefined || retry !== undefined;
+    if (leaving === undefined || leaving.next !== undefined || saysMore)
+      return this.#behind.send(() => this.#begin(work));
+    leaving.next = work.key;
+    return leaving.recorded.then(({ answer }) => answer?.begun ?? this.#begin(work));
+  }
+
+  #doneBehind(work: StepWork, result: unknown, state: StateBuffer): Promise<Recorded> {
+    const recorded = this.#behind.send(async () => {
+      await pause(0); // the step that follows at once may go along
+      if (this.#leaving === leaving) this.#leaving = undefined;
+      return await this.#done(work, result, state, compact({ begin_next: leaving.next }));
+    });
+    const leaving: Leaving = { recorded, next: undefined };
+    this.#leaving = leaving;
+    return recorded;
+  }
+
+  async #runRecorded(work: StepWork, alreadyBegun: WireStep | undefined, tryNo: number): Promise<Recorded> {
+    let begun = alreadyBegun;
+    const state = new StateBuffer();
+    for (let failures = tryNo; ; failures++) {
       begun ??= await this.#begin(work);
       const recorded = settled(begun);
       if (recorded !== undefined) return recorded;
@@ -153,7 +232,7 @@ export class StepRunner {
     return this.#log.remember(answer.step);
   }
 
-  async #call(work: StepWork, begun: WireStep, state: StepState): Promise<unknown> {
+  async #call(work: StepWork, begun: Expected, state: StepState): Promise<unknown> {
     const ms = timeoutOf(work, this.#log.record(work.key));
     const late = () =>
       new IntentFailure(`step "${work.key}" ran longer than ${ms} ms`, { code: "step_timeout" });
@@ -170,8 +249,8 @@ export class StepRunner {
     }
   }
 
-  async #done(work: StepWork, result: unknown, state: StateBuffer = new StateBuffer()): Promise<Recorded> {
-    const body = { status: "done", result, ...work.recordWith?.(), ...state.toWire() };
+  async #done(work: StepWork, result: unknown, state: StateBuffer, more: Wire = {}): Promise<Recorded> {
+    const body = { status: "done", result, ...work.recordWith?.(), ...state.toWire(), ...more };
     let answer: StepAnswer;
     try {
       answer = await this.#log.write(work.key, body);
@@ -250,9 +329,43 @@ export class StepRunner {
   }
 }
 
-function viewOf(step: WireStep, signal: AbortSignal, state: StepState): Step {
-  const { key, idempotency_key: idempotencyKey, tries } = step;
-  return Object.freeze({ key, idempotencyKey, tries, interrupted: step.interrupted ?? false, signal, state });
+/** A step as the server will begin it. */
+interface Expected extends Pick<WireStep, "key" | "tries" | "interrupted"> {
+  idempotency_key?: string;
+}
+
+function expected(work: StepWork, known: WireStep | undefined): Expected {
+  if (work.begun !== undefined) return work.begun;
+  const { key } = work;
+  // One that was taken back begins anew, and is another step to the outside world.
+  if (known === undefined || known.status === "superseded") return { key, tries: (known?.tries ?? 0) + 1 };
+  return { ...known, tries: known.tries + 1 };
+}
+
+function viewOf(step: Expected, signal: AbortSignal, state: StepState): Step {
+  const { key, idempotency_key, tries, interrupted = false } = step;
+  return Object.freeze({
+    key,
+    get idempotencyKey() {
+      if (idempotency_key !== undefined) return idempotency_key;
+      throw new PerdureError(
+        "validation_failed",
+        `step "${key}" runs before the server knows of it, with durability "async"; leave that away where the outside world must recognise a repetition`,
+      );
+    },
+    tries,
+    interrupted,
+    signal,
+    state,
+  });
+}
+
+function requireRepeatable({ key, options }: StepWork): void {
+  if (options.onInterrupt === undefined || options.onInterrupt === "retry") return;
+  throw new PerdureError(
+    "validation_failed",
+    `step "${key}" has durability "async", so that whether it was interrupted is not known for sure; onInterrupt needs "sync"`,
+  );
 }
 
 function timeoutOf(work: StepWork, record: WireStep | undefined): number | undefined {

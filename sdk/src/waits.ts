@@ -166,6 +166,7 @@ export class Waits {
       await steps.idle();
       await pause(0); // a step that follows at once on the last one, or is called beside this wait, goes first
       await steps.idle();
+      await steps.recorded();
       await log.mayBegin();
     } finally {
       clearTimeout(heldUp);

@@ -1,9 +1,9 @@
 // Tells other replicas what changed here, and hears it from them. Only a hint: sent outside the data transaction
 // (a NOTIFY inside one takes a database-wide commit lock), coalesced, and only while another replica lives.
 
-import pg from "pg";
 import { isClaimable } from "../domain/schedule.ts";
 import type { Store } from "../store/connection.ts";
+import { createListener, type Listener, notify } from "../store/notify.ts";
 import type { Change } from "../store/workspace.ts";
 import { holderFrames } from "./agent-streams.ts";
 import type { Frame } from "./frame-stream.ts";
@@ -53,7 +53,7 @@ export class Notifications {
   #addresses = new Set<string>();
   #told: Told[] = [];
   #sending = false;
-  #listener: pg.Client | null = null;
+  #listener: Listener | null = null;
   #connecting = false;
   #stopped = false;
 
@@ -113,7 +113,7 @@ export class Notifications {
   async #notify(hint: Omit<Hint, "from">): Promise<boolean> {
     const text = JSON.stringify({ from: this.#options.replicaId, ...hint });
     if (Buffer.byteLength(text) > PAYLOAD_MAX) return false;
-    await this.#options.store.pool.query("select pg_notify($1, $2)", [CHANNEL, text]);
+    await notify(this.#options.store, CHANNEL, text);
     return true;
   }
 
@@ -121,23 +121,20 @@ export class Notifications {
   async #listen(): Promise<void> {
     if (this.#listener !== null || this.#connecting || this.#stopped) return;
     this.#connecting = true;
-    const client = new pg.Client({
-      connectionString: this.#options.connectionString,
-      keepAlive: true,
-      application_name: "perdure-listen",
-    });
     const lost = (error?: unknown) => {
       if (error !== undefined) this.#options.onError(error);
-      if (this.#listener === client) this.#listener = null;
+      if (this.#listener === listener) this.#listener = null;
       if (!this.#stopped) setTimeout(() => void this.#listen(), RECONNECT_MS).unref();
     };
-    client.on("error", lost);
-    client.on("end", () => lost());
-    client.on("notification", (message) => this.#hear(message.payload ?? ""));
+    const listener = createListener({
+      connectionString: this.#options.connectionString,
+      channel: CHANNEL,
+      onPayload: (payload) => this.#hear(payload),
+      onLost: lost,
+    });
     try {
-      await client.connect();
-      await client.query(`listen ${CHANNEL}`);
-      this.#listener = client;
+      await listener.open();
+      this.#listener = listener;
       // Whatever was said while nobody listened.
       this.#options.onAll();
     } catch (error) {

@@ -4,16 +4,6 @@ import { tick } from "../domain/decide/operator.ts";
 import { SERVER } from "../domain/intent.ts";
 import type { Engine } from "./context.ts";
 
-/** Intents whose timer is due, the longest overdue first. */
-export async function dueIntents(engine: Engine, limit: number): Promise<string[]> {
-  const { rows } = await engine.store.pool.query<{ intent_id: string }>({
-    name: "timers_due",
-    text: "select intent_id from timers where due_at <= perdure_now() order by due_at, intent_id limit $1",
-    values: [limit],
-  });
-  return rows.map((row) => row.intent_id);
-}
-
 /** Looks at one intent again; true when something happened. */
 export function tickIntent(engine: Engine, intentId: string): Promise<boolean> {
   return engine.commits.submit({

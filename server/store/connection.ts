@@ -97,6 +97,14 @@ export function openStore(options: StoreOptions): Store {
   };
 }
 
+/** Whether the database answers; it takes as long as the answer does. */
+export function isAnswering({ pool }: Pick<Store, "pool">): Promise<boolean> {
+  return pool.query("select 1").then(
+    () => true,
+    () => false,
+  );
+}
+
 /** kysely ends the pool only when it has been used through kysely. */
 async function endReaders(db: Kysely<Database>, pool: pg.Pool): Promise<void> {
   await db.destroy();

@@ -3,7 +3,7 @@
 
 import { expireConsumer } from "../engine/consumers.ts";
 import type { Engine } from "../engine/context.ts";
-import { dueIntents, tickIntent } from "../engine/due.ts";
+import { tickIntent } from "../engine/due.ts";
 import { settleOutbox } from "../engine/family.ts";
 import { forgetReplicas } from "../engine/pulse.ts";
 import { expireIntents } from "../engine/retention.ts";
@@ -13,6 +13,7 @@ import {
   renewOpenStreams,
   streamsWithoutLease,
 } from "../store/consumers.ts";
+import { dueIntents } from "../store/queries/timers.ts";
 import type { OpenStream } from "../store/replicas.ts";
 import { createPulse, type PulseOptions } from "./pulse.ts";
 import { createWorker, type Worker } from "./service.ts";
@@ -52,7 +53,7 @@ export interface Sweepers {
 }
 
 async function sweepTimers(engine: Engine): Promise<number> {
-  const ids = await dueIntents(engine, BATCH);
+  const ids = await dueIntents(engine.store, BATCH);
   const happened = await Promise.all(ids.map((id) => tickIntent(engine, id)));
   return happened.filter(Boolean).length;
 }

@@ -1,8 +1,7 @@
 // Every code block of examples/README.md is run here as it stands.
 import { existsSync, readFileSync } from "node:fs";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { startTestServer, type TestServer } from "../support/server.ts";
-import { LONG_LEASES, openStage, type Stage } from "./stage.ts";
+import { expect, test } from "vitest";
+import { stage, useStage } from "./live-stage.ts";
 
 const examples = new URL("../../examples/", import.meta.url);
 const readme = readFileSync(new URL("README.md", examples), "utf8");
@@ -10,16 +9,7 @@ const blocks = new Map(
   [...readme.matchAll(/^## (.+)\n[\s\S]*?```bash\n([\s\S]*?)```/gm)].map((match) => [match[1], match[2]]),
 );
 
-let server: TestServer;
-let stage: Stage;
-beforeAll(async () => {
-  server = await startTestServer({ env: LONG_LEASES });
-});
-beforeEach(() => {
-  stage = openStage(server.url);
-});
-afterEach(() => stage.close());
-afterAll(() => server.close());
+useStage("test");
 
 /** What the block of a section prints. */
 const run = (section: string) => stage.bash(blocks.get(section) ?? "false");

@@ -1,18 +1,8 @@
 // examples/graceful: Ctrl+C in the middle of the second of four steps.
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { startTestServer, type TestServer } from "../support/server.ts";
-import { LONG_LEASES, openStage, type Stage } from "./stage.ts";
+import { expect, test } from "vitest";
+import { stage, useStage } from "./live-stage.ts";
 
-let server: TestServer;
-let stage: Stage;
-beforeAll(async () => {
-  server = await startTestServer({ env: LONG_LEASES });
-  stage = openStage(server.url);
-});
-afterAll(async () => {
-  await stage.close();
-  await server.close();
-});
+useStage("file");
 
 const STEPS = ["build", "test", "upload", "announce"];
 

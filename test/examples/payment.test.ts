@@ -1,24 +1,14 @@
 // examples/payment: an agent killed between the charge and its record, and who finds out what has become of it.
 import { PerdureClient } from "@perdure/sdk";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { startTestServer, type TestServer } from "../support/server.ts";
-import { LONG_LEASES, openStage, type Stage } from "./stage.ts";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { server, stage, useStage } from "./live-stage.ts";
 
-let server: TestServer;
 let client: PerdureClient;
-let stage: Stage;
-beforeAll(async () => {
-  server = await startTestServer({ env: LONG_LEASES });
+useStage("test");
+beforeAll(() => {
   client = new PerdureClient({ baseUrl: server.url, logger: false });
 });
-beforeEach(() => {
-  stage = openStage(server.url);
-});
-afterEach(() => stage.close());
-afterAll(async () => {
-  await client.close();
-  await server.close();
-});
+afterAll(() => client.close());
 
 const ASKED = "the bank is asked for 12";
 const CHARGED = "the bank has charged 12";

@@ -1,10 +1,9 @@
+// Every code block of the README is run here, in the order it stands, against one server.
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { call, startTestServer, type TestServer, until } from "../support/server.ts";
-
-// Every code block of the README is run here, in the order it stands, against one server.
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const readme = readFileSync(`${root}/README.md`, "utf8");

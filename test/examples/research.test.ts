@@ -1,18 +1,9 @@
 // examples/research: an agent killed in the middle of a loop that makes its steps as it goes.
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { call, startTestServer, type TestServer, until } from "../support/server.ts";
-import { LONG_LEASES, openStage, type Stage } from "./stage.ts";
+import { expect, test } from "vitest";
+import { call, until } from "../support/server.ts";
+import { server, stage, useStage } from "./live-stage.ts";
 
-let server: TestServer;
-let stage: Stage;
-beforeAll(async () => {
-  server = await startTestServer({ env: LONG_LEASES });
-});
-beforeEach(() => {
-  stage = openStage(server.url);
-});
-afterEach(() => stage.close());
-afterAll(() => server.close());
+useStage("test");
 
 const CALLS = [
   "think with 0 notes",

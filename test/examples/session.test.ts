@@ -1,18 +1,9 @@
 // examples/session: five intents write into one memory from two agents; both are killed, and the session paused meanwhile.
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { call, startTestServer, type TestServer, until } from "../support/server.ts";
-import { LONG_LEASES, openStage, type Stage } from "./stage.ts";
+import { expect, test } from "vitest";
+import { call, until } from "../support/server.ts";
+import { server, stage, useStage } from "./live-stage.ts";
 
-let server: TestServer;
-let stage: Stage;
-beforeAll(async () => {
-  server = await startTestServer({ env: LONG_LEASES });
-  stage = openStage(server.url);
-});
-afterAll(async () => {
-  await stage.close();
-  await server.close();
-});
+useStage("file");
 
 const CITIES = ["Rome", "Oslo", "Bern", "Lima", "Kyiv"];
 const TOPICS = ["sights", "food", "hotels", "trains"];

@@ -1,7 +1,8 @@
 // npm run test:faults [-- --minutes M --seed S]: faults on real processes for as long as asked, and a verdict.
 
 import { parseArgs } from "node:util";
-import { type Report, runFaults } from "./suite/suite.ts";
+import type { Report } from "./suite/report.ts";
+import { runFaults } from "./suite/suite.ts";
 
 const { values } = parseArgs({
   options: {

@@ -11,15 +11,17 @@ beforeAll(async () => {
 afterAll(async () => {
   await server.close();
 });
+
 const stateOf = async (id: string) => {
   const { entries } = (await call(server, "GET", `/v1/state/intent:${id}`)).body;
   return Object.fromEntries(
     entries.map((entry: { key: string; value: unknown }) => [entry.key, entry.value]),
   );
 };
+
 test("a restore brings back state of an intent in another namespace", async () => {
-  const id = await send(server, "agent://faults/test/x");
-  const { attempt } = await claimOne(server, encodeURIComponent("agent://faults/test/x"));
+  const id = await send(server, "agent://elsewhere/test/worker");
+  const { attempt } = await claimOne(server, encodeURIComponent("agent://elsewhere/test/worker"));
   await step(server, id, "a", { status: "done", attempt, result: 1, state: [{ key: "n", value: 1 }] });
   const seq = (await view(server, id)).seq;
   await step(server, id, "b", {
@@ -31,35 +33,38 @@ test("a restore brings back state of an intent in another namespace", async () =
       { key: "m", value: 1 },
     ],
   });
-  const r = await post(server, id, "restore", { to: seq });
-  expect(r.status).toBe(200);
+  const { status } = await post(server, id, "restore", { to: seq });
+  expect(status).toBe(200);
   expect(await stateOf(id)).toEqual({ n: 1 });
 });
+
 test("a superseded step is in doubt no longer", async () => {
-  const id = await send(server, "d2");
-  const { attempt } = await claimOne(server, "d2");
+  const id = await send(server, "doubtful");
+  const { attempt } = await claimOne(server, "doubtful");
   await step(server, id, "a", { status: "running", attempt });
   await post(server, id, "restore", { to: 2 });
-  const again = await claimOne(server, "d2");
+  const again = await claimOne(server, "doubtful");
   await step(server, id, "a", { status: "running", attempt: again.attempt });
   expect((await verifyDatabase(server.databaseUrl)).violations.filter((one) => one.intentId === id)).toEqual(
     [],
   );
 });
+
 test("a plan declared again after a restore has steps that are others to the world", async () => {
-  const id = await send(server, "d3");
-  const { attempt } = await claimOne(server, "d3");
+  const id = await send(server, "replanned");
+  const { attempt } = await claimOne(server, "replanned");
   const one = await post(server, id, "start", { attempt, steps: ["a", "b"], begin_next: true });
   await step(server, id, "a", { status: "done", attempt, result: 1 });
-  const r = await post(server, id, "restore", { to: 2 });
-  expect(r.body.restored.superseded).toContain("a");
-  const again = await claimOne(server, "d3");
+  const { body } = await post(server, id, "restore", { to: 2 });
+  expect(body.restored.superseded).toContain("a");
+  const again = await claimOne(server, "replanned");
   await post(server, id, "start", { attempt: again.attempt, steps: ["a", "b"], begin_next: true });
   const keys = (await eventsOf(server, id))
-    .filter((e) => e.event_type === "intent.step_running" && e.details.key === "a")
-    .map((e) => e.details.idempotency_key);
+    .filter((event) => event.event_type === "intent.step_running" && event.details.key === "a")
+    .map((event) => event.details.idempotency_key);
   expect(new Set(keys).size, JSON.stringify(keys) + JSON.stringify(one.body.next_step)).toBe(2);
 });
+
 test("a step that another plan dropped is told as superseded by a restore to before it, and its children end", async () => {
   const id = await send(server, "dropped");
   const { attempt } = await claimOne(server, "dropped");
@@ -110,6 +115,7 @@ test("a restore counts the tries of a step as they were", async () => {
   const { steps } = (await call(server, "GET", `/v1/intents/${id}/steps`)).body;
   expect(steps).toMatchObject([{ key: "a", status: "interrupted", tries: 1 }]);
 });
+
 test("the past tells also of a wait that was over at once", async () => {
   const id = await send(server, "at-once");
   await post(server, id, "signals/go", { data: 7 });
@@ -120,6 +126,7 @@ test("the past tells also of a wait that was over at once", async () => {
   const past = (await call(server, "GET", `/v1/intents/${id}/steps?seq=${seq}`)).body.steps;
   expect(past).toMatchObject([{ key: "a", status: "done", result: 7, wait: steps[0].wait }]);
 });
+
 test("the past tells how a step in doubt failed that a person let fail", async () => {
   const id = await send(server, "let-fail", { on_interrupt: "ask" });
   const { attempt } = await claimOne(server, "let-fail");
@@ -134,23 +141,24 @@ test("the past tells how a step in doubt failed that a person let fail", async (
 });
 
 test("a restore into the middle of a commit takes all of it", async () => {
-  const id = await send(server, "d4");
-  const { attempt } = await claimOne(server, "d4");
+  const id = await send(server, "mid-commit");
+  const { attempt } = await claimOne(server, "mid-commit");
   await step(server, id, "a", { status: "running", attempt });
   await step(server, id, "a", { status: "done", attempt, result: 1, state: [{ key: "n", value: 1 }] });
-  const event = (await eventsOf(server, id)).find((e) => e.event_type === "intent.state_changed");
-  await post(server, id, "restore", { to: event?.seq });
+  const change = (await eventsOf(server, id)).find((event) => event.event_type === "intent.state_changed");
+  await post(server, id, "restore", { to: change?.seq });
   const { steps } = (await call(server, "GET", `/v1/intents/${id}/steps`)).body;
   const state = await stateOf(id);
   expect([steps[0].status === "done", "n" in state]).toEqual([true, true]);
 });
+
 test("a restore to a restore takes its state with it", async () => {
-  const id = await send(server, "d5");
-  const { attempt } = await claimOne(server, "d5");
+  const id = await send(server, "restored-twice");
+  const { attempt } = await claimOne(server, "restored-twice");
   await step(server, id, "a", { status: "done", attempt, result: 1, state: [{ key: "n", value: 1 }] });
   await post(server, id, "restore", { to: 2 });
-  const seq = (await eventsOf(server, id)).find((e) => e.event_type === "intent.restored")?.seq;
-  const again = await claimOne(server, "d5");
+  const seq = (await eventsOf(server, id)).find((event) => event.event_type === "intent.restored")?.seq;
+  const again = await claimOne(server, "restored-twice");
   await step(server, id, "a", {
     status: "done",
     attempt: again.attempt,

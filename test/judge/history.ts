@@ -16,6 +16,9 @@ export interface Exchange {
   readonly answer: Json | null;
 }
 
+/** The intent that a request is about. */
+export const idIn = (path: string): string => path.split("/")[3] ?? "";
+
 /** A frame of an agent's stream. */
 export interface Told {
   readonly kind: "told";

@@ -243,14 +243,11 @@ describe("a consumer whose row is held", () => {
       const before = await leaseOf(two.consumerId);
       await renewOpenStreams(server.store, open);
       expect(await leaseOf(two.consumerId)).toBeGreaterThan(before);
-      await server.store.pool.query("update consumers set mode = 'claim' where id = $1", [two.consumerId]);
-      const renewed = await leaseOf(two.consumerId);
-      await renewByWrite(
-        server.store,
-        open.map(({ id }) => id),
-      );
-      expect(await leaseOf(two.consumerId)).toBeGreaterThan(renewed);
-      await server.store.pool.query("update consumers set mode = 'stream' where id = $1", [two.consumerId]);
+      const claim = { consumer: "by-write", wait_seconds: 0 };
+      const claimer = (await call(server, "POST", "/v1/agents/apart/claim", claim)).body.consumer_id;
+      const claimed = await leaseOf(claimer);
+      await renewByWrite(server.store, [one.consumerId, claimer]);
+      expect(await leaseOf(claimer)).toBeGreaterThan(claimed);
       const requests = open.map(({ id, streamNo }) => ({ consumerId: id, streamNo, want: 1 }));
       await claimIntents(server.engine, requests);
       await create("shared");

@@ -25,6 +25,7 @@ export interface TestDatabase {
 }
 
 const CLOSING_MS = 3_000;
+const INSUFFICIENT_PRIVILEGE = "42501";
 
 /** A database of its own, migrated, within tens of milliseconds. */
 export async function createTestDatabase(): Promise<TestDatabase> {
@@ -41,11 +42,23 @@ export async function createTestDatabase(): Promise<TestDatabase> {
       if (dropped) return;
       dropped = true;
       const left = openConnections === "close" ? [] : await openSessions(adminUrl, name);
-      await asAdmin(adminUrl, (admin) => admin.query(`drop database ${name} with (force)`));
+      await asAdmin(adminUrl, (admin) => dropDatabase(admin, name));
       if (left.length > 0)
         throw new Error(`connections to the test database were left open: ${left.join("; ")}`);
     },
   };
+}
+
+/** Vacuum may just be at work in it, whom only a superuser could throw out: it goes by itself. */
+async function dropDatabase(admin: pg.Client, name: string): Promise<void> {
+  for (const deadline = Date.now() + CLOSING_MS; ; await delay(20)) {
+    try {
+      await admin.query(`drop database ${name} with (force)`);
+      return;
+    } catch (error) {
+      if ((error as { code?: string }).code !== INSUFFICIENT_PRIVILEGE || Date.now() > deadline) throw error;
+    }
+  }
 }
 
 /** What is still connected once sessions that are just ending have had time to end. */

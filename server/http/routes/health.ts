@@ -1,6 +1,7 @@
 // Is the server alive, is it ready, how is it doing.
 
 import { PerdureError } from "../../errors.ts";
+import { isAnswering } from "../../store/connection.ts";
 import type { App, RouteDeps } from "./deps.ts";
 
 const ASK_MS = 1_000;
@@ -11,10 +12,7 @@ async function answers(deps: RouteDeps): Promise<boolean> {
   const silence = new Promise<boolean>((resolve) => {
     late = setTimeout(resolve, ASK_MS, false);
   });
-  const asked = deps.engine.store.pool.query("select 1").then(
-    () => true,
-    () => false,
-  );
+  const asked = isAnswering(deps.engine.store);
   return Promise.race([asked, silence]).finally(() => clearTimeout(late));
 }
 

@@ -52,15 +52,22 @@ const AT_VERSION = {
   name: "state_at_version",
   text: `select ${COLUMNS} from state_versions v where v.namespace = $1 and v.scope = $2 and v.key = $3 and v.version = $4`,
 };
-// As it was at an entry of an intent's log: told by that log, whose writes are there however few versions are kept.
-const OF_LOG = `select distinct on (w.write ->> 'key') w.write ->> 'scope' as scope, w.write ->> 'key' as key,
-    (w.write ->> 'version')::int as version, w.write -> 'value' as value, w.write -> 'value' is null as deleted, e.at, e.actor,
-    e.intent_id, e.seq
-  from events e cross join lateral json_array_elements(e.details -> 'writes') with ordinality as w(write, place)
-  where e.namespace = $1 and w.write ->> 'scope' = $2 and e.intent_id = substr($2, 8)::uuid and e.seq <= $3
-    and e.type = 'intent.state_changed' and ($4::text is null or w.write ->> 'key' = $4)
-  order by w.write ->> 'key', e.seq desc, w.place desc`;
-const AS_OF = { name: "state_as_of", text: OF_LOG };
+
+/**
+ * As it was at an entry of an intent's log: told by that log, whose writes are there however few versions are kept. Given the
+ * parameters that stand for the entry and for the key; without the latter it is of all keys.
+ */
+function ofLog(seqParam: string, keyParam?: string): string {
+  const ofKey = keyParam === undefined ? "" : `and w.write ->> 'key' = ${keyParam}`;
+  return `select distinct on (w.write ->> 'key') w.write ->> 'scope' as scope, w.write ->> 'key' as key,
+      (w.write ->> 'version')::int as version, w.write -> 'value' as value, w.write -> 'value' is null as deleted, e.at, e.actor,
+      e.intent_id, e.seq
+    from events e cross join lateral json_array_elements(e.details -> 'writes') with ordinality as w(write, place)
+    where e.namespace = $1 and w.write ->> 'scope' = $2 and e.intent_id = substr($2, 8)::uuid and e.seq <= ${seqParam}
+      and e.type = 'intent.state_changed' ${ofKey}
+    order by w.write ->> 'key', e.seq desc, w.place desc`;
+}
+const AS_OF = { name: "state_as_of", text: ofLog("$3", "$4") };
 
 export interface StateName {
   readonly namespace: string;
@@ -105,7 +112,7 @@ export async function listState(store: Store, page: StatePage): Promise<StateEnt
     page.seq === undefined
       ? `select ${COLUMNS} from state_heads h join state_versions v using (namespace, scope, key, version)
           where h.namespace = $1 and h.scope = $2 and not h.deleted`
-      : `select v.* from (${OF_LOG.replace("$4", "$7").replace("$4", "$7").replaceAll("$3", "$6")}) v where not v.deleted`;
+      : `select v.* from (${ofLog("$6")}) v where not v.deleted`;
   const { rows } = await store.pool.query<Row>(
     `${current} and starts_with(v.key, $3) and ($4::text is null or v.key ${beyond} $4 collate "C")
       order by v.key ${order} limit $5`,
@@ -115,7 +122,7 @@ export async function listState(store: Store, page: StatePage): Promise<StateEnt
       page.prefix,
       page.after ?? null,
       page.limit,
-      ...(page.seq === undefined ? [] : [page.seq, null]),
+      ...(page.seq === undefined ? [] : [page.seq]),
     ],
   );
   return rows.map(toEntry);

@@ -1,0 +1,14 @@
+// Reads of the timers: whose time has come.
+
+import type { Store } from "../connection.ts";
+
+const DUE = {
+  name: "timers_due",
+  text: "select intent_id from timers where due_at <= perdure_now() order by due_at, intent_id limit $1",
+};
+
+/** Intents whose timer is due, the longest overdue first. */
+export async function dueIntents(store: Store, limit: number): Promise<string[]> {
+  const { rows } = await store.pool.query<{ intent_id: string }>({ ...DUE, values: [limit] });
+  return rows.map((row) => row.intent_id);
+}
