@@ -263,6 +263,29 @@ test("a final failure is replayed, another is waited for again", () => {
   expect(one("w", SIGNAL, draft)).toMatchObject({ status: "waiting" });
 });
 
+test("the first wait for the same thing counts, one for another thing is another", () => {
+  const again = (first: WaitRequest, second: WaitRequest) => {
+    const gone = next(parked(first));
+    cancel(gone, null);
+    const back = next(gone);
+    retry(back, { deadlineAt: null });
+    const draft = next(delivered(back), 5);
+    const wait = draft.steps.get("w")?.wait;
+    one("w", second, draft);
+    return draft.steps.get("w")?.wait === wait;
+  };
+  const children = (...ids: string[]): WaitRequest => ({ kind: "intents", ids, timeoutMs: null });
+  const sleep: WaitRequest = { kind: "time", until: null, delayMs: 100 };
+  expect(again(SIGNAL, { ...SIGNAL, timeoutMs: 9 })).toBe(true);
+  expect(again(SIGNAL, { ...SIGNAL, name: "other" })).toBe(false);
+  expect(again(SIGNAL, sleep)).toBe(false);
+  expect(again(children("a", "b"), children("a", "b"))).toBe(true);
+  expect(again(children("a", "b"), children("a"))).toBe(false);
+  expect(again(children("a"), SIGNAL)).toBe(false);
+  expect(again(sleep, { ...sleep, delayMs: 7 })).toBe(true);
+  expect(again(sleep, human(TASK))).toBe(false);
+});
+
 test("a running step may turn into a wait", () => {
   const draft = next(delivered(created()));
   begin(draft, "w", {});
