@@ -31,8 +31,6 @@ interface Held {
   steps: Map<string, Step>;
   readonly changedSteps: Set<string>;
   outcome: Outcome | null | undefined;
-  /** A stored outcome has to go, whether another one comes after it in this commit or not. */
-  outcomeGone: boolean;
 }
 
 /** What a commit changed about one intent, for whoever has to be woken. */
@@ -160,7 +158,6 @@ export class Workspace {
       steps: new Map(),
       changedSteps: new Set(),
       outcome: undefined,
-      outcomeGone: false,
     });
   }
 
@@ -333,7 +330,6 @@ export class Workspace {
         steps: new Map(),
         changedSteps: new Set(),
         outcome: undefined,
-        outcomeGone: false,
       };
       this.#held.set(intent.id, held);
     }
@@ -341,7 +337,6 @@ export class Workspace {
     held.steps = draft.steps;
     for (const key of draft.changedSteps) held.changedSteps.add(key);
     if (draft.outcome !== undefined) held.outcome = draft.outcome;
-    if (draft.outcome === null) held.outcomeGone = true;
     this.events.push(...draft.events);
   }
 
