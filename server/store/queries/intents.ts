@@ -17,7 +17,7 @@ export interface IntentRecord {
   readonly outcome: Outcome | null;
 }
 
-interface JoinedRow extends Omit<IntentsTable, "first_seq"> {
+export interface JoinedRow extends Omit<IntentsTable, "first_seq"> {
   d_from_agent: string;
   d_to_agent_as_sent: string;
   d_payload: string;
@@ -59,7 +59,7 @@ const DATA_COLUMNS = [
   "o.attempt as o_attempt",
 ] as const;
 
-function toRecord(row: JoinedRow): IntentRecord {
+export function toRecord(row: JoinedRow): IntentRecord {
   const intent = toIntent(row);
   const data: IntentData = {
     id: row.id,
@@ -92,7 +92,7 @@ function toRecord(row: JoinedRow): IntentRecord {
 }
 
 // Asked for at every delivery and every answer: prepared once per connection instead of planned each time.
-const BY_ID = {
+export const BY_ID = {
   name: "intents_by_id",
   text: `select i.*, ${DATA_COLUMNS.join(", ")} from intents i
     join intent_data d on d.id = i.id left join outcomes o on o.intent_id = i.id where i.id = any($1::uuid[])`,
