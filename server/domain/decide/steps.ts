@@ -356,6 +356,8 @@ export interface ProgressInput {
   readonly message: string | null;
   readonly percent: number | null;
   readonly data: RawJson | null;
+  /** A piece of the result, and how much of it this attempt has told before. */
+  readonly output: { readonly text: string; readonly offset: number | null } | null;
 }
 
 export function reportProgress(draft: Draft, input: ProgressInput): void {
@@ -364,5 +366,7 @@ export function reportProgress(draft: Draft, input: ProgressInput): void {
     ...(input.message === null ? {} : { message: input.message }),
     ...(input.percent === null ? {} : { percent: input.percent }),
     ...(input.data === null ? {} : { data: input.data }),
+    ...(input.output === null ? {} : { output: input.output.text }),
+    ...(input.output?.offset == null ? {} : { output_offset: input.output.offset }),
   });
 }
