@@ -15,6 +15,7 @@ import { isTerminal } from "./domain/lifecycle.ts";
 import { nextDueAt } from "./domain/schedule.ts";
 import type { Engine } from "./engine/context.ts";
 import { endPulse } from "./engine/pulse.ts";
+import { StreamCounts } from "./http/clients.ts";
 import { serverOptions } from "./http/conventions.ts";
 import { installFoundation } from "./http/foundation.ts";
 import { DEFAULT_LIMITS, type Limits } from "./http/limits.ts";
@@ -31,6 +32,7 @@ import { waitingRoutes } from "./http/routes/waiting.ts";
 import { workRoutes } from "./http/routes/work.ts";
 import { requestSchemas } from "./http/schemas/requests.ts";
 import { trackSockets } from "./http/sockets.ts";
+import type { Quota } from "./http/token-buckets.ts";
 import type { Logger } from "./observability/logger.ts";
 import { createMetrics, type Metrics } from "./observability/metrics.ts";
 import { openStore, type Store } from "./store/connection.ts";
@@ -58,33 +60,25 @@ export interface Server {
   stop(): Promise<void>;
 }
 
+/** Requests a second of one key: what stops a client that runs wild, not one that works hard. */
+const RATE_WITH_KEYS = 5_000;
+
 const DAY_MS = 86_400_000;
 
 /** Waiters poll this many times more rarely than the dispatcher. */
 const WAIT_POLLS = 5;
 
+/** What is not a setting keeps its default. */
 function limitsOf(config: Config): Limits {
-  const {
-    bodyMaxBytes,
-    batchBodyMaxBytes,
-    payloadMaxBytes,
-    resultMaxBytes,
-    jsonMaxDepth,
-    stepsMax,
-    batchMax,
-    requestTimeoutMs,
-  } = config;
-  return {
-    ...DEFAULT_LIMITS,
-    bodyMaxBytes,
-    batchBodyMaxBytes,
-    payloadMaxBytes,
-    resultMaxBytes,
-    jsonMaxDepth,
-    stepsMax,
-    batchMax,
-    requestTimeoutMs,
-  };
+  const names = Object.keys(DEFAULT_LIMITS) as (keyof Limits)[];
+  const set = names.map((name) => [name, (config as Partial<Limits>)[name] ?? DEFAULT_LIMITS[name]]);
+  return Object.freeze(Object.fromEntries(set)) as Limits;
+}
+
+/** Not set, it holds where there are keys: in development on loopback nobody is kept waiting. */
+function quotaOf(config: Config): Quota | null {
+  const rate = config.rateLimit ?? (config.adminKey === undefined ? 0 : RATE_WITH_KEYS);
+  return rate === 0 ? null : { rate, burst: config.rateBurst };
 }
 
 function countChanges(metrics: Metrics, changes: readonly Change[]): void {
@@ -256,6 +250,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   await installFoundation(app as never, {
     limits,
     auth: { adminKey: config.adminKey ?? null, corsOrigins: config.corsOrigins },
+    quota: quotaOf(config),
     version: options.version,
     metrics,
   });
@@ -276,6 +271,8 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     draining: draining.signal,
     leaseEndsIn: (ms) => sweepers.leases.wake(ms),
     isReady: () => databaseUp,
+    streamCounts: new StreamCounts(),
+    keyed: config.adminKey !== undefined,
   };
   healthRoutes(app, deps, options.version);
   createRoutes(app, deps);

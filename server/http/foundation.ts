@@ -3,18 +3,24 @@
 import type { FastifyInstance } from "fastify";
 import type { Metrics } from "../observability/metrics.ts";
 import { type AuthOptions, installAuth } from "./auth.ts";
+import { installConnectionLimit } from "./connections.ts";
 import { installConventions } from "./conventions.ts";
+import { installCors } from "./cors.ts";
 import { installEncoder } from "./encode.ts";
 import { installJsonBody } from "./json-body.ts";
 import type { Limits } from "./limits.ts";
 import { installOpenApi } from "./openapi.ts";
 import { installProblems } from "./problem.ts";
+import { installRateLimits } from "./rate-limits.ts";
 import { installRequestLog } from "./request-log.ts";
+import type { Quota } from "./token-buckets.ts";
 import { installValidation } from "./validation.ts";
 
 export interface FoundationOptions {
   readonly limits: Limits;
   readonly auth: AuthOptions;
+  /** Requests of one client; null without a limit. */
+  readonly quota: Quota | null;
   readonly version: string;
   readonly metrics?: Metrics;
 }
@@ -25,7 +31,10 @@ export async function installFoundation(app: FastifyInstance, options: Foundatio
   installProblems(app);
   // Ids before auth: a refused request is answered with them too.
   installConventions(app);
+  installConnectionLimit(app, options.limits.connectionsMax);
   installRequestLog(app, options.metrics);
+  installCors(app, options.auth.corsOrigins ?? []);
+  installRateLimits(app, { quota: options.quota, keyed: options.auth.adminKey !== null });
   installAuth(app, options.auth);
   installJsonBody(app, options.limits);
   installValidation(app);

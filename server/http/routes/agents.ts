@@ -12,7 +12,7 @@ import { connectConsumer, heartbeatConsumer } from "../../engine/consumers.ts";
 import { PerdureError } from "../../errors.ts";
 import { findIntents } from "../../store/queries/intents.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
-import { type App, openFrames, type RouteDeps, waitSignal } from "./deps.ts";
+import { type App, countStream, openFrames, type RouteDeps, waitSignal } from "./deps.ts";
 
 /** `:address` encoded as one segment, or up to three raw segments. */
 const ADDRESS_PATHS = ["/v1/agents/:a", "/v1/agents/:a/:b", "/v1/agents/:a/:b/:c"] as const;
@@ -42,6 +42,13 @@ async function streamAgent(deps: RouteDeps, request: FastifyRequest, reply: Fast
       retryAfterSeconds: 1,
     });
   const address = addressOf(request);
+  countStream(deps, request, reply);
+  deps.streamCounts.enter(
+    address.canonical,
+    deps.limits.streamsPerAddressMax,
+    "PERDURE_STREAMS_PER_ADDRESS_MAX",
+    reply,
+  );
   const leaseTtlMs =
     query.lease_ttl_seconds === undefined
       ? deps.engine.settings.leaseTtlMs

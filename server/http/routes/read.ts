@@ -16,11 +16,10 @@ import { readAttemptEvents, readEvents, readSteps, stepsInDoubt } from "../../st
 import { explain } from "../../wire/explain.ts";
 import { eventView, intentView, pastStepView, progressView, stepView } from "../../wire/views.ts";
 import { waitSeconds } from "../conventions.ts";
-import { cursorCodec } from "../pagination.ts";
+import { cursorCodec, INSTANT_MAX } from "../pagination.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
-import { type App, openFrames, type RouteDeps, waitOptions } from "./deps.ts";
+import { type App, countStream, openFrames, type RouteDeps, waitOptions } from "./deps.ts";
 
-const INSTANT_MAX = 8_640_000_000_000_000;
 const intentCursor = cursorCodec("intents", z.tuple([z.number().min(0).max(INSTANT_MAX), z.guid()]));
 const SEQ_MAX = 2_147_483_647;
 const eventCursor = cursorCodec("events", z.int().min(0).max(SEQ_MAX));
@@ -52,7 +51,11 @@ async function answerWithDoubts(deps: RouteDeps, record: IntentRecord) {
 
 type ListQuery = z.output<RequestSchemas["list"]>;
 
-function listFilter(query: ListQuery, namespace: string, all: boolean): Omit<ListFilter, "limit"> {
+function listFilter(
+  query: ListQuery,
+  namespace: string,
+  all: boolean,
+): Omit<ListFilter, "limit" | "maxBytes"> {
   const metadata = Object.fromEntries(
     Object.entries(query).flatMap(([name, value]) =>
       name.startsWith("metadata.") ? [[name.slice(9), String(value)]] : [],
@@ -97,6 +100,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
       const { records, more } = await listIntents(engine.store, {
         ...listFilter(query, principal.namespace, principal.allNamespaces),
         limit: query.limit,
+        maxBytes: deps.limits.pageMaxBytes,
       });
       const last = records.at(-1)?.intent;
       const payload = query.include === "payload";
@@ -142,7 +146,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
       const { limit, cursor } = request.query;
       const since = cursor === undefined ? request.query.since : eventCursor.decode(cursor);
       const { intent } = await requireIntent(deps, id);
-      const events = await readEvents(engine.store, id, since, limit);
+      const events = await readEvents(engine.store, id, since, limit, deps.limits.pageMaxBytes);
       const last = events.at(-1)?.seq ?? intent.seq;
       // A page may end early, by its bytes.
       const next_cursor = last < intent.seq ? eventCursor.encode(last) : null;
@@ -163,6 +167,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       const { id } = request.params;
+      countStream(deps, request, reply);
       await requireIntent(deps, id);
       const last = Number(request.headers["last-event-id"]);
       const since =

@@ -153,12 +153,11 @@ export interface ListFilter {
   readonly metadata?: Readonly<Record<string, string>>;
   readonly idTail?: string;
   readonly limit: number;
+  /** A page ends here, whatever its limit says: payloads and results may be large, and a page has to fit into memory. */
+  readonly maxBytes: number;
   /** Keyset: everything older than this pair. */
   readonly after?: { readonly createdAt: number; readonly id: string };
 }
-
-/** A page ends here, whatever its limit says: payloads and results may be large, and a page has to fit into memory. */
-const PAGE_BYTES = 8 * 1024 * 1024;
 
 export interface IntentPage {
   readonly records: readonly IntentRecord[];
@@ -205,7 +204,7 @@ export async function listIntents(store: Store, filter: ListFilter): Promise<Int
   let total = 0;
   const fitting = rows.slice(0, filter.limit).filter((row, index) => {
     total += Number(row.bytes);
-    return index === 0 || total <= PAGE_BYTES;
+    return index === 0 || total <= filter.maxBytes;
   });
   const found = await findIntents(
     store,
