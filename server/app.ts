@@ -17,12 +17,14 @@ import type { Engine } from "./engine/context.ts";
 import { endPulse } from "./engine/pulse.ts";
 import { serverOptions } from "./http/conventions.ts";
 import { installFoundation } from "./http/foundation.ts";
+import { createKeyRing, type KeyRing } from "./http/key-ring.ts";
 import { DEFAULT_LIMITS, type Limits } from "./http/limits.ts";
 import { agentRoutes } from "./http/routes/agents.ts";
 import { createRoutes } from "./http/routes/create.ts";
 import type { App, RouteDeps } from "./http/routes/deps.ts";
 import { healthRoutes } from "./http/routes/health.ts";
 import { historyRoutes } from "./http/routes/history.ts";
+import { keyRoutes } from "./http/routes/keys.ts";
 import { operatorRoutes } from "./http/routes/operate.ts";
 import { readRoutes } from "./http/routes/read.ts";
 import { sessionRoutes } from "./http/routes/sessions.ts";
@@ -36,6 +38,7 @@ import { createMetrics, type Metrics } from "./observability/metrics.ts";
 import { openStore, type Store } from "./store/connection.ts";
 import { GroupCommit } from "./store/group-commit.ts";
 import type { Change } from "./store/workspace.ts";
+import { watchKeys } from "./workers/key-watch.ts";
 import { createSweepers, type Sweepers } from "./workers/sweepers.ts";
 
 export interface ServerOptions {
@@ -44,6 +47,8 @@ export interface ServerOptions {
   readonly logger: Logger;
   readonly version: string;
   readonly processMetrics?: boolean;
+  /** Also without PERDURE_ADMIN_KEY: the keys are in the database. */
+  readonly keysRequired?: boolean;
 }
 
 export interface Server {
@@ -52,6 +57,7 @@ export interface Server {
   readonly store: Store;
   readonly sweepers: Sweepers;
   readonly streams: AgentStreams;
+  readonly keys: KeyRing;
   /** First pulse (which grants grace after an outage), then the background work. Call before listening. */
   start(): Promise<void>;
   /** Drains: no new work, streams end normally, commits under way finish. Bounded by the caller. */
@@ -249,13 +255,23 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   });
 
   const limits = limitsOf(config);
+  const keys = createKeyRing(store);
+  const keyWatch = watchKeys(keys, (error, worker) =>
+    logger.warn({ err: error, worker }, "keys could not be looked at; the next pass repeats it"),
+  );
   const app = Fastify({
     ...serverOptions(limits),
     loggerInstance: logger as FastifyBaseLogger,
   }) as unknown as App;
   await installFoundation(app as never, {
     limits,
-    auth: { adminKey: config.adminKey ?? null, corsOrigins: config.corsOrigins },
+    auth: {
+      adminKey: config.adminKey ?? null,
+      keysRequired: config.adminKey !== undefined || options.keysRequired === true,
+      ring: keys,
+      corsOrigins: config.corsOrigins,
+    },
+    store,
     version: options.version,
     metrics,
   });
@@ -267,6 +283,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     limits,
     schemas: requestSchemas(limits),
     metrics,
+    keys,
     maxDeliveryAttempts: config.maxDeliveryAttempts,
     keepVersions: config.stateVersionsKept === 0 ? null : config.stateVersionsKept,
     // A commit here wakes its waiters itself; they look again only for what another replica's lost hint hid.
@@ -287,15 +304,17 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   sessionRoutes(app, deps);
   operatorRoutes(app, deps);
   agentRoutes(app, deps);
+  keyRoutes(app, deps);
 
   const sockets = trackSockets(app.server);
-  const workers = Object.values(sweepers);
+  const workers = [...Object.values(sweepers), ...keyWatch];
   return {
     app,
     engine,
     store,
     sweepers,
     streams,
+    keys,
     async start() {
       await sweepers.pulse.tick();
       for (const worker of workers) worker.start();

@@ -2,6 +2,8 @@
 
 import type { FastifyInstance } from "fastify";
 import type { Metrics } from "../observability/metrics.ts";
+import type { Store } from "../store/connection.ts";
+import { installAudit } from "./audit.ts";
 import { type AuthOptions, installAuth } from "./auth.ts";
 import { installConventions } from "./conventions.ts";
 import { installEncoder } from "./encode.ts";
@@ -15,6 +17,7 @@ import { installValidation } from "./validation.ts";
 export interface FoundationOptions {
   readonly limits: Limits;
   readonly auth: AuthOptions;
+  readonly store: Store;
   readonly version: string;
   readonly metrics?: Metrics;
 }
@@ -27,6 +30,7 @@ export async function installFoundation(app: FastifyInstance, options: Foundatio
   installConventions(app);
   installRequestLog(app, options.metrics);
   installAuth(app, options.auth);
+  installAudit(app, options.store);
   installJsonBody(app, options.limits);
   installValidation(app);
   await installOpenApi(app, { version: options.version });

@@ -24,6 +24,7 @@ export interface TestServerOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Another replica on the same database. */
   readonly databaseUrl?: string;
+  readonly keysRequired?: boolean;
 }
 
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
@@ -37,6 +38,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     logger,
     version: "0.0.0-test",
     processMetrics: false,
+    keysRequired: options.keysRequired === true,
   });
   await server.start();
   const url = await server.app.listen({ host: "127.0.0.1", port: 0 });

@@ -75,7 +75,7 @@ async function claimForAgent(deps: RouteDeps, request: FastifyRequest, reply: Fa
   const address = addressOf(request);
   const leaseTtlMs = Math.round(body.lease_seconds * 1000);
   const name = body.consumer ?? randomName();
-  const stopWaiting = waitSignal(deps, reply);
+  const stopWaiting = waitSignal(deps, request, reply);
   const connection = await connectConsumer(deps.engine, {
     namespace: address.namespace,
     address: address.canonical,
@@ -182,6 +182,7 @@ export function agentRoutes(app: App, deps: RouteDeps): void {
       {
         // A HEAD would be a consumer that nobody can hear.
         exposeHeadRoute: false,
+        config: { needs: "act" },
         schema: {
           querystring: schemas.agentStream,
           tags,
@@ -193,13 +194,17 @@ export function agentRoutes(app: App, deps: RouteDeps): void {
     );
     app.post(
       `${path}/claim`,
-      { schema: { body: schemas.claim, tags, hide, summary: "Take intents by long poll" } },
+      {
+        config: { needs: "act" },
+        schema: { body: schemas.claim, tags, hide, summary: "Take intents by long poll" },
+      },
       (request, reply) => claimForAgent(deps, request, reply),
     );
   }
   app.post(
     "/v1/consumers/:id/heartbeat",
     {
+      config: { needs: "act" },
       schema: {
         params: schemas.params.consumer,
         body: schemas.heartbeat,

@@ -160,6 +160,7 @@ export function createRoutes(app: App, deps: RouteDeps): void {
     "/v1/intents",
     {
       preValidation: async (request) => refuseFloods(deps.limits, [request.body], () => ""),
+      config: { needs: "send" },
       schema: {
         body: schemas.create,
         querystring: schemas.waitQuery,
@@ -175,7 +176,7 @@ export function createRoutes(app: App, deps: RouteDeps): void {
       const wait = waitSeconds(request, request.query.wait);
       if (wait === 0 || created === undefined) return base;
       // The commit is done: from here on the answer is always 200 with the current truth (E4).
-      const waiting = waitOptions(deps, reply, wait);
+      const waiting = waitOptions(deps, request, reply, wait);
       const record = await waitForEnd(deps.engine, deps.wakeups, created.intent_id, waiting).catch(
         () => undefined,
       );
@@ -189,6 +190,7 @@ export function createRoutes(app: App, deps: RouteDeps): void {
     {
       bodyLimit: deps.limits.batchBodyMaxBytes,
       preValidation: async (request) => refuseBatchFlood(deps.limits, request.body),
+      config: { needs: "send" },
       schema: {
         body: schemas.createBatch,
         tags: ["intents"],

@@ -14,6 +14,7 @@ import type { Engine } from "../../engine/context.ts";
 import type { Metrics } from "../../observability/metrics.ts";
 import type { IdempotencyRef } from "../../store/workspace.ts";
 import { answerIds, idempotencyKey } from "../conventions.ts";
+import type { KeyRing } from "../key-ring.ts";
 import type { Limits } from "../limits.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
 
@@ -33,6 +34,7 @@ export interface RouteDeps {
   readonly limits: Limits;
   readonly schemas: RequestSchemas;
   readonly metrics: Metrics;
+  readonly keys: KeyRing;
   readonly maxDeliveryAttempts: number;
   /** State versions kept of each key of an intent that does not say; null: all. */
   readonly keepVersions: number | null;
@@ -83,6 +85,10 @@ export function openFrames(
     onSlow: () => deps.metrics.slowReaderDropped(),
   });
   const closed = deps.metrics.streamOpened(kind);
+  const release = whileKeyLives(deps, request, () => {
+    frames.send({ event: "stream.end", data: { reason: "key_ended" } });
+    frames.end();
+  });
   const goodbye = () => {
     if (kind === "agent") frames.send({ event: "stream.drain", data: { reason: "shutdown" } });
     frames.send({ event: "stream.end", data: { reason: "shutdown" } });
@@ -100,6 +106,7 @@ export function openFrames(
   rotation.unref();
   frames.onClose(() => {
     closed();
+    release();
     clearTimeout(rotation);
     deps.draining.removeEventListener("abort", goodbye);
   });
@@ -107,13 +114,27 @@ export function openFrames(
   return frames;
 }
 
-/** For an answer that is held for at most `seconds`. */
-export function waitOptions(deps: RouteDeps, reply: { raw: ServerResponse }, seconds: number) {
-  return { ms: seconds * 1000, pollMs: deps.pollMs, signal: waitSignal(deps, reply) };
+/** Calls `end` when the caller's key ends, unless the answer is released before. */
+function whileKeyLives(deps: RouteDeps, { principal }: FastifyRequest, end: () => void): () => void {
+  return principal.keyId === null ? () => undefined : deps.keys.hold(principal.keyId, end);
 }
 
-/** Aborts when the client has gone, the answer is sent, or the server drains: nobody waits for nobody. */
-export function waitSignal(deps: RouteDeps, reply: { raw: ServerResponse }): AbortSignal {
+/** For an answer that is held for at most `seconds`. */
+export function waitOptions(
+  deps: RouteDeps,
+  request: FastifyRequest,
+  reply: { raw: ServerResponse },
+  seconds: number,
+) {
+  return { ms: seconds * 1000, pollMs: deps.pollMs, signal: waitSignal(deps, request, reply) };
+}
+
+/** Aborts when the client has gone, its key has ended, the answer is sent, or the server drains: nobody waits for nobody. */
+export function waitSignal(
+  deps: RouteDeps,
+  request: FastifyRequest,
+  reply: { raw: ServerResponse },
+): AbortSignal {
   const controller = new AbortController();
   const abort = () => controller.abort();
   // Gone already: its end has been told, and would never be heard here.
@@ -121,7 +142,9 @@ export function waitSignal(deps: RouteDeps, reply: { raw: ServerResponse }): Abo
   if (controller.signal.aborted) return controller.signal;
   // One listener per wait, removed with it: AbortSignal.any would keep a reference on the server's own signal.
   deps.draining.addEventListener("abort", abort);
+  const release = whileKeyLives(deps, request, abort);
   reply.raw.once("close", () => {
+    release();
     deps.draining.removeEventListener("abort", abort);
     abort();
   });

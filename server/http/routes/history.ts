@@ -12,7 +12,6 @@ import {
   removeCheckpoint,
 } from "../../store/queries/history.ts";
 import { eventView, intentView } from "../../wire/views.ts";
-import { requireOperator } from "../auth.ts";
 import { type App, actorOf, idempotencyOf, type RouteDeps } from "./deps.ts";
 import { intentAnswer, requireIntent } from "./read.ts";
 
@@ -38,7 +37,10 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
 
   app.get(
     "/v1/intents/:id/checkpoints",
-    { schema: { params: schemas.params.intent, tags, summary: "Named places in the log, the newest first" } },
+    {
+      config: { needs: "read" },
+      schema: { params: schemas.params.intent, tags, summary: "Named places in the log, the newest first" },
+    },
     async (request) => {
       const { intent } = await requireIntent(deps, request.params.id);
       const checkpoints = await listCheckpoints(store, intent.id, deps.limits.checkpointsMax);
@@ -48,7 +50,7 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
 
   app.get(
     "/v1/intents/:id/checkpoints/:name",
-    { schema: { params, tags, summary: "One checkpoint" } },
+    { config: { needs: "read" }, schema: { params, tags, summary: "One checkpoint" } },
     async (request) => {
       const { id, name } = request.params;
       const { intent } = await requireIntent(deps, id);
@@ -61,6 +63,7 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
   app.put(
     "/v1/intents/:id/checkpoints/:name",
     {
+      config: { needs: ["act", "operate"] },
       schema: {
         params,
         body: schemas.checkpoint,
@@ -83,9 +86,11 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
 
   app.delete(
     "/v1/intents/:id/checkpoints/:name",
-    { schema: { params, tags, summary: "Forget a name; the log stays" } },
+    {
+      config: { needs: "operate", audit: "checkpoint.delete" },
+      schema: { params, tags, summary: "Forget a name; the log stays" },
+    },
     async (request) => {
-      requireOperator(request);
       const { id, name } = request.params;
       await requireIntent(deps, id);
       if (!(await removeCheckpoint(store, id, name))) throw notThere(name);
@@ -96,6 +101,7 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents/:id/restore",
     {
+      config: { needs: "operate", audit: "intent.restore" },
       schema: {
         params: schemas.params.intent,
         body: schemas.restore,
@@ -105,7 +111,6 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request, reply) => {
-      requireOperator(request);
       const { id } = request.params;
       const idempotency = idempotencyOf(deps, request, "restore");
       const answer = await restoreIntent(engine, actorOf(request), id, request.body.to, idempotency);
@@ -128,6 +133,7 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
     "/v1/intents/:id/export",
     {
       exposeHeadRoute: false,
+      config: { needs: "read" },
       schema: {
         params: schemas.params.intent,
         tags,

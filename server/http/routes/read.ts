@@ -91,7 +91,10 @@ export function readRoutes(app: App, deps: RouteDeps): void {
 
   app.get(
     "/v1/intents",
-    { schema: { querystring: schemas.list, tags, summary: "List intents, the newest first" } },
+    {
+      config: { needs: "read" },
+      schema: { querystring: schemas.list, tags, summary: "List intents, the newest first" },
+    },
     async (request) => {
       const { principal, query } = request;
       const { records, more } = await listIntents(engine.store, {
@@ -111,6 +114,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
   app.get(
     "/v1/intents/:id",
     {
+      config: { needs: "read" },
       schema: {
         params: schemas.params.intent,
         querystring: schemas.waitQuery,
@@ -122,7 +126,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
       const { id } = request.params;
       const wait = waitSeconds(request, request.query.wait);
       if (wait === 0) return answerWithDoubts(deps, await requireIntent(deps, id));
-      const waiting = waitOptions(deps, reply, wait);
+      const waiting = waitOptions(deps, request, reply, wait);
       return answerWithDoubts(deps, found(id, await waitForEnd(engine, deps.wakeups, id, waiting)));
     },
   );
@@ -130,6 +134,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
   app.get(
     "/v1/intents/:id/events",
     {
+      config: { needs: "read" },
       schema: {
         params: schemas.params.intent,
         querystring: schemas.eventsQuery,
@@ -154,6 +159,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
     "/v1/intents/:id/events/stream",
     {
       exposeHeadRoute: false,
+      config: { needs: "read" },
       schema: {
         params: schemas.params.intent,
         querystring: schemas.followQuery,
@@ -189,6 +195,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
   app.get(
     "/v1/intents/:id/steps",
     {
+      config: { needs: "read" },
       schema: {
         params: schemas.params.intent,
         querystring: schemas.stepsQuery,
@@ -208,6 +215,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
   app.get(
     "/v1/intents/:id/delivery",
     {
+      config: { needs: ["act", "operate"] },
       schema: {
         params: schemas.params.intent,
         querystring: schemas.deliveryQuery,
@@ -223,7 +231,10 @@ export function readRoutes(app: App, deps: RouteDeps): void {
 
   app.get(
     "/v1/intents/:id/explain",
-    { schema: { params: schemas.params.intent, tags, summary: "What is happening, and what happens next" } },
+    {
+      config: { needs: "read" },
+      schema: { params: schemas.params.intent, tags, summary: "What is happening, and what happens next" },
+    },
     async (request) => {
       const record = await requireIntent(deps, request.params.id);
       const { intent } = record;

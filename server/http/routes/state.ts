@@ -121,7 +121,10 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
 
   app.get(
     "/v1/state",
-    { schema: { querystring: schemas.scopes, tags, summary: "Scopes that hold something" } },
+    {
+      config: { needs: "read" },
+      schema: { querystring: schemas.scopes, tags, summary: "Scopes that hold something" },
+    },
     async (request) => {
       const { kind, limit, cursor } = request.query;
       const after = cursor === undefined ? null : scopeCursor.decode(cursor);
@@ -141,6 +144,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
   app.get(
     "/v1/state/:scope",
     {
+      config: { needs: "read" },
       schema: {
         params: schemas.scopeParams,
         querystring: schemas.list,
@@ -173,6 +177,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
   app.get(
     "/v1/state/:scope/:key",
     {
+      config: { needs: "read" },
       schema: {
         params: schemas.entryParams,
         querystring: schemas.read,
@@ -197,6 +202,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
   app.get(
     "/v1/state/:scope/:key/versions",
     {
+      config: { needs: "read" },
       schema: {
         params: schemas.entryParams,
         querystring: schemas.versions,
@@ -222,6 +228,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
   app.put(
     "/v1/state/:scope/:key",
     {
+      config: { needs: ["send", "act", "operate"] },
       schema: {
         params: schemas.entryParams,
         body: schemas.put,
@@ -241,6 +248,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
   app.delete(
     "/v1/state/:scope/:key",
     {
+      config: { needs: ["send", "act", "operate"] },
       schema: {
         params: schemas.entryParams,
         body: schemas.remove,
@@ -262,6 +270,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
     "/v1/state/commit",
     {
       bodyLimit: deps.limits.batchBodyMaxBytes,
+      config: { needs: ["send", "act", "operate"] },
       schema: { body: schemas.commit, tags, summary: "Write several entries of any scopes, all or nothing" },
     },
     async (request, reply) => {

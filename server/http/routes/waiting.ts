@@ -40,6 +40,7 @@ export function waitingRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents/:id/signals/:name",
     {
+      config: { needs: ["send", "operate"] },
       schema: {
         params: schemas.signalParams,
         body: schemas.signal,
@@ -66,6 +67,7 @@ export function waitingRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents/:id/resume",
     {
+      config: { needs: ["act", "operate"] },
       schema: {
         params: schemas.params.intent,
         body: schemas.resume,
@@ -98,6 +100,7 @@ export function waitingRoutes(app: App, deps: RouteDeps): void {
   app.get(
     "/v1/me/tasks",
     {
+      config: { needs: "read" },
       schema: {
         querystring: schemas.tasks,
         tags: ["waiting"],
