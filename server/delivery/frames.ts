@@ -1,10 +1,11 @@
 // Builds delivery frames from the rows as they are now.
 
-import type { Intent } from "../domain/intent.ts";
+import { requireHolderRight } from "../domain/decide/authority.ts";
+import type { Actor, Intent } from "../domain/intent.ts";
 import { encodeJson, RawJson } from "../domain/raw-json.ts";
 import { Refusal } from "../domain/refusal.ts";
 import type { Engine } from "../engine/context.ts";
-import { findIntents } from "../store/queries/intents.ts";
+import { findIntents, findSeenIntent } from "../store/queries/intents.ts";
 import { readSteps } from "../store/queries/log.ts";
 import type { HandOver } from "../store/workspace.ts";
 import { type DeliveryView, deliveryView } from "../wire/views.ts";
@@ -76,10 +77,12 @@ export async function fetchDelivery(
   engine: Engine,
   intentId: string,
   attempt: number | null,
+  actor: Actor,
 ): Promise<DeliveryView> {
-  const record = (await findIntents(engine.store, [intentId])).get(intentId);
+  const record = await findSeenIntent(engine.store, intentId, actor.access);
   if (record === undefined) throw new Refusal("not_found", `there is no intent ${intentId}`);
   const { intent } = record;
+  requireHolderRight(actor, intent);
   if (intent.consumerId === null || (attempt !== null && attempt !== intent.attempt)) {
     throw new Refusal("stale_attempt", "that delivery is not open any more; stop working on this intent", {
       current_attempt: intent.attempt,

@@ -15,6 +15,9 @@ import {
   seesEverything,
 } from "../../server/domain/access.ts";
 import { isKeyText, keyDigest, looksLikeKey, newKeyText } from "../../server/domain/api-key.ts";
+import { requireHolderRight, requireSenderRight } from "../../server/domain/decide/authority.ts";
+import type { Actor } from "../../server/domain/intent.ts";
+import { created, refusal } from "./builders.ts";
 
 const access = (more: Partial<Access> = {}): Access => ({
   verbs: ["send", "act", "read"],
@@ -130,5 +133,29 @@ describe("the text of a key", () => {
     expect(keyDigest("pdr_x").toString("hex")).toBe(
       "1cdd2279a29c2c70f0a04aa07ee28b3dd5f7c8baf0d5eb37931ba8fc991ad9c9",
     );
+  });
+});
+
+describe("of those who see an intent,", () => {
+  const holder = created({ toAgent: "acme/prod/web", namespace: "acme/prod", sentBy: "acme/prod/sender" });
+  const actor = (more: Partial<Access>, operator = false): Actor => ({
+    name: "x",
+    operator,
+    access: access(more),
+  });
+  const asSender = (who: Actor) => refusal(() => requireSenderRight({ actor: who, intent: holder.intent }));
+  const asHolder = (who: Actor) => refusal(() => requireHolderRight(who, holder.intent));
+
+  test("only its agent and operators act on it", () => {
+    expect(asHolder(actor({}))).toBe("none");
+    expect(asHolder(actor({ address: "acme/prod/sender" }))).toBe("forbidden");
+    expect(asHolder(actor({ address: "acme/prod/sender" }, true))).toBe("none");
+  });
+
+  test("only its sender and operators take it back", () => {
+    expect(asSender(actor({ address: "acme/prod/sender" }))).toBe("none");
+    expect(asSender(actor({ address: "acme/prod/sender", verbs: ["read"] }))).toBe("forbidden");
+    expect(asSender(actor({}))).toBe("forbidden");
+    expect(asSender(actor({}, true))).toBe("none");
   });
 });

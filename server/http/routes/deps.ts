@@ -49,7 +49,8 @@ export interface RouteDeps {
 
 export function actorOf(request: FastifyRequest): Actor {
   const { principal } = request;
-  return { name: principal.ownerAgent ?? principal.sender, operator: principal.operator };
+  const { access, operator } = principal;
+  return { name: principal.ownerAgent ?? principal.sender, operator, access };
 }
 
 /** The Idempotency-Key of a write, if it has one; the same request is the same URL and body. */
@@ -126,7 +127,8 @@ export function waitOptions(
   reply: { raw: ServerResponse },
   seconds: number,
 ) {
-  return { ms: seconds * 1000, pollMs: deps.pollMs, signal: waitSignal(deps, request, reply) };
+  const { access } = request.principal;
+  return { ms: seconds * 1000, pollMs: deps.pollMs, signal: waitSignal(deps, request, reply), access };
 }
 
 /** Aborts when the client has gone, its key has ended, the answer is sent, or the server drains: nobody waits for nobody. */

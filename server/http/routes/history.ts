@@ -42,7 +42,7 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
       schema: { params: schemas.params.intent, tags, summary: "Named places in the log, the newest first" },
     },
     async (request) => {
-      const { intent } = await requireIntent(deps, request.params.id);
+      const { intent } = await requireIntent(deps, request, request.params.id);
       const checkpoints = await listCheckpoints(store, intent.id, deps.limits.checkpointsMax);
       return { ok: true, checkpoints: checkpoints.map(checkpointView) };
     },
@@ -53,7 +53,7 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
     { config: { needs: "read" }, schema: { params, tags, summary: "One checkpoint" } },
     async (request) => {
       const { id, name } = request.params;
-      const { intent } = await requireIntent(deps, id);
+      const { intent } = await requireIntent(deps, request, id);
       const checkpoint = await findCheckpoint(store.pool, intent.id, name);
       if (checkpoint === undefined) throw notThere(name);
       return { ok: true, checkpoint: checkpointView(checkpoint) };
@@ -92,7 +92,7 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
     },
     async (request) => {
       const { id, name } = request.params;
-      await requireIntent(deps, id);
+      await requireIntent(deps, request, id);
       if (!(await removeCheckpoint(store, id, name))) throw notThere(name);
       return { ok: true };
     },
@@ -117,7 +117,7 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
       if (answer.replayed) void reply.header("idempotent-replayed", "true");
       const { kept, runAgain, superseded } = answer.restored;
       return {
-        ...intentAnswer(await requireIntent(deps, id)),
+        ...intentAnswer(await requireIntent(deps, request, id)),
         restored: {
           seq: answer.seq,
           ...(answer.name === null ? {} : { name: answer.name }),
@@ -141,7 +141,7 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request, reply) => {
-      const record = await requireIntent(deps, request.params.id);
+      const record = await requireIntent(deps, request, request.params.id);
       async function* lines() {
         yield `${encodeJson({ kind: "intent", ...intentView(record) })}\n`;
         for await (const item of exportIntent(store, record.intent)) {

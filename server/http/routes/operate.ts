@@ -28,9 +28,14 @@ function operationOf(deps: RouteDeps, request: FastifyRequest, verb: string): Op
   return { engine: deps.engine, actor: actorOf(request), intentId: id, idempotency };
 }
 
-async function answerOperated(deps: RouteDeps, reply: FastifyReply, { intent, replayed }: Operated) {
+async function answerOperated(
+  deps: RouteDeps,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { intent, replayed }: Operated,
+) {
   if (replayed) void reply.header("idempotent-replayed", "true");
-  return intentAnswer(await requireIntent(deps, intent.id));
+  return intentAnswer(await requireIntent(deps, request, intent.id));
 }
 
 function stepAnswer(key: string, body: z.output<RequestSchemas["decide"]>, sent: object): StepAnswer {
@@ -58,7 +63,7 @@ export function operatorRoutes(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       const operation = operationOf(deps, request, "cancel");
-      return answerOperated(deps, reply, await cancelIntent(operation, request.body.reason ?? null));
+      return answerOperated(deps, request, reply, await cancelIntent(operation, request.body.reason ?? null));
     },
   );
   app.post(
@@ -69,7 +74,7 @@ export function operatorRoutes(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       const operation = operationOf(deps, request, "pause");
-      return answerOperated(deps, reply, await pauseIntent(operation, request.body.reason ?? null));
+      return answerOperated(deps, request, reply, await pauseIntent(operation, request.body.reason ?? null));
     },
   );
   app.post(
@@ -79,7 +84,7 @@ export function operatorRoutes(app: App, deps: RouteDeps): void {
       schema: { params, body: schemas.operate, tags, summary: "Undo a pause" },
     },
     async (request, reply) => {
-      return answerOperated(deps, reply, await unpauseIntent(operationOf(deps, request, "unpause")));
+      return answerOperated(deps, request, reply, await unpauseIntent(operationOf(deps, request, "unpause")));
     },
   );
   app.post(
@@ -97,7 +102,12 @@ export function operatorRoutes(app: App, deps: RouteDeps): void {
       const { deadline_at, ttl_seconds } = request.body;
       const ttlMs = ttl_seconds == null ? null : Math.round(ttl_seconds * 1000);
       const operation = operationOf(deps, request, "retry");
-      return answerOperated(deps, reply, await retryIntent(operation, { at: deadline_at ?? null, ttlMs }));
+      return answerOperated(
+        deps,
+        request,
+        reply,
+        await retryIntent(operation, { at: deadline_at ?? null, ttlMs }),
+      );
     },
   );
   app.post(
@@ -118,7 +128,7 @@ export function operatorRoutes(app: App, deps: RouteDeps): void {
       const steps = (await readSteps(deps.engine.store.db, [id])).get(id) ?? [];
       const step = steps.find((one) => one.key === key);
       const view = step === undefined ? null : stepView(operated.intent, step);
-      return { ...(await answerOperated(deps, reply, operated)), step: view };
+      return { ...(await answerOperated(deps, request, reply, operated)), step: view };
     },
   );
 }

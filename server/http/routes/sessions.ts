@@ -58,8 +58,8 @@ export function sessionRoutes(app: App, deps: RouteDeps): void {
     );
   };
 
-  const show = async (namespace: string, name: string) => {
-    const session = await findSession(store, namespace, name);
+  const show = async ({ principal }: FastifyRequest, namespace: string, name: string) => {
+    const session = await findSession(store, namespace, name, principal.access);
     if (session === undefined)
       throw new PerdureError("session_not_found", `there is no session ${JSON.stringify(name)}`, {
         details: { session: name },
@@ -81,7 +81,7 @@ export function sessionRoutes(app: App, deps: RouteDeps): void {
       const { limit, cursor } = request.query;
       const after = cursor === undefined ? null : sessionCursor.decode(cursor);
       const rows = await listSessions(store, {
-        namespace: visible(request),
+        access: request.principal.access,
         after: after === null ? null : { namespace: after[0], name: after[1] },
         limit: limit + 1,
       });
@@ -95,7 +95,7 @@ export function sessionRoutes(app: App, deps: RouteDeps): void {
     { config: { needs: "read" }, schema: { params, tags, summary: "One session" } },
     async (request) => ({
       ok: true,
-      session: await show(await whereIs(request, request.params.name), request.params.name),
+      session: await show(request, await whereIs(request, request.params.name), request.params.name),
     }),
   );
 
@@ -116,7 +116,7 @@ export function sessionRoutes(app: App, deps: RouteDeps): void {
         const namespace = await whereIs(request, name);
         const { reason } = request.body as { reason?: string | null };
         const changed = await run(engine, actorOf(request), { namespace, name }, reason ?? null);
-        return { ok: true, session: await show(namespace, name), changed };
+        return { ok: true, session: await show(request, namespace, name), changed };
       },
     );
   }

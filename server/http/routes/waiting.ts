@@ -87,7 +87,7 @@ export function waitingRoutes(app: App, deps: RouteDeps): void {
       const answer = await decideHumanTask(engine, actorOf(request), id, decision).catch((error) => {
         throw withPointers(error);
       });
-      const record = await requireIntent(deps, id);
+      const record = await requireIntent(deps, request, id);
       return {
         ...intentAnswer(record),
         applied: answer.applied,
@@ -108,10 +108,9 @@ export function waitingRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request) => {
-      const { principal } = request;
       const { assignee, limit, cursor } = request.query;
       const after = cursor === undefined ? null : taskCursor.decode(cursor);
-      const rows = await listTasks(engine.store, principal.allNamespaces ? null : principal.namespace, {
+      const rows = await listTasks(engine.store, request.principal.access, {
         assignee: assignee ?? null,
         after: after === null ? null : { assignedAt: after[0], intentId: after[1] },
         limit: limit + 1,

@@ -64,7 +64,7 @@ async function recordInput(
 ): Promise<RecordStepInput> {
   const state: StateWrite[] = [];
   for (const one of body.state ?? [])
-    state.push(toWrite(one, await locateScope(deps, request, one.scope ?? `intent:${id}`)));
+    state.push(toWrite(one, await locateScope(deps, request, one.scope ?? `intent:${id}`, "write")));
   return {
     key,
     attempt: body.attempt,
@@ -221,7 +221,7 @@ function endingRoutes(app: App, deps: RouteDeps): void {
         retryAfterMs: body.retry_after_seconds == null ? null : Math.round(body.retry_after_seconds * 1000),
         retryable: body.retryable,
       });
-      const record = await requireIntent(deps, id);
+      const record = await requireIntent(deps, request, id);
       const replyTo = record.data.replyTo;
       return {
         ...intentAnswer(record),
