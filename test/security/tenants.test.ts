@@ -82,9 +82,12 @@ function scrubbed({ text }: Seen, names: Names): string {
     .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "TIME");
 }
 
-/** Whether it speaks in the name of somebody else's address. */
+/** Whether it speaks in the name of somebody else's address; in the query the name wins over the header. */
 const pretends = ({ headers, url, body }: Made): boolean =>
-  (url.startsWith("/v1/") && url !== "/v1/health" && /^(alpha|gamma)/.test(headers["x-owner-agent"] ?? "")) ||
+  (url.startsWith("/v1/") &&
+    url !== "/v1/health" &&
+    !url.includes("owner_agent=") &&
+    /^(alpha|gamma)/.test(headers["x-owner-agent"] ?? "")) ||
   (/^\/v1\/intents(\/batch)?(\?|$)/.test(url) && /"from_agent":"(alpha|gamma)/.test(body ?? ""));
 
 /** What the answer tells of A beyond what the request named itself. */
