@@ -1,6 +1,8 @@
 // Builds delivery frames from the rows as they are now.
 
-import type { Intent } from "../domain/intent.ts";
+import { maySee } from "../domain/access.ts";
+import { requireHolderRight } from "../domain/decide/authority.ts";
+import type { Actor, Intent } from "../domain/intent.ts";
 import { encodeJson, RawJson } from "../domain/raw-json.ts";
 import { Refusal } from "../domain/refusal.ts";
 import type { Engine } from "../engine/context.ts";
@@ -74,10 +76,13 @@ export async function fetchDelivery(
   engine: Engine,
   intentId: string,
   attempt: number | null,
+  actor: Actor,
 ): Promise<DeliveryView> {
   const set = (await findWorkingSets(engine.store, [intentId])).get(intentId);
-  if (set === undefined) throw new Refusal("not_found", `there is no intent ${intentId}`);
+  if (set === undefined || !maySee(actor.access, set.record.intent))
+    throw new Refusal("not_found", `there is no intent ${intentId}`);
   const { intent } = set.record;
+  requireHolderRight(actor, intent);
   if (intent.consumerId === null || (attempt !== null && attempt !== intent.attempt)) {
     throw new Refusal("stale_attempt", "that delivery is not open any more; stop working on this intent", {
       current_attempt: intent.attempt,

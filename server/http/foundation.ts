@@ -2,6 +2,8 @@
 
 import type { FastifyInstance } from "fastify";
 import type { Metrics } from "../observability/metrics.ts";
+import type { Store } from "../store/connection.ts";
+import { installAudit } from "./audit.ts";
 import { type AuthOptions, installAuth } from "./auth.ts";
 import { installConnectionLimit } from "./connections.ts";
 import { installConventions } from "./conventions.ts";
@@ -21,6 +23,7 @@ export interface FoundationOptions {
   readonly auth: AuthOptions;
   /** Requests of one client; null without a limit. */
   readonly quota: Quota | null;
+  readonly store: Store;
   readonly version: string;
   readonly metrics?: Metrics;
 }
@@ -34,8 +37,9 @@ export async function installFoundation(app: FastifyInstance, options: Foundatio
   installConnectionLimit(app, options.limits.connectionsMax);
   installRequestLog(app, options.metrics);
   installCors(app, options.auth.corsOrigins ?? []);
-  installRateLimits(app, { quota: options.quota, keyed: options.auth.adminKey !== null });
+  installRateLimits(app, { quota: options.quota, keyed: options.auth.keysRequired });
   installAuth(app, options.auth);
+  installAudit(app, options.store);
   installJsonBody(app, options.limits);
   installValidation(app);
   await installOpenApi(app, { version: options.version });

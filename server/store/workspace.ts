@@ -1,6 +1,7 @@
 // The unit of work of one transaction: the locked rows, the drafts that decisions stage over them, and what has
 // to be written in the end. Pure bookkeeping: no SQL, no decisions.
 
+import { maySee } from "../domain/access.ts";
 import { type Draft, openDraft } from "../domain/draft.ts";
 import type { IntentEvent } from "../domain/event.ts";
 import type { Actor, Intent, IntentData, Outcome, Step } from "../domain/intent.ts";
@@ -196,9 +197,16 @@ export class Workspace {
     return this.#held.get(intentId);
   }
 
+  /** The same for this actor: what it may not see is not there. */
+  seen(intentId: string, actor: Actor): Intent | undefined {
+    const intent = this.#held.get(intentId)?.intent;
+    return intent !== undefined && maySee(actor.access, intent) ? intent : undefined;
+  }
+
+  /** Every decision over an intent begins here, and so does what its actor may see. */
   open(intentId: string, actor: Actor): Draft {
     const held = this.#held.get(intentId);
-    if (held === undefined)
+    if (held === undefined || this.seen(intentId, actor) === undefined)
       throw new Refusal("not_found", `there is no intent ${intentId}`, { intent_id: intentId });
     return openDraft(held.intent, held.steps, actor, this.now);
   }
