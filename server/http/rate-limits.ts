@@ -1,8 +1,10 @@
 // How many requests a client may make: a token bucket for each key, or for each remote address where there are no keys,
 // and one for each remote address that shows wrong keys. Headers as in draft-ietf-httpapi-ratelimit-headers-10.
 
-import type { FastifyInstance } from "fastify";
+import { createHash } from "node:crypto";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import { PerdureError } from "../errors.ts";
+import { presentedKey } from "./auth.ts";
 import { clientOf, remoteOf } from "./clients.ts";
 import { type Quota, type Taken, TokenBuckets } from "./token-buckets.ts";
 
@@ -16,8 +18,9 @@ export interface RateLimitOptions {
 /** What balancers and supervisors ask to learn how the server is: an answer of 429 would say that it is ill. */
 const UNLIMITED: ReadonlySet<string> = new Set(["/health", "/v1/health", "/ready"]);
 
-/** Guessing a key of 64 random bits at this pace takes longer than the universe has had. */
+/** At this pace nobody guesses a key, and a client with a wrong one costs little. */
 const WRONG_KEYS: Quota = { rate: 5, burst: 100 };
+const PROVEN_MAX = 10_000;
 
 function refused(taken: Taken, message: string): PerdureError {
   return new PerdureError("rate_limited", message, { retryAfterSeconds: taken.nextInSeconds });
@@ -29,23 +32,42 @@ export function installRateLimits(app: FastifyInstance, options: RateLimitOption
   if (options.quota !== null) limitClients(app, options.quota, options.keyed);
 }
 
+/** Whoever shares an address with somebody who guesses goes on with a key that was right before. */
 function limitWrongKeys(app: FastifyInstance): void {
   const buckets = new TokenBuckets(WRONG_KEYS);
+  const proven = new Set<string>();
   app.addHook("onRequest", (request, _reply, done) => {
     if (UNLIMITED.has(request.routeOptions.url ?? "")) return done();
     const found = buckets.look(remoteOf(request), performance.now());
-    if (!found.granted)
+    if (!found.granted && !proven.has(fingerprint(request)))
       throw refused(
         found,
         "too many requests without a valid key came from this address; wait, then send one",
       );
     done();
   });
+  // Behind auth. As long as nobody guesses, there is nothing to remember.
+  app.addHook("preParsing", (request, _reply, _payload, done) => {
+    if (buckets.size > 0 && !UNLIMITED.has(request.routeOptions.url ?? "")) {
+      if (proven.size >= PROVEN_MAX) proven.clear();
+      proven.add(fingerprint(request));
+    }
+    done();
+  });
   app.addHook("onResponse", (request, reply, done) => {
-    if (reply.statusCode === 401) buckets.take(remoteOf(request), performance.now());
+    if (reply.statusCode === 401) {
+      buckets.take(remoteOf(request), performance.now());
+      proven.delete(fingerprint(request));
+    }
     done();
   });
 }
+
+/** Keys are not kept in memory for longer than a request. */
+const fingerprint = (request: FastifyRequest): string =>
+  createHash("sha256")
+    .update(presentedKey(request) ?? "")
+    .digest("base64url");
 
 function limitClients(app: FastifyInstance, quota: Quota, keyed: boolean): void {
   const buckets = new TokenBuckets(quota);
