@@ -13,14 +13,14 @@ import { installJsonBody } from "./json-body.ts";
 import type { Limits } from "./limits.ts";
 import { installOpenApi } from "./openapi.ts";
 import { installProblems } from "./problem.ts";
-import { installRateLimits } from "./rate-limits.ts";
+import { installRateLimits, WrongKeys } from "./rate-limits.ts";
 import { installRequestLog } from "./request-log.ts";
 import type { Quota } from "./token-buckets.ts";
 import { installValidation } from "./validation.ts";
 
 export interface FoundationOptions {
   readonly limits: Limits;
-  readonly auth: AuthOptions;
+  readonly auth: Omit<AuthOptions, "onWrongKey">;
   /** Requests of one client; null without a limit. */
   readonly quota: Quota | null;
   readonly store: Store;
@@ -37,8 +37,9 @@ export async function installFoundation(app: FastifyInstance, options: Foundatio
   installConnectionLimit(app, options.limits.connectionsMax);
   installRequestLog(app, options.metrics);
   installCors(app, options.auth.corsOrigins ?? []);
+  const wrongKeys = new WrongKeys(options.limits.wrongKeysBurst);
+  installAuth(app, { ...options.auth, onWrongKey: (request) => wrongKeys.count(request) });
   installRateLimits(app, { quota: options.quota, keyed: options.auth.keysRequired });
-  installAuth(app, options.auth);
   installAudit(app, options.store);
   installJsonBody(app, options.limits);
   installValidation(app);
