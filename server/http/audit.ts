@@ -1,7 +1,7 @@
 // What operators do, in the audit log before they are told that it is done. Key changes write their own entries, in the
 // transaction that makes them.
 
-import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from "fastify";
 import type { Store } from "../store/connection.ts";
 import { type AuditEntry, appendAudit } from "../store/queries/audit.ts";
 
@@ -18,22 +18,29 @@ export function auditorOf(
   };
 }
 
+/** Only routes that declare an action pay for it. Installed before the first of them. */
 export function installAudit(app: FastifyInstance, store: Store): void {
-  app.addHook("onSend", async (request, reply, payload) => {
-    const action = request.routeOptions.config?.audit;
-    const repeated = reply.getHeader("idempotent-replayed") !== undefined;
-    if (action === undefined || reply.statusCode >= 400 || repeated) return payload;
-    const { id, name, key } = request.params as { id?: string; name?: string; key?: string };
-    const more = {
-      ...(key === undefined ? {} : { step: key }),
-      ...(id !== undefined && name !== undefined ? { name } : {}),
+  app.addHook("onRoute", (route: RouteOptions) => {
+    const action = route.config?.audit;
+    if (action === undefined) return;
+    route.onSend = async (request: FastifyRequest, reply: FastifyReply, payload: unknown) => {
+      const repeated = reply.getHeader("idempotent-replayed") !== undefined;
+      if (reply.statusCode < 400 && !repeated) await appendAudit(store.pool, entryOf(request, action));
+      return payload;
     };
-    await appendAudit(store.pool, {
-      ...auditorOf(request),
-      action,
-      target: id ?? name ?? null,
-      details: { request_id: request.id, ...more },
-    });
-    return payload;
   });
+}
+
+function entryOf(request: FastifyRequest, action: string): AuditEntry {
+  const { id, name, key } = request.params as { id?: string; name?: string; key?: string };
+  const more = {
+    ...(key === undefined ? {} : { step: key }),
+    ...(id === undefined || name === undefined ? {} : { name }),
+  };
+  return {
+    ...auditorOf(request),
+    action,
+    target: id ?? name ?? null,
+    details: { request_id: request.id, ...more },
+  };
 }

@@ -68,9 +68,16 @@ const NOBODY: Principal = {
   ownerAgent: null,
 };
 
+/** The same for every request while the key is remembered. */
+const knownKeys = new WeakMap<ApiKey, Known>();
+
 function ofKey(key: ApiKey): Known {
+  const before = knownKeys.get(key);
+  if (before !== undefined) return before;
   const { scopes: verbs, namespace, address, patterns } = key;
-  return known({ verbs, namespace, address, patterns }, key.id);
+  const who = known({ verbs, namespace, address, patterns }, key.id);
+  knownKeys.set(key, who);
+  return who;
 }
 
 /** `x-api-key` wins: clients may send an actor token as Authorization beside it. */

@@ -75,6 +75,10 @@ export async function furnish(server: TestServer, mark: string): Promise<Tenant>
   });
   const paused = await send();
   await as("POST", `/v1/intents/${paused}/pause`, { reason: mark });
+  // Names that B never says, so that nothing but a leak can bring them.
+  await send({ session: mark, to_agent: mark, steps: [mark] });
+  await state(`session:${mark}`);
+  await state(`agent:${mark}`);
   await state("session:alpha-session");
   await state("agent:worker");
   const cursors = await Promise.all(

@@ -97,6 +97,76 @@ function leaks(made: Made, { text }: Seen): string[] {
   return ids.filter((id) => text.includes(id) && !asked.includes(id));
 }
 
+/** The answer to a request with A's names is that to its twin, tells nothing, and A is as before. */
+async function expectNothing(fill: (names: Names) => Made): Promise<number> {
+  const made = fill(asked);
+  const answer = await send(made);
+  const twin = await send(fill(nothing));
+  const shown = `${made.method} ${made.url} ${JSON.stringify(made.headers)} ${made.body ?? ""}`;
+  expect(answer.status, shown).toBeLessThan(500);
+  if (pretends(made)) expect(answer.status, shown).toBeGreaterThanOrEqual(400);
+  expect(leaks(made, answer), shown).toEqual([]);
+  expect([answer.status, answer.code], shown).toEqual([twin.status, twin.code]);
+  if (/\/heartbeat|\/steps\//.test(made.url))
+    expect(scrubbed(answer, asked), shown).toBe(scrubbed(twin, nothing));
+  expect(await fingerprint(server), shown).toEqual(before);
+  return answer.status;
+}
+
+// Side doors that chance seldom finds: each is a good request of B's own, with one of A's names in it.
+test.each<[string, string, string, ((theirs: string) => object)?]>([
+  ["the state of another's intent, listed,", "GET", "/v1/state/intent:THEIRS"],
+  ["an entry of the state of another's intent", "GET", "/v1/state/intent:THEIRS/alpha-key"],
+  ["its history", "GET", "/v1/state/intent:THEIRS/alpha-key/versions"],
+  [
+    "a wait for another's intent",
+    "PUT",
+    "/v1/intents/OWN/steps/w",
+    (id) => ({ status: "waiting", attempt: 1, wait: { intents: [id] } }),
+  ],
+  [
+    "a child of another's intent",
+    "POST",
+    "/v1/intents",
+    (id) => ({ intent_type: "t", to_agent: "x", parent_intent_id: id }),
+  ],
+  [
+    "another's intent said to be held",
+    "POST",
+    "/v1/consumers/CONSUMER/heartbeat",
+    (id) => ({ holding: [{ intent_id: id, attempt: 1 }] }),
+  ],
+  [
+    "state on behalf of another's intent",
+    "PUT",
+    "/v1/state/session:b/k",
+    (id) => ({ value: 1, intent_id: id, attempt: 1 }),
+  ],
+  [
+    "state of another's intent in a batch",
+    "POST",
+    "/v1/state/commit",
+    (id) => ({ writes: [{ scope: `intent:${id}`, key: "k", value: 1 }] }),
+  ],
+  [
+    "state of another's intent with a step",
+    "PUT",
+    "/v1/intents/OWN/steps/own-step",
+    (id) => ({ status: "done", attempt: 1, state: [{ scope: `intent:${id}`, key: "k", value: 1 }] }),
+  ],
+])("%s is as one of nothing", async (_, method, path, body) => {
+  for (let n = 0; n < a.names.intents.length; n += 1)
+    await expectNothing((names) => ({
+      method,
+      url: path
+        .replace("OWN", names.intents.at(-1) ?? "")
+        .replace("CONSUMER", names.consumerIds.at(-1) ?? "")
+        .replace("THEIRS", names.intents[n] ?? ""),
+      headers: {},
+      body: body === undefined ? undefined : JSON.stringify(body(names.intents[n] ?? "")),
+    }));
+});
+
 test("nothing of one tenant's is seen or changed by another, whatever is asked for", {
   timeout: 90_000,
 }, async () => {
@@ -105,19 +175,8 @@ test("nothing of one tenant's is seen or changed by another, whatever is asked f
   await fc.assert(
     fc.asyncProperty(fc.nat(operations.length - 1), fc.gen(), async (index, draw) => {
       const operation = operations[index] as Operation;
-      const fill = makeRequest(draw as never, document, operation);
-      const made = fill(asked);
-      const answer = await send(made);
-      const twin = await send(fill(nothing));
-      const shown = `${made.method} ${made.url} ${JSON.stringify(made.headers)} ${made.body ?? ""}`;
-      statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1);
-      expect(answer.status, shown).toBeLessThan(500);
-      if (pretends(made)) expect(answer.status, shown).toBeGreaterThanOrEqual(400);
-      expect(leaks(made, answer), shown).toEqual([]);
-      expect([answer.status, answer.code], shown).toEqual([twin.status, twin.code]);
-      if (/\/heartbeat|\/steps\//.test(made.url))
-        expect(scrubbed(answer, asked), shown).toBe(scrubbed(twin, nothing));
-      expect(await fingerprint(server), shown).toEqual(before);
+      const status = await expectNothing(makeRequest(draw as never, document, operation));
+      statuses.set(status, (statuses.get(status) ?? 0) + 1);
     }),
     { numRuns: RUNS, seed: SEED, endOnFailure: true },
   );
