@@ -18,12 +18,14 @@ import { endPulse } from "./engine/pulse.ts";
 import { StreamCounts } from "./http/clients.ts";
 import { serverOptions } from "./http/conventions.ts";
 import { installFoundation } from "./http/foundation.ts";
+import { createKeyRing, type KeyRing } from "./http/key-ring.ts";
 import { DEFAULT_LIMITS, type Limits } from "./http/limits.ts";
 import { agentRoutes } from "./http/routes/agents.ts";
 import { createRoutes } from "./http/routes/create.ts";
 import type { App, RouteDeps } from "./http/routes/deps.ts";
 import { healthRoutes } from "./http/routes/health.ts";
 import { historyRoutes } from "./http/routes/history.ts";
+import { keyRoutes } from "./http/routes/keys.ts";
 import { operatorRoutes } from "./http/routes/operate.ts";
 import { readRoutes } from "./http/routes/read.ts";
 import { sessionRoutes } from "./http/routes/sessions.ts";
@@ -38,6 +40,7 @@ import { createMetrics, type Metrics } from "./observability/metrics.ts";
 import { openStore, type Store } from "./store/connection.ts";
 import { GroupCommit } from "./store/group-commit.ts";
 import type { Change } from "./store/workspace.ts";
+import { watchKeys } from "./workers/key-watch.ts";
 import { createSweepers, type Sweepers } from "./workers/sweepers.ts";
 
 export interface ServerOptions {
@@ -46,6 +49,8 @@ export interface ServerOptions {
   readonly logger: Logger;
   readonly version: string;
   readonly processMetrics?: boolean;
+  /** Also without PERDURE_ADMIN_KEY: the keys are in the database. */
+  readonly keysRequired?: boolean;
 }
 
 export interface Server {
@@ -54,6 +59,7 @@ export interface Server {
   readonly store: Store;
   readonly sweepers: Sweepers;
   readonly streams: AgentStreams;
+  readonly keys: KeyRing;
   /** First pulse (which grants grace after an outage), then the background work. Call before listening. */
   start(): Promise<void>;
   /** Drains: no new work, streams end normally, commits under way finish. Bounded by the caller. */
@@ -76,8 +82,8 @@ function limitsOf(config: Config): Limits {
 }
 
 /** Not set, it holds where there are keys: in development on loopback nobody is kept waiting. */
-function quotaOf(config: Config): Quota | null {
-  const rate = config.rateLimit ?? (config.adminKey === undefined ? 0 : RATE_WITH_KEYS);
+function quotaOf(config: Config, keysRequired: boolean): Quota | null {
+  const rate = config.rateLimit ?? (keysRequired ? RATE_WITH_KEYS : 0);
   return rate === 0 ? null : { rate, burst: config.rateBurst };
 }
 
@@ -243,14 +249,25 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   });
 
   const limits = limitsOf(config);
+  const keysRequired = config.adminKey !== undefined || options.keysRequired === true;
+  const keys = createKeyRing(store);
+  const keyWatch = watchKeys(keys, (error, worker) =>
+    logger.warn({ err: error, worker }, "keys could not be looked at; the next pass repeats it"),
+  );
   const app = Fastify({
     ...serverOptions(limits),
     loggerInstance: logger as FastifyBaseLogger,
   }) as unknown as App;
   await installFoundation(app as never, {
     limits,
-    auth: { adminKey: config.adminKey ?? null, corsOrigins: config.corsOrigins },
-    quota: quotaOf(config),
+    auth: {
+      adminKey: config.adminKey ?? null,
+      keysRequired,
+      ring: keys,
+      corsOrigins: config.corsOrigins,
+    },
+    store,
+    quota: quotaOf(config, keysRequired),
     version: options.version,
     metrics,
   });
@@ -262,6 +279,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     limits,
     schemas: requestSchemas(limits),
     metrics,
+    keys,
     maxDeliveryAttempts: config.maxDeliveryAttempts,
     keepVersions: config.stateVersionsKept === 0 ? null : config.stateVersionsKept,
     // A commit here wakes its waiters itself; they look again only for what another replica's lost hint hid.
@@ -272,7 +290,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     leaseEndsIn: (ms) => sweepers.leases.wake(ms),
     isReady: () => databaseUp,
     streamCounts: new StreamCounts(),
-    keyed: config.adminKey !== undefined,
+    keyed: keysRequired,
   };
   healthRoutes(app, deps, options.version);
   createRoutes(app, deps);
@@ -284,15 +302,17 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   sessionRoutes(app, deps);
   operatorRoutes(app, deps);
   agentRoutes(app, deps);
+  keyRoutes(app, deps);
 
   const sockets = trackSockets(app.server);
-  const workers = Object.values(sweepers);
+  const workers = [...Object.values(sweepers), ...keyWatch];
   return {
     app,
     engine,
     store,
     sweepers,
     streams,
+    keys,
     async start() {
       await sweepers.pulse.tick();
       for (const worker of workers) worker.start();

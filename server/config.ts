@@ -159,7 +159,7 @@ export function isLoopback(host: string): boolean {
   return address === "localhost" || address === "::1" || /^127\.\d+\.\d+\.\d+$/.test(address);
 }
 
-/** Call before listening: a server that others can reach must know who may use it. */
+/** Call before listening: a server that others can reach must know who may use it. `keysInDatabase`: an administrator's is there. */
 export function requireSafeExposure(
   config: Pick<Config, "host" | "adminKey">,
   known: { keysInDatabase: boolean },
@@ -167,6 +167,7 @@ export function requireSafeExposure(
   if (isLoopback(config.host) || config.adminKey !== undefined || known.keysInDatabase) return;
   throw new ConfigError([
     `HOST is ${config.host}, which others can reach, and no key protects the server. ` +
-      "Set PERDURE_ADMIN_KEY (for example to the output of: openssl rand -hex 24), or HOST=127.0.0.1",
+      "Set PERDURE_ADMIN_KEY (for example to the output of: openssl rand -hex 24), make a key in the database " +
+      "with: perdure keys create NAME --admin, or set HOST=127.0.0.1",
   ]);
 }

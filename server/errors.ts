@@ -42,6 +42,7 @@ export const ERRORS = Object.freeze({
   parent_not_found: kind(404, "No such parent intent"),
   checkpoint_not_found: kind(404, "No such checkpoint"),
   session_not_found: kind(404, "No such session"),
+  key_not_found: kind(404, "No such API key"),
   not_supported: kind(404, "Not supported by this server"),
   method_not_allowed: kind(405, "Method not allowed"),
 
@@ -77,6 +78,8 @@ export const ERRORS = Object.freeze({
   already_decided: kind(409, "Already decided differently"),
   no_human_task: kind(409, "Nothing here waits for a person"),
   session_active: kind(409, "The session has live intents"),
+
+  key_ended: kind(409, "The API key has ended"),
 
   // Not now
   too_many_signals: kind(429, "Too many unread signals", true),

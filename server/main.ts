@@ -6,6 +6,7 @@ import { buildServer } from "./app.ts";
 import { type Config, ConfigError, loadConfig, requireSafeExposure } from "./config.ts";
 import { createLogger, type Logger } from "./observability/logger.ts";
 import { EmbeddedPostgresError } from "./postgres/errors.ts";
+import { adminKeyIn, saveFirstAdminKey } from "./store/first-key.ts";
 import { migrate, SchemaError } from "./store/migrate.ts";
 import { VERSION } from "./version.ts";
 
@@ -42,8 +43,24 @@ export async function openDatabaseToRead(
   return openExistingPostgres(config.dataDir);
 }
 
+/** The first administrator's key, written to the database of these settings, which is made if there is none yet. */
+export async function createAdminKey(env: NodeJS.ProcessEnv, name: string, lifetimeMs: number | null) {
+  const config = loadConfig(env);
+  const database = await openDatabaseToRead(env).catch(async (error) => {
+    if (!(error instanceof EmbeddedPostgresError) || error.code !== "data_directory_unusable") throw error;
+    const { startEmbeddedPostgres } = await import("./postgres/embedded.ts");
+    return startEmbeddedPostgres({ dataDir: config.dataDir });
+  });
+  try {
+    await migrate(database.url);
+    return await saveFirstAdminKey(database.url, name, lifetimeMs);
+  } finally {
+    await database.stop();
+  }
+}
+
 /** In words for whoever typed `npm start`; as one more line of the log for a service whose log is collected as JSON. */
-function greet(url: string, where: string, config: Config, logger: Logger): void {
+function greet(url: string, where: string, config: Config, keysRequired: boolean, logger: Logger): void {
   const json =
     config.logFormat === "json" ||
     (config.logFormat === "auto" && config.databaseUrl !== undefined && !process.stdout.isTTY);
@@ -51,7 +68,12 @@ function greet(url: string, where: string, config: Config, logger: Logger): void
     logger.info({ url, data: where, version: VERSION }, `Perdure listens on ${url}`);
     return;
   }
-  const key = config.adminKey === undefined ? "" : ` -H "x-api-key: $PERDURE_ADMIN_KEY"`;
+  const key =
+    config.adminKey === undefined
+      ? keysRequired
+        ? ` -H "x-api-key: $PERDURE_API_KEY"`
+        : ""
+      : ` -H "x-api-key: $PERDURE_ADMIN_KEY"`;
   process.stdout.write(`
   Perdure ${VERSION} listens on ${url}
   data        ${where}
@@ -78,7 +100,6 @@ function publicUrl(config: Config, address: string): string {
 /** Runs a server until SIGINT or SIGTERM. Rejects when it cannot start. */
 export async function runServer(env: NodeJS.ProcessEnv): Promise<void> {
   const config = loadConfig(env);
-  requireSafeExposure(config, { keysInDatabase: false });
   const logger = createLogger({
     level: config.logLevel,
     ...(config.logFormat === "auto" ? {} : { pretty: config.logFormat === "pretty" }),
@@ -106,7 +127,9 @@ export async function runServer(env: NodeJS.ProcessEnv): Promise<void> {
   try {
     const applied = await migrate(database.url);
     if (applied.length > 0) logger.info({ migrations: applied }, "database schema brought up to date");
-    if (!signals.signal.aborted) await serve(config, logger, database, stopped);
+    const keysInDatabase = await adminKeyIn(database.url);
+    requireSafeExposure(config, { keysInDatabase });
+    if (!signals.signal.aborted) await serve(config, logger, database, keysInDatabase, stopped);
   } finally {
     await database.stop();
   }
@@ -116,9 +139,16 @@ async function serve(
   config: Config,
   logger: Logger,
   database: DatabasePlace,
+  keysRequired: boolean,
   stopped: Promise<string>,
 ): Promise<void> {
-  const server = await buildServer({ config, databaseUrl: database.url, logger, version: VERSION });
+  const server = await buildServer({
+    config,
+    databaseUrl: database.url,
+    logger,
+    version: VERSION,
+    keysRequired,
+  });
   try {
     await server.start();
     const address = await server.app.listen({
@@ -126,7 +156,7 @@ async function serve(
       port: config.port,
       listenTextResolver: (address) => `listening on ${address}`,
     });
-    greet(publicUrl(config, address), database.where, config, logger);
+    greet(publicUrl(config, address), database.where, config, keysRequired, logger);
     const signal = await stopped;
     logger.info({ signal }, "draining: agents are told, commits under way finish");
   } finally {

@@ -362,6 +362,13 @@ const limits = {
     10_000_000,
     "Requests that a client which was quiet may make at once.",
   ),
+  wrongKeysBurst: integer(
+    "PERDURE_WRONG_KEYS_BURST",
+    100,
+    1,
+    10_000_000,
+    "Requests without a valid key that one remote address may send at once; further ones are answered 429, five a second 401.",
+  ),
   pageMax: integer("PERDURE_PAGE_MAX", 500, 1, 10_000, "Most elements in one page of a list."),
   pageMaxBytes: integer(
     "PERDURE_PAGE_MAX_BYTES",

@@ -70,6 +70,7 @@ describe("loadConfig", () => {
       streamsPerAddressMax: 1_000,
       rateLimit: undefined,
       rateBurst: 10_000,
+      wrongKeysBurst: 100,
       pageMax: 500,
       pageMaxBytes: 4_194_304,
       requestTimeoutMs: 60_000,

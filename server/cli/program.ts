@@ -1,11 +1,13 @@
 // Owns the command tree. Each command is a file; none of them loads the server or the SDK before it runs.
 import { Command } from "commander";
+import { auditCommand } from "./commands/audit.ts";
 import { checkpointsCommand, restoreCommand } from "./commands/checkpoints.ts";
 import { completionCommand } from "./commands/completion.ts";
 import { execCommand } from "./commands/exec.ts";
 import { explainCommand } from "./commands/explain.ts";
 import { exportCommand } from "./commands/export.ts";
 import { getCommand } from "./commands/get.ts";
+import { keysCommand } from "./commands/keys.ts";
 import { listCommand } from "./commands/list.ts";
 import { listenCommand } from "./commands/listen.ts";
 import { migrateCommand } from "./commands/migrate.ts";
@@ -57,6 +59,8 @@ export function buildProgram(cli: Cli): Command {
     signalCommand(cli),
     listenCommand(cli),
     execCommand(cli),
+    keysCommand(cli),
+    auditCommand(cli),
     completionCommand(cli),
   ];
   for (const command of commands) program.addCommand(command);

@@ -1,10 +1,11 @@
 // Follows one intent's log from a cursor: no gap, no duplicate (I10). Reads the log; wake-ups only say when.
 
+import type { Access } from "../domain/access.ts";
 import type { IntentEvent } from "../domain/event.ts";
 import { isTerminal } from "../domain/lifecycle.ts";
 import { RawJson } from "../domain/raw-json.ts";
 import type { Engine } from "../engine/context.ts";
-import { findEnded, findIntent, findStatus, type IntentRecord } from "../store/queries/intents.ts";
+import { findEnded, findSeenIntent, findStatus, type IntentRecord } from "../store/queries/intents.ts";
 import { firstSeq, readEvents } from "../store/queries/log.ts";
 import { eventView } from "../wire/views.ts";
 import type { FrameStream } from "./frame-stream.ts";
@@ -85,9 +86,15 @@ export async function waitForEnd(
   engine: Engine,
   wakeups: Wakeups,
   intentId: string,
-  options: { readonly ms: number; readonly pollMs: number; readonly signal: AbortSignal },
+  options: {
+    readonly ms: number;
+    readonly pollMs: number;
+    readonly signal: AbortSignal;
+    /** What whoever waits may see. */
+    readonly access: Access;
+  },
 ): Promise<IntentRecord | undefined> {
-  const { ms, pollMs, signal } = options;
+  const { ms, pollMs, signal, access } = options;
   const until = performance.now() + ms;
   while (!signal.aborted) {
     // Subscribed before reading: a commit between the read and the wait still wakes us.
@@ -96,7 +103,7 @@ export async function waitForEnd(
       woken = true;
     });
     try {
-      const found = await findEnded(engine.store, intentId);
+      const found = await findEnded(engine.store, intentId, access);
       if (found !== "live") return found;
     } finally {
       unsubscribe();
@@ -106,5 +113,5 @@ export async function waitForEnd(
     if (!woken)
       await nextWake((listener) => wakeups.intents.on(intentId, listener), Math.min(left, pollMs), signal);
   }
-  return findIntent(engine.store, intentId);
+  return findSeenIntent(engine.store, intentId, access);
 }

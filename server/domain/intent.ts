@@ -1,6 +1,7 @@
 // What the server knows about an intent while it decides: the changing row, its steps, its outcome.
 // Times are epoch milliseconds of the database's clock; JSON travels as RawJson, never re-encoded.
 
+import { type Access, EVERYTHING } from "./access.ts";
 import type { Status, TerminalStatus, WaitingReason } from "./lifecycle.ts";
 import type { RawJson } from "./raw-json.ts";
 import type { Wait } from "./wait.ts";
@@ -33,6 +34,8 @@ export interface Intent {
   id: string;
   namespace: string;
   toAgent: string;
+  /** Canonical address of whoever sent it; null when nobody in particular did. */
+  sentBy: string | null;
   intentType: string;
   status: Status;
   waitingReason: WaitingReason | null;
@@ -155,6 +158,8 @@ export interface Actor {
   /** Shown in the log: an address, a consumer, `operator`, `server`. */
   readonly name: string;
   readonly operator: boolean;
+  /** What is not in here is not there for it. */
+  readonly access: Access;
 }
 
-export const SERVER: Actor = { name: "server", operator: true };
+export const SERVER: Actor = { name: "server", operator: true, access: EVERYTHING };

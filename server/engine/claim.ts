@@ -1,6 +1,7 @@
 // Claiming: queue heads become open attempts of consumers with a running lease, the newest open stream and free
 // capacity, checked under the consumer's lock (D3, I7, I15).
 
+import { EVERYTHING } from "../domain/access.ts";
 import { mayTake } from "../domain/consumer.ts";
 import { deliver } from "../domain/decide/attempt.ts";
 import type { Actor } from "../domain/intent.ts";
@@ -118,7 +119,7 @@ function assign(work: Workspace, candidates: readonly Candidate[], heads: readon
     const candidate = nextFree(candidates, turn);
     if (candidate === null) break;
     const { row } = candidate.candidate;
-    const actor: Actor = { name: row.name, operator: false };
+    const actor: Actor = { name: row.name, operator: false, access: EVERYTHING };
     const draft = work.open(intentId, actor);
     try {
       deliver(draft, { id: row.id, name: row.name, explicitAck: row.explicit_ack });

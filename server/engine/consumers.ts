@@ -1,6 +1,7 @@
 // Consumers come and go: connect, heartbeat, lease expiry, takeover (DELIVERY D2 to D6). Expiry and takeover are the
 // only ways to lose an attempt here, and each is re-checked under the consumer's lock.
 
+import { type Access, covers } from "../domain/access.ts";
 import { lose } from "../domain/decide/attempt.ts";
 import { newId } from "../domain/ids.ts";
 import { SERVER } from "../domain/intent.ts";
@@ -165,6 +166,7 @@ export interface HeartbeatInput {
   readonly consumerId: string;
   readonly incarnation: string | null;
   readonly capacity: number | null;
+  readonly access: Access;
 }
 
 export interface HeartbeatAnswer {
@@ -177,7 +179,7 @@ export interface HeartbeatAnswer {
 export async function heartbeatConsumer(engine: Engine, input: HeartbeatInput): Promise<HeartbeatAnswer> {
   const { value } = await transact(engine.store, async (tx): Promise<HeartbeatAnswer | Refusal> => {
     const [row] = await lockConsumers(tx, [input.consumerId]);
-    if (row === undefined)
+    if (row === undefined || !covers(input.access, row.address))
       return new Refusal("consumer_lost", "this consumer is unknown; open its stream again");
     if (input.incarnation !== null && input.incarnation !== row.incarnation) {
       return new Refusal(

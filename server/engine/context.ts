@@ -1,5 +1,6 @@
 // What every use case works with, and the two ways a use case opens an intent.
 
+import { requireHolderRight } from "../domain/decide/authority.ts";
 import { auditStaleWrite } from "../domain/decide/fence.ts";
 import type { Draft } from "../domain/draft.ts";
 import type { Actor } from "../domain/intent.ts";
@@ -50,7 +51,7 @@ export function change<T>(work: Workspace, intentId: string, actor: Actor, decid
   return value;
 }
 
-/** The same for a write that carries an attempt: a stale one changes nothing and leaves a trace in the log (I4). */
+/** The same for what only a holder or an operator does, with the attempt it carries: a stale one changes nothing and leaves a trace in the log (I4). */
 export function fenced<T>(
   work: Workspace,
   intentId: string,
@@ -59,7 +60,10 @@ export function fenced<T>(
   decide: (draft: Draft) => T,
 ): T | Refusal {
   try {
-    return change(work, intentId, actor, decide);
+    return change(work, intentId, actor, (draft) => {
+      requireHolderRight(actor, draft.intent);
+      return decide(draft);
+    });
   } catch (error) {
     if (!(error instanceof Refusal) || error.code !== "stale_attempt" || write.attempt === null) throw error;
     // Whatever the refused write had staged goes with it.

@@ -1,5 +1,6 @@
 // Ending an intent and reopening it: resolve, cancel, and the operator's verbs.
 
+import { requireSenderRight } from "../domain/decide/authority.ts";
 import { decideStep, type StepAnswer } from "../domain/decide/doubt.ts";
 import { pause, retry, unpause } from "../domain/decide/operator.ts";
 import { cancel, type ResolveInput, type ResolveOutcome, resolve } from "../domain/decide/resolve.ts";
@@ -74,9 +75,9 @@ function operate(
     steps: [{ intentId, keys: steps.keys ?? [], undone: steps.undone }],
     ...(idempotency === null ? {} : { idempotency }),
     decide(work) {
-      const known = work.peek(intentId);
+      const known = work.seen(intentId, actor);
       if (known !== undefined && findReplay(work, idempotency) !== undefined)
-        return { intent: known.intent, replayed: true };
+        return { intent: known, replayed: true };
       const intent = change(work, intentId, actor, (draft) => {
         decide(draft);
         return draft.intent;
@@ -88,7 +89,10 @@ function operate(
 }
 
 export const cancelIntent = (operation: Operation, reason: string | null): Promise<Operated> =>
-  operate(operation, "cancel", { undone: UNDONE }, (draft) => cancel(draft, reason));
+  operate(operation, "cancel", { undone: UNDONE }, (draft) => {
+    requireSenderRight(draft);
+    return cancel(draft, reason);
+  });
 
 export const pauseIntent = (operation: Operation, reason: string | null): Promise<Operated> =>
   operate(operation, "pause", { undone: 1 }, (draft) => pause(draft, reason));

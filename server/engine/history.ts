@@ -1,5 +1,6 @@
 // Bookmarks in an intent's log, and going back to an entry of it (S6). Rare, and reading much: transactions of their own.
 
+import { requireHolderRight } from "../domain/decide/authority.ts";
 import { requireOpenAttempt } from "../domain/decide/fence.ts";
 import { type Restored, restore } from "../domain/decide/restore.ts";
 import { type Draft, emit } from "../domain/draft.ts";
@@ -53,6 +54,7 @@ export async function nameCheckpoint(
     const work = await tx.load({ intents: [intentId], steps: [], records: [] });
     const draft = work.open(intentId, actor);
     const { intent } = draft;
+    requireHolderRight(actor, intent);
     if (input.attempt !== null) requireOpenAttempt(draft, input.attempt);
     else if (!actor.operator)
       throw new Refusal(

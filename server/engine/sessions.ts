@@ -1,6 +1,7 @@
 // Sessions act on all their intents: what is said of the session holds for new ones from that commit on, and is then carried to
 // each that lives, one commit each. Repeating a call finishes what a crash left undone.
 
+import { EVERYTHING } from "../domain/access.ts";
 import { pause, unpause } from "../domain/decide/operator.ts";
 import { cancel } from "../domain/decide/resolve.ts";
 import type { Draft } from "../domain/draft.ts";
@@ -52,7 +53,7 @@ export async function cancelSession(
   session: SessionRef,
   reason: string | null,
 ): Promise<number> {
-  if ((await findSession(engine.store, session.namespace, session.name)) === undefined)
+  if ((await findSession(engine.store, session.namespace, session.name, EVERYTHING)) === undefined)
     throw notThere(session.name);
   return forEachAlive(engine, actor, session, null, (draft) =>
     cancel(draft, reason ?? "its session was canceled"),
@@ -68,9 +69,11 @@ async function forEachAlive(
   decide: (draft: Draft) => unknown,
 ): Promise<number> {
   let changed = 0;
+  // Whose session it is decides, wherever its intents were sent to.
+  const everywhere = { ...actor, access: EVERYTHING };
   for (;;) {
     const ids = await aliveInSession(engine.store, session, held, AT_ONCE);
-    const happened = await Promise.all(ids.map((id) => decideAlive(engine, actor, id, decide)));
+    const happened = await Promise.all(ids.map((id) => decideAlive(engine, everywhere, id, decide)));
     changed += happened.filter(Boolean).length;
     if (ids.length < AT_ONCE) return changed;
   }
@@ -100,7 +103,7 @@ function decideAlive(
 /** Removes a session with all its intents, which must have ended; answers how many there were. */
 export async function deleteSession(engine: Engine, session: SessionRef): Promise<number> {
   const { namespace, name } = session;
-  if ((await findSession(engine.store, namespace, name)) === undefined) throw notThere(name);
+  if ((await findSession(engine.store, namespace, name, EVERYTHING)) === undefined) throw notThere(name);
   if ((await aliveInSession(engine.store, session, null, 1)).length > 0) throw stillActive(name);
   let removed = 0;
   for (;;) {

@@ -1,6 +1,7 @@
 // Creating intents: one or many, all or nothing, once per idempotency key (I1, I11).
 
 import { deliver } from "../domain/decide/attempt.ts";
+import { requireHolderRight } from "../domain/decide/authority.ts";
 import { create, type NewIntent } from "../domain/decide/create.ts";
 import { requireOpenAttempt } from "../domain/decide/fence.ts";
 import type { Draft } from "../domain/draft.ts";
@@ -20,8 +21,6 @@ export interface Submission {
   readonly data: IntentData;
   /** The sender's attempt at the parent; null for whoever does not hold it. */
   readonly parentAttempt: number | null;
-  /** Where the sender may see a parent; null: anywhere. */
-  readonly parentNamespace: string | null;
 }
 
 export interface Submitted {
@@ -53,17 +52,19 @@ function slotsFor(engine: Engine, submissions: readonly Submission[]): SlotRef[]
 
 /** A child is born only while its parent lives, and from its handler only while that holds it: else it would be an orphan (W3). */
 function adopt(work: Workspace, actor: Actor, submission: Submission): void {
-  const { parentAttempt, parentNamespace } = submission;
+  const { parentAttempt } = submission;
   const { parentId } = submission.intent;
   if (parentId === null) return;
-  const namespace = work.peek(parentId)?.intent.namespace;
-  if (namespace === undefined || (parentNamespace !== null && namespace !== parentNamespace)) {
+  if (work.seen(parentId, actor) === undefined) {
     throw new Refusal("parent_not_found", `there is no intent ${parentId} to be the parent`, {
       intent_id: parentId,
     });
   }
   const draft = work.open(parentId, actor);
-  if (parentAttempt !== null) requireOpenAttempt(draft, parentAttempt);
+  if (parentAttempt !== null) {
+    requireHolderRight(actor, draft.intent);
+    requireOpenAttempt(draft, parentAttempt);
+  }
   if (isTerminal(draft.intent.status)) {
     throw new Refusal(
       "parent_terminal",

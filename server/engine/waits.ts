@@ -1,6 +1,7 @@
 // Waiting on behalf of an agent, and what ends a wait from outside: signals and people. A wait that is satisfied already is
 // done in the same commit.
 
+import { requireHolderRight } from "../domain/decide/authority.ts";
 import { type Decided, type Decision, decideTask } from "../domain/decide/human.ts";
 import { type Signaled, signal } from "../domain/decide/signals.ts";
 import { type Found, park } from "../domain/decide/waits.ts";
@@ -112,7 +113,7 @@ export function signalIntent(
     ...(idempotency === null ? {} : { idempotency }),
     decide(work) {
       const earlier = findReplay(work, idempotency);
-      const known = work.peek(intentId)?.intent;
+      const known = work.seen(intentId, actor);
       if (earlier !== undefined && known !== undefined)
         return { ...(earlier.response.parse() as Signaled), intent: known, replayed: true };
       const answer = change(work, intentId, actor, (draft) => {
@@ -146,6 +147,7 @@ export function decideHumanTask(
     steps: [{ intentId, keys: [], undone: "all" }],
     decide: (work) =>
       change(work, intentId, actor, (draft) => {
+        requireHolderRight(actor, draft.intent);
         const { step, applied } = decideTask(draft, decision);
         return { step, applied, intent: draft.intent };
       }),

@@ -1,20 +1,28 @@
-// Who is asking. One onRequest hook for the whole server, closed by default: a new route is protected without doing
-// anything. It compares keys and checks Host and Origin; what a principal may touch is decided by the use cases.
+// Who is asking. One onRequest hook for the whole server, closed by default: a route says what it needs (needs.ts), or it is
+// not registered. Keys are compared here, Host and Origin checked; what a principal may touch is decided with the rows.
 
-import { createHash, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { DEFAULT_NAMESPACE, parseAddress } from "../domain/address.ts";
+import { type Access, covers, EVERYTHING, may, seesEverything } from "../domain/access.ts";
+import { DEFAULT_NAMESPACE, formatAddress, parseAddress } from "../domain/address.ts";
+import { isKeyText, keyDigest, looksLikeKey } from "../domain/api-key.ts";
 import { invalid, PerdureError } from "../errors.ts";
+import type { ApiKey } from "../store/queries/keys.ts";
+import type { KeyRing } from "./key-ring.ts";
+import { requireDeclarations, requireVerb } from "./needs.ts";
 
 export interface Principal {
   /** `org/workspace` that completes one-part addresses. */
   readonly namespace: string;
   /** The key's own address: `from_agent` when none is given, and the owner of idempotency keys. */
   readonly sender: string;
+  readonly access: Access;
   readonly operator: boolean;
   readonly allNamespaces: boolean;
   /** The address this request acts for (`owner_agent`, `x-owner-agent`), as sent. */
   readonly ownerAgent: string | null;
+  /** Of a key in the database. */
+  readonly keyId: string | null;
 }
 
 declare module "fastify" {
@@ -24,31 +32,53 @@ declare module "fastify" {
 }
 
 export interface AuthOptions {
-  /** Without one the server is in loopback development mode: any key or none, but only from this machine. */
   readonly adminKey: string | null;
+  /** Without, the server is in loopback development mode: any key or none, but only from this machine. */
+  readonly keysRequired: boolean;
+  readonly ring: KeyRing;
+  /** Is told of each request without a valid key; may throw another refusal. */
+  readonly onWrongKey: (request: FastifyRequest) => void;
   /** Origins of web pages that may call besides the server's own. */
   readonly corsOrigins?: readonly string[];
 }
 
-/** Routes that answer without a key, as their patterns are registered. */
-const OPEN_ROUTES: ReadonlySet<string> = new Set(["/health", "/v1/health", "/ready"]);
+type Known = Omit<Principal, "ownerAgent">;
 
-const DEVELOPER: Omit<Principal, "ownerAgent"> = {
-  namespace: DEFAULT_NAMESPACE,
-  sender: `agent://${DEFAULT_NAMESPACE}/developer`,
-  operator: true,
-  allNamespaces: true,
-};
-const ADMIN: Omit<Principal, "ownerAgent"> = { ...DEVELOPER, sender: `agent://${DEFAULT_NAMESPACE}/admin` };
+function known(access: Access, keyId: string | null): Known {
+  return {
+    namespace: access.namespace,
+    sender: formatAddress(access.address),
+    access,
+    operator: may(access, "operate"),
+    allNamespaces: seesEverything(access),
+    keyId,
+  };
+}
+
+const named = (name: string): Known =>
+  known({ ...EVERYTHING, namespace: DEFAULT_NAMESPACE, address: `${DEFAULT_NAMESPACE}/${name}` }, null);
+
+const DEVELOPER = named("developer");
+const ADMIN = named("admin");
 const NOBODY: Principal = {
-  namespace: DEFAULT_NAMESPACE,
-  sender: `agent://${DEFAULT_NAMESPACE}/nobody`,
-  operator: false,
-  allNamespaces: false,
+  ...known(
+    { verbs: [], namespace: DEFAULT_NAMESPACE, address: `${DEFAULT_NAMESPACE}/nobody`, patterns: [] },
+    null,
+  ),
   ownerAgent: null,
 };
 
-const digest = (text: string): Buffer => createHash("sha256").update(text, "utf8").digest();
+/** The same for every request while the key is remembered. */
+const knownKeys = new WeakMap<ApiKey, Known>();
+
+function ofKey(key: ApiKey): Known {
+  const before = knownKeys.get(key);
+  if (before !== undefined) return before;
+  const { scopes: verbs, namespace, address, patterns } = key;
+  const who = known({ verbs, namespace, address, patterns }, key.id);
+  knownKeys.set(key, who);
+  return who;
+}
 
 /** `x-api-key` wins: clients may send an actor token as Authorization beside it. */
 export function presentedKey(request: FastifyRequest): string | null {
@@ -74,19 +104,32 @@ function originHost(origin: string): string | null {
   }
 }
 
-function ownerAgent(request: FastifyRequest): string | null {
+function ownerAgent(request: FastifyRequest, { access, namespace }: Known): string | null {
   const fromQuery = (request.query as { owner_agent?: unknown } | undefined)?.owner_agent;
   const owner = typeof fromQuery === "string" ? fromQuery : request.headers["x-owner-agent"];
   if (typeof owner !== "string" || owner === "") return null;
-  try {
-    parseAddress(owner);
-  } catch (error) {
-    throw invalid(
-      typeof fromQuery === "string" ? "?owner_agent" : "header x-owner-agent",
-      (error as Error).message,
-    );
-  }
+  requireStandIn(
+    access,
+    addressOf(owner, namespace, typeof fromQuery === "string" ? "?owner_agent" : "header x-owner-agent"),
+  );
   return owner;
+}
+
+function addressOf(text: string, namespace: string, place: string): string {
+  try {
+    return parseAddress(text, namespace).canonical;
+  } catch (error) {
+    throw invalid(place, (error as Error).message);
+  }
+}
+
+/** Nobody speaks for an address that its key does not cover. */
+export function requireStandIn(access: Access, address: string): void {
+  if (covers(access, address)) return;
+  throw new PerdureError(
+    "forbidden",
+    `this key does not stand for ${formatAddress(address)}: none of its patterns covers that address`,
+  );
 }
 
 /** Without a key the browser is the danger: a page from elsewhere, or a name rebound to this machine. */
@@ -122,40 +165,67 @@ function requireLocal(request: FastifyRequest, allowedOrigins: ReadonlySet<strin
 }
 
 export function installAuth(app: FastifyInstance, options: AuthOptions): void {
-  const expected = options.adminKey === null ? null : digest(options.adminKey);
+  const { ring, keysRequired } = options;
+  const expected = options.adminKey === null ? null : keyDigest(options.adminKey);
   const allowedOrigins = new Set(options.corsOrigins ?? []);
+  const isAdmin = (text: string): boolean =>
+    // Digests have one length, so the comparison tells nothing about the key's.
+    expected !== null && timingSafeEqual(keyDigest(text), expected);
+
+  const refuse = (request: FastifyRequest, why: PerdureError): never => {
+    options.onWrongKey(request);
+    throw why;
+  };
+
+  const admit = (request: FastifyRequest, who: Known): void => {
+    requireVerb(who.access, request.routeOptions.config?.needs ?? "key");
+    request.principal = { ...who, ownerAgent: ownerAgent(request, who) };
+  };
+
+  requireDeclarations(app);
   app.decorateRequest("principal", null as never);
   app.addHook("onRequest", (request, _reply, done) => {
-    const route = request.routeOptions.url;
     request.principal = NOBODY;
-    if (route !== undefined && OPEN_ROUTES.has(route)) return done();
-    if (expected === null) {
+    if (request.routeOptions.config?.needs === "nothing") return done();
+    if (!keysRequired) {
       requireLocal(request, allowedOrigins);
-      request.principal = { ...DEVELOPER, ownerAgent: ownerAgent(request) };
+      admit(request, DEVELOPER);
       return done();
     }
-    const key = presentedKey(request);
-    if (key === null) {
-      throw new PerdureError(
-        "unauthorized",
-        "send the API key as x-api-key, or as Authorization: Bearer KEY",
-      );
+    const text = presentedKey(request);
+    if (text === null) return refuse(request, noKey());
+    if (isAdmin(text)) {
+      admit(request, ADMIN);
+      return done();
     }
-    // Digests have one length, so the comparison tells nothing about the key's.
-    if (!timingSafeEqual(digest(key), expected)) {
-      throw new PerdureError(
-        "unauthorized",
-        "the API key is not known to this server; check the value of x-api-key",
-      );
+    if (!isKeyText(text)) return refuse(request, unknownKey(text));
+    const found = ring.find(text);
+    const admitKey = (key: ApiKey | undefined): void => {
+      if (key === undefined) return refuse(request, unknownKey(text));
+      admit(request, ofKey(key));
+    };
+    if (!(found instanceof Promise)) {
+      admitKey(found);
+      return done();
     }
-    request.principal = { ...ADMIN, ownerAgent: ownerAgent(request) };
-    done();
+    found.then(admitKey).then(() => done(), done);
   });
 }
 
-/** Use cases for operators only. */
-export function requireOperator(request: FastifyRequest): void {
-  if (!request.principal.operator) {
-    throw new PerdureError("forbidden", "this needs an operator's key; ask whoever runs the server");
-  }
+const noKey = (): PerdureError =>
+  new PerdureError("unauthorized", "send the API key as x-api-key, or as Authorization: Bearer KEY");
+
+function unknownKey(text: string): PerdureError {
+  return new PerdureError(
+    "unauthorized",
+    looksLikeKey(text) && !isKeyText(text)
+      ? "this is not a whole API key: it was mistyped or cut off; check the value of x-api-key"
+      : "the API key is not known to this server, or has ended; check the value of x-api-key",
+  );
+}
+
+/** What concerns all namespaces alike is for whoever may see them all. */
+export function requireAllNamespaces(request: FastifyRequest): void {
+  if (!request.principal.allNamespaces)
+    throw new PerdureError("forbidden", "this needs a key of all namespaces (the address pattern *)");
 }

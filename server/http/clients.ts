@@ -4,9 +4,11 @@ import { isIP } from "node:net";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { PerdureError } from "../errors.ts";
 
-/** The key's owner; without keys, whoever shares a remote address. */
+/** The key; without keys, whoever shares a remote address. */
 export function clientOf(request: FastifyRequest, keyed: boolean): string {
-  return keyed ? request.principal.sender : remoteOf(request);
+  if (!keyed) return remoteOf(request);
+  const { keyId, sender } = request.principal;
+  return keyId ?? sender;
 }
 
 /** An IPv6 client has a whole /64 to itself and may come from another address each time. */

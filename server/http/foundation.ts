@@ -2,6 +2,8 @@
 
 import type { FastifyInstance } from "fastify";
 import type { Metrics } from "../observability/metrics.ts";
+import type { Store } from "../store/connection.ts";
+import { installAudit } from "./audit.ts";
 import { type AuthOptions, installAuth } from "./auth.ts";
 import { installConnectionLimit } from "./connections.ts";
 import { installConventions } from "./conventions.ts";
@@ -11,16 +13,17 @@ import { installJsonBody } from "./json-body.ts";
 import type { Limits } from "./limits.ts";
 import { installOpenApi } from "./openapi.ts";
 import { installProblems } from "./problem.ts";
-import { installRateLimits } from "./rate-limits.ts";
+import { installRateLimits, WrongKeys } from "./rate-limits.ts";
 import { installRequestLog } from "./request-log.ts";
 import type { Quota } from "./token-buckets.ts";
 import { installValidation } from "./validation.ts";
 
 export interface FoundationOptions {
   readonly limits: Limits;
-  readonly auth: AuthOptions;
+  readonly auth: Omit<AuthOptions, "onWrongKey">;
   /** Requests of one client; null without a limit. */
   readonly quota: Quota | null;
+  readonly store: Store;
   readonly version: string;
   readonly metrics?: Metrics;
 }
@@ -34,8 +37,10 @@ export async function installFoundation(app: FastifyInstance, options: Foundatio
   installConnectionLimit(app, options.limits.connectionsMax);
   installRequestLog(app, options.metrics);
   installCors(app, options.auth.corsOrigins ?? []);
-  installRateLimits(app, { quota: options.quota, keyed: options.auth.adminKey !== null });
-  installAuth(app, options.auth);
+  const wrongKeys = new WrongKeys(options.limits.wrongKeysBurst);
+  installAuth(app, { ...options.auth, onWrongKey: (request) => wrongKeys.count(request) });
+  installRateLimits(app, { quota: options.quota, keyed: options.auth.keysRequired });
+  installAudit(app, options.store);
   installJsonBody(app, options.limits);
   installValidation(app);
   await installOpenApi(app, { version: options.version });

@@ -32,6 +32,8 @@ export interface Limits {
   readonly stallTimeoutMs: number;
   readonly connectionsMax: number;
   /** Open streams of one key, or of one remote address where there are no keys. */
+  /** Requests without a valid key from one address before they are answered 429. */
+  readonly wrongKeysBurst: number;
   readonly streamsPerClientMax: number;
   /** Agents that listen on one address. */
   readonly streamsPerAddressMax: number;
@@ -64,6 +66,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   idleTimeoutMs: 72_000,
   stallTimeoutMs: 90_000,
   connectionsMax: 10_000,
+  wrongKeysBurst: 100,
   streamsPerClientMax: 5_000,
   streamsPerAddressMax: 1_000,
   capacityMax: 10_000,

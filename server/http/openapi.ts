@@ -31,7 +31,7 @@ export async function installOpenApi(app: FastifyInstance, options: OpenApiOptio
     transformObject: createJsonSchemaTransformObject({}),
   });
   let text: string | undefined;
-  app.get("/openapi.json", { schema: { hide: true } }, (_request, reply) => {
+  app.get("/openapi.json", { config: { needs: "key" }, schema: { hide: true } }, (_request, reply) => {
     text ??= JSON.stringify(openApiDocument(app));
     return reply.type("application/json; charset=utf-8").send(text);
   });

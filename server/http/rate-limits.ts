@@ -1,10 +1,8 @@
 // How many requests a client may make: a token bucket for each key, or for each remote address where there are no keys,
-// and one for each remote address that shows wrong keys. Headers as in draft-ietf-httpapi-ratelimit-headers-10.
+// and one for each remote address that shows wrong ones. Headers as in draft-ietf-httpapi-ratelimit-headers-10.
 
-import { createHash } from "node:crypto";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { PerdureError } from "../errors.ts";
-import { presentedKey } from "./auth.ts";
 import { clientOf, remoteOf } from "./clients.ts";
 import { type Quota, type Taken, TokenBuckets } from "./token-buckets.ts";
 
@@ -18,56 +16,36 @@ export interface RateLimitOptions {
 /** What balancers and supervisors ask to learn how the server is: an answer of 429 would say that it is ill. */
 const UNLIMITED: ReadonlySet<string> = new Set(["/health", "/v1/health", "/ready"]);
 
-/** At this pace nobody guesses a key, and a client with a wrong one costs little. */
-const WRONG_KEYS: Quota = { rate: 5, burst: 100 };
-const PROVEN_MAX = 10_000;
+/** At this pace a client with a wrong key costs little. */
+const WRONG_KEYS_RATE = 5;
 
 function refused(taken: Taken, message: string): PerdureError {
   return new PerdureError("rate_limited", message, { retryAfterSeconds: taken.nextInSeconds });
 }
 
-/** Before auth, whose refusals it counts; requests are counted behind auth, which says whose they are. */
-export function installRateLimits(app: FastifyInstance, options: RateLimitOptions): void {
-  if (options.keyed) limitWrongKeys(app);
-  if (options.quota !== null) limitClients(app, options.quota, options.keyed);
-}
+/** Wrong keys, by the address they come from. Whoever shows a right one goes on, whoever else is behind that address. */
+export class WrongKeys {
+  readonly #buckets: TokenBuckets;
 
-/** Whoever shares an address with somebody who guesses goes on with a key that was right before. */
-function limitWrongKeys(app: FastifyInstance): void {
-  const buckets = new TokenBuckets(WRONG_KEYS);
-  const proven = new Set<string>();
-  app.addHook("onRequest", (request, _reply, done) => {
-    if (UNLIMITED.has(request.routeOptions.url ?? "")) return done();
-    const found = buckets.look(remoteOf(request), performance.now());
-    if (!found.granted && !proven.has(fingerprint(request)))
+  constructor(burst: number) {
+    this.#buckets = new TokenBuckets({ rate: WRONG_KEYS_RATE, burst });
+  }
+
+  /** Throws 429 `rate_limited` when there were too many. */
+  count(request: FastifyRequest): void {
+    const taken = this.#buckets.take(remoteOf(request), performance.now());
+    if (!taken.granted)
       throw refused(
-        found,
+        taken,
         "too many requests without a valid key came from this address; wait, then send one",
       );
-    done();
-  });
-  // Behind auth. As long as nobody guesses, there is nothing to remember.
-  app.addHook("preParsing", (request, _reply, _payload, done) => {
-    if (buckets.size > 0 && !UNLIMITED.has(request.routeOptions.url ?? "")) {
-      if (proven.size >= PROVEN_MAX) proven.clear();
-      proven.add(fingerprint(request));
-    }
-    done();
-  });
-  app.addHook("onResponse", (request, reply, done) => {
-    if (reply.statusCode === 401) {
-      buckets.take(remoteOf(request), performance.now());
-      proven.delete(fingerprint(request));
-    }
-    done();
-  });
+  }
 }
 
-/** Keys are not kept in memory for longer than a request. */
-const fingerprint = (request: FastifyRequest): string =>
-  createHash("sha256")
-    .update(presentedKey(request) ?? "")
-    .digest("base64url");
+/** Behind auth, which says whose requests they are. */
+export function installRateLimits(app: FastifyInstance, { quota, keyed }: RateLimitOptions): void {
+  if (quota !== null) limitClients(app, quota, keyed);
+}
 
 function limitClients(app: FastifyInstance, quota: Quota, keyed: boolean): void {
   const buckets = new TokenBuckets(quota);

@@ -49,12 +49,6 @@ export class TokenBuckets {
     return this.#stateOf(granted, bucket);
   }
 
-  /** What `take` would find, without taking. */
-  look(name: string, nowMs: number): Taken {
-    const bucket = this.#filled(name, nowMs);
-    return this.#stateOf(bucket.tokens >= 1, bucket);
-  }
-
   #filled(name: string, nowMs: number): Bucket {
     const { rate, burst } = this.#quota;
     const bucket = this.#buckets.get(name);

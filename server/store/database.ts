@@ -9,6 +9,7 @@ export interface IntentsTable {
   id: string;
   namespace: string;
   to_agent: string;
+  sent_by: string | null;
   intent_type: string;
   status: Status;
   waiting_reason: WaitingReason | null;

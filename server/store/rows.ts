@@ -19,6 +19,7 @@ export function toIntent(row: Omit<IntentRow, "first_seq">): Intent {
     id: row.id,
     namespace: row.namespace,
     toAgent: row.to_agent,
+    sentBy: row.sent_by,
     intentType: row.intent_type,
     status: row.status,
     waitingReason: row.waiting_reason,
@@ -103,6 +104,7 @@ const INTENT_KEY_COLUMNS: readonly Column<Intent>[] = [{ name: "id", type: "uuid
 const INTENT_FIXED_COLUMNS: readonly Column<Intent>[] = [
   { name: "namespace", type: "text", get: (i) => i.namespace },
   { name: "to_agent", type: "text", get: (i) => i.toAgent },
+  { name: "sent_by", type: "text", get: (i) => i.sentBy },
   { name: "intent_type", type: "text", get: (i) => i.intentType },
   { name: "priority", type: "int4", get: (i) => i.priority },
   { name: "max_delivery_attempts", type: "int4", get: (i) => i.maxDeliveryAttempts },

@@ -1,6 +1,7 @@
 // The unit of work of one transaction: the locked rows, the drafts that decisions stage over them, and what has
 // to be written in the end. Pure bookkeeping: no SQL, no decisions.
 
+import { maySee } from "../domain/access.ts";
 import { type Draft, openDraft } from "../domain/draft.ts";
 import type { IntentEvent } from "../domain/event.ts";
 import type { Actor, Intent, IntentData, Outcome, Step } from "../domain/intent.ts";
@@ -31,8 +32,6 @@ interface Held {
   steps: Map<string, Step>;
   readonly changedSteps: Set<string>;
   outcome: Outcome | null | undefined;
-  /** A stored outcome has to go, whether another one comes after it in this commit or not. */
-  outcomeGone: boolean;
 }
 
 /** What a commit changed about one intent, for whoever has to be woken. */
@@ -160,7 +159,6 @@ export class Workspace {
       steps: new Map(),
       changedSteps: new Set(),
       outcome: undefined,
-      outcomeGone: false,
     });
   }
 
@@ -199,9 +197,16 @@ export class Workspace {
     return this.#held.get(intentId);
   }
 
+  /** The same for this actor: what it may not see is not there. */
+  seen(intentId: string, actor: Actor): Intent | undefined {
+    const intent = this.#held.get(intentId)?.intent;
+    return intent !== undefined && maySee(actor.access, intent) ? intent : undefined;
+  }
+
+  /** Every decision over an intent begins here, and so does what its actor may see. */
   open(intentId: string, actor: Actor): Draft {
     const held = this.#held.get(intentId);
-    if (held === undefined)
+    if (held === undefined || this.seen(intentId, actor) === undefined)
       throw new Refusal("not_found", `there is no intent ${intentId}`, { intent_id: intentId });
     return openDraft(held.intent, held.steps, actor, this.now);
   }
@@ -333,7 +338,6 @@ export class Workspace {
         steps: new Map(),
         changedSteps: new Set(),
         outcome: undefined,
-        outcomeGone: false,
       };
       this.#held.set(intent.id, held);
     }
@@ -341,7 +345,6 @@ export class Workspace {
     held.steps = draft.steps;
     for (const key of draft.changedSteps) held.changedSteps.add(key);
     if (draft.outcome !== undefined) held.outcome = draft.outcome;
-    if (draft.outcome === null) held.outcomeGone = true;
     this.events.push(...draft.events);
   }
 

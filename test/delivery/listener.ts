@@ -39,8 +39,9 @@ export async function listen(
   server: { readonly url: string },
   address: string,
   query: ListenQuery = {},
+  headers: Record<string, string> = {},
 ): Promise<Listener> {
-  const listener = connect(server, address, query);
+  const listener = connect(server, address, query, headers);
   await until("stream.open or a refusal", () => listener.frames.length > 0 || listener.refusal !== undefined);
   return listener;
 }
@@ -50,6 +51,7 @@ export function connect(
   server: { readonly url: string },
   address: string,
   query: ListenQuery = {},
+  headers: Record<string, string> = {},
 ): Listener {
   const search = new URLSearchParams(
     Object.entries(query).map(([key, value]): [string, string] => [key, String(value)]),
@@ -58,31 +60,35 @@ export function connect(
   let refusal: Listener["refusal"];
   let ended = false;
   let buffer = "";
-  const outgoing = request(`${server.url}/v1/agents/${address}/intents/stream?${search}`, (response) => {
-    response.setEncoding("utf8");
-    response.on("data", (chunk: string) => {
-      buffer += chunk;
-      if (response.statusCode !== 200) return;
-      for (let end = buffer.indexOf("\n\n"); end >= 0; end = buffer.indexOf("\n\n")) {
-        const frame = parseFrame(buffer.slice(0, end));
-        buffer = buffer.slice(end + 2);
-        if (frame !== undefined) frames.push(frame);
-      }
-    });
-    response.on("end", () => {
-      if (response.statusCode !== 200)
-        refusal = {
-          status: response.statusCode ?? 0,
-          body: JSON.parse(buffer),
-          retryAfter: response.headers["retry-after"],
-        };
-      ended = true;
-    });
-    response.on("error", () => {
-      ended = true;
-    });
-    stopReading = () => response.pause();
-  });
+  const outgoing = request(
+    `${server.url}/v1/agents/${address}/intents/stream?${search}`,
+    { headers },
+    (response) => {
+      response.setEncoding("utf8");
+      response.on("data", (chunk: string) => {
+        buffer += chunk;
+        if (response.statusCode !== 200) return;
+        for (let end = buffer.indexOf("\n\n"); end >= 0; end = buffer.indexOf("\n\n")) {
+          const frame = parseFrame(buffer.slice(0, end));
+          buffer = buffer.slice(end + 2);
+          if (frame !== undefined) frames.push(frame);
+        }
+      });
+      response.on("end", () => {
+        if (response.statusCode !== 200)
+          refusal = {
+            status: response.statusCode ?? 0,
+            body: JSON.parse(buffer),
+            retryAfter: response.headers["retry-after"],
+          };
+        ended = true;
+      });
+      response.on("error", () => {
+        ended = true;
+      });
+      stopReading = () => response.pause();
+    },
+  );
   let stopReading = () => {};
   outgoing.on("error", () => {
     ended = true;

@@ -22,7 +22,7 @@ import {
   types,
 } from "./builders.ts";
 
-const OPERATOR = { name: "operator", operator: true };
+const OPERATOR = { ...SERVER, name: "operator" };
 const ending = (more: Partial<ResolveInput> = {}): ResolveInput => ({
   status: "COMPLETED",
   attempt: 1,

@@ -1,5 +1,6 @@
 // Intents for decisions, brought to where a test needs them by the decisions themselves.
 
+import { EVERYTHING } from "../../server/domain/access.ts";
 import { deliver } from "../../server/domain/decide/attempt.ts";
 import { create, type NewIntent } from "../../server/domain/decide/create.ts";
 import {
@@ -15,7 +16,7 @@ import type { StepPlan } from "../../server/domain/plan.ts";
 import { RawJson } from "../../server/domain/raw-json.ts";
 
 export const NOW = Date.parse("2026-01-01T00:00:00Z");
-export const AGENT: Actor = { name: "agent://local/dev/a", operator: false };
+export const AGENT: Actor = { name: "agent://local/dev/a", operator: false, access: EVERYTHING };
 export const LIMITS = { maxTotalLosses: 100 };
 
 export const plan = (key: string, more: Partial<StepPlan> = {}): StepPlan => ({
@@ -32,6 +33,7 @@ export function newIntent(more: Partial<NewIntent> = {}): NewIntent {
     id: "00000000-0000-7000-8000-000000000001",
     namespace: "local/dev",
     toAgent: "local/dev/a",
+    sentBy: null,
     intentType: "t.v1",
     priority: 0,
     deliverAt: null,

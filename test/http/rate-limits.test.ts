@@ -29,7 +29,7 @@ describe("a token bucket", () => {
       fullInSeconds: 6,
       nextInSeconds: 2,
     });
-    expect(buckets.look("a", 2_000)).toMatchObject({ granted: true, remaining: 1, nextInSeconds: 0 });
+    expect(buckets.take("a", 2_000)).toMatchObject({ granted: true, remaining: 0, nextInSeconds: 2 });
   });
 
   test("is one client's alone, is never fuller than its burst, and is forgotten once it is full", () => {

@@ -46,7 +46,7 @@ async function abandoned(): Promise<{ raw: ServerResponse; close(): void }> {
 test("a wait for a client that has gone already is over at once, and leaves no listener behind", async () => {
   const { raw, close } = await abandoned();
   const draining = new AbortController();
-  const signal = waitSignal({ draining: draining.signal } as RouteDeps, { raw });
+  const signal = waitSignal({ draining: draining.signal } as RouteDeps, {} as never, { raw });
   expect(signal.aborted).toBe(true);
   expect(getEventListeners(draining.signal, "abort")).toEqual([]);
   close();

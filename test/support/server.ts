@@ -26,6 +26,7 @@ export interface TestServerOptions {
   readonly databaseUrl?: string;
   /** Receives each line of the log. */
   readonly log?: (line: string) => void;
+  readonly keysRequired?: boolean;
 }
 
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
@@ -43,6 +44,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     logger,
     version: "0.0.0-test",
     processMetrics: false,
+    keysRequired: options.keysRequired === true,
   });
   await server.start();
   const url = await server.app.listen({ host: "127.0.0.1", port: 0 });

@@ -11,6 +11,7 @@ export interface NewIntent {
   readonly id: string;
   readonly namespace: string;
   readonly toAgent: string;
+  readonly sentBy: string | null;
   readonly intentType: string;
   readonly priority: number;
   readonly deliverAt: number | null;
@@ -39,6 +40,7 @@ export function create(input: NewIntent, actor: Actor, now: number, sessionPause
     id: input.id,
     namespace: input.namespace,
     toAgent: input.toAgent,
+    sentBy: input.sentBy,
     intentType: input.intentType,
     status: "CREATED",
     waitingReason: null,

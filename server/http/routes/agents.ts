@@ -6,20 +6,26 @@ import type { z } from "zod";
 import { openAgentSession } from "../../delivery/agent-session.ts";
 import { buildFrames } from "../../delivery/frames.ts";
 import { nextWake } from "../../delivery/wakeups.ts";
+import { maySee } from "../../domain/access.ts";
 import { parseAddress } from "../../domain/address.ts";
 import { claimIntents } from "../../engine/claim.ts";
 import { connectConsumer, heartbeatConsumer } from "../../engine/consumers.ts";
 import { PerdureError } from "../../errors.ts";
 import { findIntents } from "../../store/queries/intents.ts";
+import { type Principal, requireStandIn } from "../auth.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
 import { type App, countStream, openFrames, type RouteDeps, waitSignal } from "./deps.ts";
 
-/** `:address` encoded as one segment, or up to three raw segments. */
+/** `:address` encoded as one segment, or up to three raw segments. Work at an address is taken by keys that stand for it. */
 const ADDRESS_PATHS = ["/v1/agents/:a", "/v1/agents/:a/:b", "/v1/agents/:a/:b/:c"] as const;
 
 function addressOf(request: FastifyRequest) {
   const { a, b, c } = request.params as { a: string; b?: string; c?: string };
-  return parseAddress([a, b, c].filter((part) => part !== undefined).join("/"), request.principal.namespace);
+  const text = [a, b, c].filter((part) => part !== undefined).join("/");
+  const { namespace, access } = request.principal;
+  const address = parseAddress(text, namespace);
+  requireStandIn(access, address.canonical);
+  return address;
 }
 
 /** What others hold just now may be free again without a word. */
@@ -82,7 +88,7 @@ async function claimForAgent(deps: RouteDeps, request: FastifyRequest, reply: Fa
   const address = addressOf(request);
   const leaseTtlMs = Math.round(body.lease_seconds * 1000);
   const name = body.consumer ?? randomName();
-  const stopWaiting = waitSignal(deps, reply);
+  const stopWaiting = waitSignal(deps, request, reply);
   const connection = await connectConsumer(deps.engine, {
     namespace: address.namespace,
     address: address.canonical,
@@ -142,6 +148,7 @@ async function claimForAgent(deps: RouteDeps, request: FastifyRequest, reply: Fa
 
 async function answerHeartbeat(
   deps: RouteDeps,
+  { access }: Principal,
   consumerId: string,
   body: z.output<RequestSchemas["heartbeat"]>,
 ) {
@@ -151,6 +158,7 @@ async function answerHeartbeat(
     consumerId,
     incarnation: body.incarnation ?? null,
     capacity: body.capacity ?? null,
+    access,
   });
   if (stream !== undefined) {
     deps.streams.believe(stream, movesBefore, beat.held.length);
@@ -163,6 +171,8 @@ async function answerHeartbeat(
   const gone = body.holding.filter((one) => heldAttempts.get(one.intent_id) !== one.attempt);
   const ids = [...new Set([...heldAttempts.keys(), ...gone.map((one) => one.intent_id)])];
   const records = ids.length === 0 ? new Map() : await findIntents(deps.engine.store, ids);
+  // What is said to be held may be anybody's.
+  for (const [id, { intent }] of records) if (!maySee(access, intent)) records.delete(id);
   const lost: object[] = [];
   const canceled: object[] = [];
   for (const one of gone) {
@@ -189,6 +199,7 @@ export function agentRoutes(app: App, deps: RouteDeps): void {
       {
         // A HEAD would be a consumer that nobody can hear.
         exposeHeadRoute: false,
+        config: { needs: "act" },
         schema: {
           querystring: schemas.agentStream,
           tags,
@@ -200,13 +211,17 @@ export function agentRoutes(app: App, deps: RouteDeps): void {
     );
     app.post(
       `${path}/claim`,
-      { schema: { body: schemas.claim, tags, hide, summary: "Take intents by long poll" } },
+      {
+        config: { needs: "act" },
+        schema: { body: schemas.claim, tags, hide, summary: "Take intents by long poll" },
+      },
       (request, reply) => claimForAgent(deps, request, reply),
     );
   }
   app.post(
     "/v1/consumers/:id/heartbeat",
     {
+      config: { needs: "act" },
       schema: {
         params: schemas.params.consumer,
         body: schemas.heartbeat,
@@ -214,6 +229,6 @@ export function agentRoutes(app: App, deps: RouteDeps): void {
         summary: "Renew the lease, compare what is held",
       },
     },
-    (request) => answerHeartbeat(deps, request.params.id, request.body),
+    (request) => answerHeartbeat(deps, request.principal, request.params.id, request.body),
   );
 }

@@ -3,7 +3,8 @@
 import { createHash } from "node:crypto";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { waitForEnd } from "../../delivery/event-stream.ts";
-import { parseAddress } from "../../domain/address.ts";
+import { maySendTo } from "../../domain/access.ts";
+import { type Address, formatAddress, parseAddress } from "../../domain/address.ts";
 import { newId } from "../../domain/ids.ts";
 import { encodeJson, RawJson } from "../../domain/raw-json.ts";
 import { Refusal } from "../../domain/refusal.ts";
@@ -11,6 +12,7 @@ import { type Submission, submitIntents } from "../../engine/submit.ts";
 import { invalid, PerdureError } from "../../errors.ts";
 import type { IdempotencyRef } from "../../store/workspace.ts";
 import { intentView } from "../../wire/views.ts";
+import { type Principal, requireStandIn } from "../auth.ts";
 import { idempotencyKey, waitSeconds } from "../conventions.ts";
 import type { Limits } from "../limits.ts";
 import type { CreateBody } from "../schemas/requests.ts";
@@ -26,15 +28,33 @@ function checked(address: string | null | undefined, namespace: string): string 
   return address;
 }
 
+function requireMaySend({ access }: Principal, { canonical, namespace }: Address): void {
+  if (maySendTo(access, canonical, namespace)) return;
+  throw new PerdureError(
+    "forbidden",
+    `this key may not send to ${formatAddress(canonical)}: it is in another namespace, and no pattern covers it`,
+  );
+}
+
+/** Nobody sends in the name of an address that its key does not stand for. */
+function senderOf({ access, namespace, ownerAgent, sender }: Principal, body: CreateBody): string {
+  if (body.from_agent === undefined) return ownerAgent ?? sender;
+  requireStandIn(access, parseAddress(body.from_agent, namespace).canonical);
+  return body.from_agent;
+}
+
 function submission(deps: RouteDeps, request: FastifyRequest, body: CreateBody): Submission {
   const { principal } = request;
   const address = parseAddress(body.to_agent, principal.namespace);
+  requireMaySend(principal, address);
+  const fromAgent = senderOf(principal, body);
   const id = newId();
   return {
     intent: {
       id,
       namespace: address.namespace,
       toAgent: address.canonical,
+      sentBy: parseAddress(fromAgent, principal.namespace).canonical,
       intentType: body.intent_type,
       priority: body.priority,
       deliverAt: body.deliver_at ?? null,
@@ -53,7 +73,7 @@ function submission(deps: RouteDeps, request: FastifyRequest, body: CreateBody):
     data: {
       id,
       namespace: address.namespace,
-      fromAgent: checked(body.from_agent, principal.namespace) ?? principal.ownerAgent ?? principal.sender,
+      fromAgent: fromAgent,
       toAgent: address.canonical,
       toAgentAsSent: body.to_agent,
       intentType: body.intent_type,
@@ -70,7 +90,6 @@ function submission(deps: RouteDeps, request: FastifyRequest, body: CreateBody):
       traceparent: request.traceparent,
     },
     parentAttempt: body.parent_attempt ?? null,
-    parentNamespace: principal.allNamespaces ? null : principal.namespace,
   };
 }
 
@@ -160,6 +179,7 @@ export function createRoutes(app: App, deps: RouteDeps): void {
     "/v1/intents",
     {
       preValidation: async (request) => refuseFloods(deps.limits, [request.body], () => ""),
+      config: { needs: "send" },
       schema: {
         body: schemas.create,
         querystring: schemas.waitQuery,
@@ -175,7 +195,7 @@ export function createRoutes(app: App, deps: RouteDeps): void {
       const wait = waitSeconds(request, request.query.wait);
       if (wait === 0 || created === undefined) return base;
       // The commit is done: from here on the answer is always 200 with the current truth (E4).
-      const waiting = waitOptions(deps, reply, wait);
+      const waiting = waitOptions(deps, request, reply, wait);
       const record = await waitForEnd(deps.engine, deps.wakeups, created.intent_id, waiting).catch(
         () => undefined,
       );
@@ -189,6 +209,7 @@ export function createRoutes(app: App, deps: RouteDeps): void {
     {
       bodyLimit: deps.limits.batchBodyMaxBytes,
       preValidation: async (request) => refuseBatchFlood(deps.limits, request.body),
+      config: { needs: "send" },
       schema: {
         body: schemas.createBatch,
         tags: ["intents"],

@@ -15,6 +15,7 @@ import type { Metrics } from "../../observability/metrics.ts";
 import type { IdempotencyRef } from "../../store/workspace.ts";
 import { clientOf, type StreamCounts } from "../clients.ts";
 import { answerIds, idempotencyKey } from "../conventions.ts";
+import type { KeyRing } from "../key-ring.ts";
 import type { Limits } from "../limits.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
 
@@ -34,6 +35,7 @@ export interface RouteDeps {
   readonly limits: Limits;
   readonly schemas: RequestSchemas;
   readonly metrics: Metrics;
+  readonly keys: KeyRing;
   readonly maxDeliveryAttempts: number;
   /** State versions kept of each key of an intent that does not say; null: all. */
   readonly keepVersions: number | null;
@@ -51,7 +53,8 @@ export interface RouteDeps {
 
 export function actorOf(request: FastifyRequest): Actor {
   const { principal } = request;
-  return { name: principal.ownerAgent ?? principal.sender, operator: principal.operator };
+  const { access, operator } = principal;
+  return { name: principal.ownerAgent ?? principal.sender, operator, access };
 }
 
 /** The Idempotency-Key of a write, if it has one; the same request is the same URL and body. */
@@ -94,6 +97,10 @@ export function openFrames(
     onSlow: () => deps.metrics.slowReaderDropped(),
   });
   const closed = deps.metrics.streamOpened(kind);
+  const release = whileKeyLives(deps, request, () => {
+    frames.send({ event: "stream.end", data: { reason: "key_ended" } });
+    frames.end();
+  });
   const goodbye = () => {
     if (kind === "agent") frames.send({ event: "stream.drain", data: { reason: "shutdown" } });
     frames.send({ event: "stream.end", data: { reason: "shutdown" } });
@@ -111,6 +118,7 @@ export function openFrames(
   rotation.unref();
   frames.onClose(() => {
     closed();
+    release();
     clearTimeout(rotation);
     deps.draining.removeEventListener("abort", goodbye);
   });
@@ -118,13 +126,28 @@ export function openFrames(
   return frames;
 }
 
-/** For an answer that is held for at most `seconds`. */
-export function waitOptions(deps: RouteDeps, reply: { raw: ServerResponse }, seconds: number) {
-  return { ms: seconds * 1000, pollMs: deps.pollMs, signal: waitSignal(deps, reply) };
+/** Calls `end` when the caller's key ends, unless the answer is released before. */
+function whileKeyLives(deps: RouteDeps, { principal }: FastifyRequest, end: () => void): () => void {
+  return principal.keyId === null ? () => undefined : deps.keys.hold(principal.keyId, end);
 }
 
-/** Aborts when the client has gone, the answer is sent, or the server drains: nobody waits for nobody. */
-export function waitSignal(deps: RouteDeps, reply: { raw: ServerResponse }): AbortSignal {
+/** For an answer that is held for at most `seconds`. */
+export function waitOptions(
+  deps: RouteDeps,
+  request: FastifyRequest,
+  reply: { raw: ServerResponse },
+  seconds: number,
+) {
+  const { access } = request.principal;
+  return { ms: seconds * 1000, pollMs: deps.pollMs, signal: waitSignal(deps, request, reply), access };
+}
+
+/** Aborts when the client has gone, its key has ended, the answer is sent, or the server drains: nobody waits for nobody. */
+export function waitSignal(
+  deps: RouteDeps,
+  request: FastifyRequest,
+  reply: { raw: ServerResponse },
+): AbortSignal {
   const controller = new AbortController();
   const abort = () => controller.abort();
   // Gone already: its end has been told, and would never be heard here.
@@ -132,7 +155,9 @@ export function waitSignal(deps: RouteDeps, reply: { raw: ServerResponse }): Abo
   if (controller.signal.aborted) return controller.signal;
   // One listener per wait, removed with it: AbortSignal.any would keep a reference on the server's own signal.
   deps.draining.addEventListener("abort", abort);
+  const release = whileKeyLives(deps, request, abort);
   reply.raw.once("close", () => {
+    release();
     deps.draining.removeEventListener("abort", abort);
     abort();
   });

@@ -2,6 +2,7 @@
 
 import { PerdureError } from "../../errors.ts";
 import { isAnswering } from "../../store/connection.ts";
+import { requireAllNamespaces } from "../auth.ts";
 import type { App, RouteDeps } from "./deps.ts";
 
 const ASK_MS = 1_000;
@@ -18,11 +19,22 @@ async function answers(deps: RouteDeps): Promise<boolean> {
 
 export function healthRoutes(app: App, deps: RouteDeps, version: string): void {
   const alive = () => ({ ok: true, status: "ok", name: "perdure", version });
-  app.get("/health", { schema: { tags: ["health"], summary: "The process is alive" } }, alive);
-  app.get("/v1/health", { schema: { tags: ["health"], summary: "The process is alive" } }, alive);
+  app.get(
+    "/health",
+    { config: { needs: "nothing" }, schema: { tags: ["health"], summary: "The process is alive" } },
+    alive,
+  );
+  app.get(
+    "/v1/health",
+    { config: { needs: "nothing" }, schema: { tags: ["health"], summary: "The process is alive" } },
+    alive,
+  );
   app.get(
     "/ready",
-    { schema: { tags: ["health"], summary: "The database answers and the server is not going away" } },
+    {
+      config: { needs: "nothing" },
+      schema: { tags: ["health"], summary: "The database answers and the server is not going away" },
+    },
     async () => {
       if (deps.draining.aborted || !deps.isReady() || !(await answers(deps)))
         throw new PerdureError(
@@ -33,7 +45,9 @@ export function healthRoutes(app: App, deps: RouteDeps, version: string): void {
       return { ok: true, status: "ready" };
     },
   );
-  app.get("/metrics", { schema: { hide: true } }, async (_request, reply) => {
+  app.get("/metrics", { config: { needs: "read" }, schema: { hide: true } }, async (request, reply) => {
+    // Its numbers are of everybody.
+    requireAllNamespaces(request);
     deps.metrics.setQueueLength(deps.engine.commits.waiting);
     const text = await deps.metrics.text();
     return reply

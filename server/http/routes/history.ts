@@ -12,7 +12,6 @@ import {
   removeCheckpoint,
 } from "../../store/queries/history.ts";
 import { eventView, intentView } from "../../wire/views.ts";
-import { requireOperator } from "../auth.ts";
 import { type App, actorOf, idempotencyOf, type RouteDeps } from "./deps.ts";
 import { intentAnswer, requireIntent } from "./read.ts";
 
@@ -38,9 +37,12 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
 
   app.get(
     "/v1/intents/:id/checkpoints",
-    { schema: { params: schemas.params.intent, tags, summary: "Named places in the log, the newest first" } },
+    {
+      config: { needs: "read" },
+      schema: { params: schemas.params.intent, tags, summary: "Named places in the log, the newest first" },
+    },
     async (request) => {
-      const { intent } = await requireIntent(deps, request.params.id);
+      const { intent } = await requireIntent(deps, request, request.params.id);
       const checkpoints = await listCheckpoints(store, intent.id, deps.limits.checkpointsMax);
       return { ok: true, checkpoints: checkpoints.map(checkpointView) };
     },
@@ -48,10 +50,10 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
 
   app.get(
     "/v1/intents/:id/checkpoints/:name",
-    { schema: { params, tags, summary: "One checkpoint" } },
+    { config: { needs: "read" }, schema: { params, tags, summary: "One checkpoint" } },
     async (request) => {
       const { id, name } = request.params;
-      const { intent } = await requireIntent(deps, id);
+      const { intent } = await requireIntent(deps, request, id);
       const checkpoint = await findCheckpoint(store.pool, intent.id, name);
       if (checkpoint === undefined) throw notThere(name);
       return { ok: true, checkpoint: checkpointView(checkpoint) };
@@ -61,6 +63,7 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
   app.put(
     "/v1/intents/:id/checkpoints/:name",
     {
+      config: { needs: ["act", "operate"] },
       schema: {
         params,
         body: schemas.checkpoint,
@@ -83,11 +86,13 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
 
   app.delete(
     "/v1/intents/:id/checkpoints/:name",
-    { schema: { params, tags, summary: "Forget a name; the log stays" } },
+    {
+      config: { needs: "operate", audit: "checkpoint.delete" },
+      schema: { params, tags, summary: "Forget a name; the log stays" },
+    },
     async (request) => {
-      requireOperator(request);
       const { id, name } = request.params;
-      await requireIntent(deps, id);
+      await requireIntent(deps, request, id);
       if (!(await removeCheckpoint(store, id, name))) throw notThere(name);
       return { ok: true };
     },
@@ -96,6 +101,7 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents/:id/restore",
     {
+      config: { needs: "operate", audit: "intent.restore" },
       schema: {
         params: schemas.params.intent,
         body: schemas.restore,
@@ -105,14 +111,13 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request, reply) => {
-      requireOperator(request);
       const { id } = request.params;
       const idempotency = idempotencyOf(deps, request, "restore");
       const answer = await restoreIntent(engine, actorOf(request), id, request.body.to, idempotency);
       if (answer.replayed) void reply.header("idempotent-replayed", "true");
       const { kept, runAgain, superseded } = answer.restored;
       return {
-        ...intentAnswer(await requireIntent(deps, id)),
+        ...intentAnswer(await requireIntent(deps, request, id)),
         restored: {
           seq: answer.seq,
           ...(answer.name === null ? {} : { name: answer.name }),
@@ -128,6 +133,7 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
     "/v1/intents/:id/export",
     {
       exposeHeadRoute: false,
+      config: { needs: "read" },
       schema: {
         params: schemas.params.intent,
         tags,
@@ -135,7 +141,7 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request, reply) => {
-      const record = await requireIntent(deps, request.params.id);
+      const record = await requireIntent(deps, request, request.params.id);
       async function* lines() {
         yield `${encodeJson({ kind: "intent", ...intentView(record) })}\n`;
         for await (const item of exportIntent(store, record.intent)) {

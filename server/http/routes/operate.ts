@@ -16,7 +16,6 @@ import {
 import { invalid } from "../../errors.ts";
 import { readSteps } from "../../store/queries/log.ts";
 import { stepView } from "../../wire/views.ts";
-import { requireOperator } from "../auth.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
 import { type App, actorOf, idempotencyOf, type RouteDeps } from "./deps.ts";
 import { intentAnswer, requireIntent } from "./read.ts";
@@ -29,9 +28,14 @@ function operationOf(deps: RouteDeps, request: FastifyRequest, verb: string): Op
   return { engine: deps.engine, actor: actorOf(request), intentId: id, idempotency };
 }
 
-async function answerOperated(deps: RouteDeps, reply: FastifyReply, { intent, replayed }: Operated) {
+async function answerOperated(
+  deps: RouteDeps,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { intent, replayed }: Operated,
+) {
   if (replayed) void reply.header("idempotent-replayed", "true");
-  return intentAnswer(await requireIntent(deps, intent.id));
+  return intentAnswer(await requireIntent(deps, request, intent.id));
 }
 
 function stepAnswer(key: string, body: z.output<RequestSchemas["decide"]>, sent: object): StepAnswer {
@@ -53,32 +57,40 @@ export function operatorRoutes(app: App, deps: RouteDeps): void {
 
   app.post(
     "/v1/intents/:id/cancel",
-    { schema: { params, body: schemas.operate, tags, summary: "Cancel; whoever holds it is told" } },
+    {
+      config: { needs: ["send", "operate"], audit: "intent.cancel" },
+      schema: { params, body: schemas.operate, tags, summary: "Cancel; whoever holds it is told" },
+    },
     async (request, reply) => {
       const operation = operationOf(deps, request, "cancel");
-      return answerOperated(deps, reply, await cancelIntent(operation, request.body.reason ?? null));
+      return answerOperated(deps, request, reply, await cancelIntent(operation, request.body.reason ?? null));
     },
   );
   app.post(
     "/v1/intents/:id/pause",
-    { schema: { params, body: schemas.operate, tags, summary: "Pause at the next step boundary" } },
+    {
+      config: { needs: "operate", audit: "intent.pause" },
+      schema: { params, body: schemas.operate, tags, summary: "Pause at the next step boundary" },
+    },
     async (request, reply) => {
-      requireOperator(request);
       const operation = operationOf(deps, request, "pause");
-      return answerOperated(deps, reply, await pauseIntent(operation, request.body.reason ?? null));
+      return answerOperated(deps, request, reply, await pauseIntent(operation, request.body.reason ?? null));
     },
   );
   app.post(
     "/v1/intents/:id/unpause",
-    { schema: { params, body: schemas.operate, tags, summary: "Undo a pause" } },
+    {
+      config: { needs: "operate", audit: "intent.unpause" },
+      schema: { params, body: schemas.operate, tags, summary: "Undo a pause" },
+    },
     async (request, reply) => {
-      requireOperator(request);
-      return answerOperated(deps, reply, await unpauseIntent(operationOf(deps, request, "unpause")));
+      return answerOperated(deps, request, reply, await unpauseIntent(operationOf(deps, request, "unpause")));
     },
   );
   app.post(
     "/v1/intents/:id/retry",
     {
+      config: { needs: "operate", audit: "intent.retry" },
       schema: {
         params,
         body: schemas.retry,
@@ -87,16 +99,21 @@ export function operatorRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request, reply) => {
-      requireOperator(request);
       const { deadline_at, ttl_seconds } = request.body;
       const ttlMs = ttl_seconds == null ? null : Math.round(ttl_seconds * 1000);
       const operation = operationOf(deps, request, "retry");
-      return answerOperated(deps, reply, await retryIntent(operation, { at: deadline_at ?? null, ttlMs }));
+      return answerOperated(
+        deps,
+        request,
+        reply,
+        await retryIntent(operation, { at: deadline_at ?? null, ttlMs }),
+      );
     },
   );
   app.post(
     "/v1/intents/:id/steps/:key/decide",
     {
+      config: { needs: "operate", audit: "step.decide" },
       schema: {
         params: schemas.params.step,
         body: schemas.decide,
@@ -105,14 +122,13 @@ export function operatorRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request, reply) => {
-      requireOperator(request);
       const { id, key } = request.params;
       const answer = stepAnswer(key, request.body, JSON.parse(request.bodyText.trim() || "{}"));
       const operated = await decideIntentStep(operationOf(deps, request, "decide"), key, answer);
       const steps = (await readSteps(deps.engine.store.db, [id])).get(id) ?? [];
       const step = steps.find((one) => one.key === key);
       const view = step === undefined ? null : stepView(operated.intent, step);
-      return { ...(await answerOperated(deps, reply, operated)), step: view };
+      return { ...(await answerOperated(deps, request, reply, operated)), step: view };
     },
   );
 }

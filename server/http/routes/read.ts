@@ -1,5 +1,6 @@
 // Reading intents: one, a list, its log, its steps, its delivery, its explanation.
 
+import type { FastifyRequest } from "fastify";
 import { z } from "zod";
 import { followIntent, waitForEnd } from "../../delivery/event-stream.ts";
 import { fetchDelivery } from "../../delivery/frames.ts";
@@ -11,22 +12,33 @@ import { Refusal } from "../../domain/refusal.ts";
 import { invalid } from "../../errors.ts";
 import { findConsumer } from "../../store/queries/consumers.ts";
 import { readEntries } from "../../store/queries/history.ts";
-import { findIntent, type IntentRecord, type ListFilter, listIntents } from "../../store/queries/intents.ts";
+import {
+  findSeenIntent,
+  type IntentRecord,
+  type ListFilter,
+  listIntents,
+} from "../../store/queries/intents.ts";
 import { readAttemptEvents, readEvents, readSteps, stepsInDoubt } from "../../store/queries/log.ts";
 import { explain } from "../../wire/explain.ts";
 import { eventView, intentView, pastStepView, progressView, stepView } from "../../wire/views.ts";
+import type { Principal } from "../auth.ts";
 import { waitSeconds } from "../conventions.ts";
 import { cursorCodec, INSTANT_MAX } from "../pagination.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
-import { type App, countStream, openFrames, type RouteDeps, waitOptions } from "./deps.ts";
+import { type App, actorOf, countStream, openFrames, type RouteDeps, waitOptions } from "./deps.ts";
 
 const intentCursor = cursorCodec("intents", z.tuple([z.number().min(0).max(INSTANT_MAX), z.guid()]));
 const SEQ_MAX = 2_147_483_647;
 const eventCursor = cursorCodec("events", z.int().min(0).max(SEQ_MAX));
 const ATTEMPT_EVENTS = 200;
 
-export async function requireIntent(deps: RouteDeps, id: string): Promise<IntentRecord> {
-  return found(id, await findIntent(deps.engine.store, id));
+/** One that is out of the caller's sight is not there. */
+export async function requireIntent(
+  deps: RouteDeps,
+  { principal }: FastifyRequest,
+  id: string,
+): Promise<IntentRecord> {
+  return found(id, await findSeenIntent(deps.engine.store, id, principal.access));
 }
 
 function found(id: string, record: IntentRecord | undefined): IntentRecord {
@@ -53,8 +65,7 @@ type ListQuery = z.output<RequestSchemas["list"]>;
 
 function listFilter(
   query: ListQuery,
-  namespace: string,
-  all: boolean,
+  { namespace, access }: Principal,
 ): Omit<ListFilter, "limit" | "maxBytes"> {
   const metadata = Object.fromEntries(
     Object.entries(query).flatMap(([name, value]) =>
@@ -63,7 +74,7 @@ function listFilter(
   );
   const [createdAt, id] = query.cursor === undefined ? [] : intentCursor.decode(query.cursor);
   return {
-    namespace: all ? null : namespace,
+    access,
     ...(query.status === undefined ? {} : { status: query.status }),
     ...(query.to_agent === undefined ? {} : { toAgent: parseAddress(query.to_agent, namespace).canonical }),
     ...(query.intent_type === undefined ? {} : { intentType: query.intent_type }),
@@ -94,11 +105,14 @@ export function readRoutes(app: App, deps: RouteDeps): void {
 
   app.get(
     "/v1/intents",
-    { schema: { querystring: schemas.list, tags, summary: "List intents, the newest first" } },
+    {
+      config: { needs: "read" },
+      schema: { querystring: schemas.list, tags, summary: "List intents, the newest first" },
+    },
     async (request) => {
       const { principal, query } = request;
       const { records, more } = await listIntents(engine.store, {
-        ...listFilter(query, principal.namespace, principal.allNamespaces),
+        ...listFilter(query, principal),
         limit: query.limit,
         maxBytes: deps.limits.pageMaxBytes,
       });
@@ -115,6 +129,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
   app.get(
     "/v1/intents/:id",
     {
+      config: { needs: "read" },
       schema: {
         params: schemas.params.intent,
         querystring: schemas.waitQuery,
@@ -125,8 +140,8 @@ export function readRoutes(app: App, deps: RouteDeps): void {
     async (request, reply) => {
       const { id } = request.params;
       const wait = waitSeconds(request, request.query.wait);
-      if (wait === 0) return answerWithDoubts(deps, await requireIntent(deps, id));
-      const waiting = waitOptions(deps, reply, wait);
+      if (wait === 0) return answerWithDoubts(deps, await requireIntent(deps, request, id));
+      const waiting = waitOptions(deps, request, reply, wait);
       return answerWithDoubts(deps, found(id, await waitForEnd(engine, deps.wakeups, id, waiting)));
     },
   );
@@ -134,6 +149,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
   app.get(
     "/v1/intents/:id/events",
     {
+      config: { needs: "read" },
       schema: {
         params: schemas.params.intent,
         querystring: schemas.eventsQuery,
@@ -145,7 +161,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
       const { id } = request.params;
       const { limit, cursor } = request.query;
       const since = cursor === undefined ? request.query.since : eventCursor.decode(cursor);
-      const { intent } = await requireIntent(deps, id);
+      const { intent } = await requireIntent(deps, request, id);
       const events = await readEvents(engine.store, id, since, limit, deps.limits.pageMaxBytes);
       const last = events.at(-1)?.seq ?? intent.seq;
       // A page may end early, by its bytes.
@@ -158,6 +174,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
     "/v1/intents/:id/events/stream",
     {
       exposeHeadRoute: false,
+      config: { needs: "read" },
       schema: {
         params: schemas.params.intent,
         querystring: schemas.followQuery,
@@ -168,7 +185,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
     async (request, reply) => {
       const { id } = request.params;
       countStream(deps, request, reply);
-      await requireIntent(deps, id);
+      await requireIntent(deps, request, id);
       const last = Number(request.headers["last-event-id"]);
       const since =
         Number.isSafeInteger(last) && last >= 0 && request.headers["last-event-id"] !== undefined
@@ -194,6 +211,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
   app.get(
     "/v1/intents/:id/steps",
     {
+      config: { needs: "read" },
       schema: {
         params: schemas.params.intent,
         querystring: schemas.stepsQuery,
@@ -202,7 +220,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request) => {
-      const { intent } = await requireIntent(deps, request.params.id);
+      const { intent } = await requireIntent(deps, request, request.params.id);
       const { seq } = request.query;
       if (seq !== undefined) return pastSteps(deps, intent, seq);
       const steps = (await readSteps(db, [intent.id])).get(intent.id) ?? [];
@@ -213,6 +231,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
   app.get(
     "/v1/intents/:id/delivery",
     {
+      config: { needs: ["act", "operate"] },
       schema: {
         params: schemas.params.intent,
         querystring: schemas.deliveryQuery,
@@ -222,15 +241,23 @@ export function readRoutes(app: App, deps: RouteDeps): void {
     },
     async (request) => ({
       ok: true,
-      delivery: await fetchDelivery(engine, request.params.id, request.query.attempt ?? null),
+      delivery: await fetchDelivery(
+        engine,
+        request.params.id,
+        request.query.attempt ?? null,
+        actorOf(request),
+      ),
     }),
   );
 
   app.get(
     "/v1/intents/:id/explain",
-    { schema: { params: schemas.params.intent, tags, summary: "What is happening, and what happens next" } },
+    {
+      config: { needs: "read" },
+      schema: { params: schemas.params.intent, tags, summary: "What is happening, and what happens next" },
+    },
     async (request) => {
-      const record = await requireIntent(deps, request.params.id);
+      const record = await requireIntent(deps, request, request.params.id);
       const { intent } = record;
       const [events, steps, holder] = await Promise.all([
         readAttemptEvents(db, intent.id, ATTEMPT_EVENTS),

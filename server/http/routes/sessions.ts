@@ -16,7 +16,6 @@ import {
   namespacesOfSession,
   type Session,
 } from "../../store/queries/sessions.ts";
-import { requireOperator } from "../auth.ts";
 import { cursorCodec, pageOf } from "../pagination.ts";
 import { type App, actorOf, type RouteDeps } from "./deps.ts";
 
@@ -60,8 +59,8 @@ export function sessionRoutes(app: App, deps: RouteDeps): void {
     );
   };
 
-  const show = async (namespace: string, name: string) => {
-    const session = await findSession(store, namespace, name);
+  const show = async ({ principal }: FastifyRequest, namespace: string, name: string) => {
+    const session = await findSession(store, namespace, name, principal.access);
     if (session === undefined)
       throw new PerdureError("session_not_found", `there is no session ${JSON.stringify(name)}`, {
         details: { session: name },
@@ -72,6 +71,7 @@ export function sessionRoutes(app: App, deps: RouteDeps): void {
   app.get(
     "/v1/sessions",
     {
+      config: { needs: "read" },
       schema: {
         querystring: schemas.sessions,
         tags,
@@ -82,7 +82,7 @@ export function sessionRoutes(app: App, deps: RouteDeps): void {
       const { limit, cursor } = request.query;
       const after = cursor === undefined ? null : sessionCursor.decode(cursor);
       const rows = await listSessions(store, {
-        namespace: visible(request),
+        access: request.principal.access,
         after: after === null ? null : { namespace: after[0], name: after[1] },
         limit: limit + 1,
       });
@@ -91,10 +91,14 @@ export function sessionRoutes(app: App, deps: RouteDeps): void {
     },
   );
 
-  app.get("/v1/sessions/:name", { schema: { params, tags, summary: "One session" } }, async (request) => ({
-    ok: true,
-    session: await show(await whereIs(request, request.params.name), request.params.name),
-  }));
+  app.get(
+    "/v1/sessions/:name",
+    { config: { needs: "read" }, schema: { params, tags, summary: "One session" } },
+    async (request) => ({
+      ok: true,
+      session: await show(request, await whereIs(request, request.params.name), request.params.name),
+    }),
+  );
 
   const verbs = {
     pause: { run: pauseSession, summary: "Pause all its intents, and those that come" },
@@ -104,23 +108,27 @@ export function sessionRoutes(app: App, deps: RouteDeps): void {
   for (const [verb, { run, summary }] of Object.entries(verbs)) {
     app.post(
       `/v1/sessions/:name/${verb}`,
-      { schema: { params, body: schemas.sessionVerb, tags, summary } },
+      {
+        config: { needs: "operate", audit: `session.${verb}` },
+        schema: { params, body: schemas.sessionVerb, tags, summary },
+      },
       async (request) => {
-        requireOperator(request);
         const { name } = request.params as { name: string };
         const namespace = await whereIs(request, name);
         const { reason } = request.body as { reason?: string | null };
         const changed = await run(engine, actorOf(request), { namespace, name }, reason ?? null);
-        return { ok: true, session: await show(namespace, name), changed };
+        return { ok: true, session: await show(request, namespace, name), changed };
       },
     );
   }
 
   app.delete(
     "/v1/sessions/:name",
-    { schema: { params, tags, summary: "Remove a session with its ended intents and its state" } },
+    {
+      config: { needs: "operate", audit: "session.delete" },
+      schema: { params, tags, summary: "Remove a session with its ended intents and its state" },
+    },
     async (request) => {
-      requireOperator(request);
       const { name } = request.params;
       return {
         ok: true,
@@ -132,6 +140,7 @@ export function sessionRoutes(app: App, deps: RouteDeps): void {
   app.delete(
     "/v1/sessions",
     {
+      config: { needs: "operate", audit: "session.delete_idle" },
       schema: {
         querystring: schemas.idleSessions,
         tags,
@@ -139,7 +148,6 @@ export function sessionRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request) => {
-      requireOperator(request);
       const idleMs = request.query.older_than_seconds * 1000;
       const { names, removed } = await deleteIdleSessions(engine, visible(request), idleMs, IDLE_AT_ONCE);
       return { ok: true, sessions: names, deleted: removed, more: names.length === IDLE_AT_ONCE };

@@ -2,10 +2,12 @@
 
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
+import { type Access, covers, may, maySee, seesEverything } from "../../domain/access.ts";
 import { parseScope, type Scope, type StateWrite } from "../../domain/state.ts";
 import { commitState, type Written } from "../../engine/state.ts";
 import { invalid, PerdureError } from "../../errors.ts";
-import { namespaceOfIntent } from "../../store/queries/intents.ts";
+import { findOwned } from "../../store/queries/intents.ts";
+import { isSessionOpen } from "../../store/queries/sessions.ts";
 import {
   findState,
   listScopes,
@@ -41,16 +43,40 @@ const writtenView = ({ scope, key, version, deleted }: Written) => ({
   ...(deleted ? { deleted } : {}),
 });
 
-const scopeOf = (deps: RouteDeps, request: FastifyRequest): Promise<Scope> =>
-  locateScope(deps, request, (request.params as { scope: string }).scope);
+const scopeOf = (deps: RouteDeps, request: FastifyRequest, use: "read" | "write"): Promise<Scope> =>
+  locateScope(deps, request, (request.params as { scope: string }).scope, use);
 
-/** An intent's own state lives with it, also for whoever sees all namespaces and names only the intent. */
-export async function locateScope(deps: RouteDeps, request: FastifyRequest, text: string): Promise<Scope> {
-  const { principal } = request;
-  const scope = parseScope(text, principal.namespace);
-  if (!principal.allNamespaces || scope.kind !== "intent") return scope;
-  const namespace = await namespaceOfIntent(deps.engine.store, scope.id);
-  return namespace === undefined ? scope : { ...scope, namespace };
+/** No namespace: what is out of sight is read there, and so is not found. */
+const NOWHERE = "";
+
+/** The scope, where it is; a foreign one can be neither read nor written. An intent's own state lives with it. */
+export async function locateScope(
+  deps: RouteDeps,
+  request: FastifyRequest,
+  text: string,
+  use: "read" | "write",
+): Promise<Scope> {
+  const { access, namespace } = request.principal;
+  const scope = parseScope(text, namespace);
+  if (scope.kind === "intent") {
+    const intent = await findOwned(deps.engine.store, scope.id);
+    // The write finds out by itself that it is not there.
+    return {
+      ...scope,
+      namespace: intent !== undefined && maySee(access, intent) ? intent.namespace : NOWHERE,
+    };
+  }
+  if (await isOpen(deps, access, scope)) return scope;
+  if (use === "read") return { ...scope, namespace: NOWHERE };
+  throw new PerdureError("forbidden", `this key does not reach ${scope.text}`);
+}
+
+/** Memory of an address is for whoever stands for it, memory of a session for whoever sees the session. */
+async function isOpen(deps: RouteDeps, access: Access, scope: Scope): Promise<boolean> {
+  const operates = may(access, "operate") && scope.namespace === access.namespace;
+  if (operates || seesEverything(access)) return true;
+  if (scope.kind === "agent") return covers(access, scope.id);
+  return isSessionOpen(deps.engine.store, { namespace: scope.namespace, name: scope.id }, access);
 }
 
 /** `If-Match: "3"` asks for version 3; `If-None-Match: *` that there is none. */
@@ -113,7 +139,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
     body: Behalf & { if_version?: number | null | undefined },
     value: StateWrite["value"],
   ) => {
-    const scope = await scopeOf(deps, request);
+    const scope = await scopeOf(deps, request, "write");
     const { key } = request.params as { key: string };
     const ifVersion = body.if_version ?? headerVersion(request);
     const writes: StateWrite[] = [{ scope, key, value, ifVersion }];
@@ -122,13 +148,14 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
 
   app.get(
     "/v1/state",
-    { schema: { querystring: schemas.scopes, tags, summary: "Scopes that hold something" } },
+    {
+      config: { needs: "read" },
+      schema: { querystring: schemas.scopes, tags, summary: "Scopes that hold something" },
+    },
     async (request) => {
       const { kind, limit, cursor } = request.query;
       const after = cursor === undefined ? null : scopeCursor.decode(cursor);
-      const { principal } = request;
-      const namespace = principal.allNamespaces ? null : principal.namespace;
-      const rows = await listScopes(store, namespace, kind ?? null, after, limit + 1);
+      const rows = await listScopes(store, request.principal.access, kind ?? null, after, limit + 1);
       const page = pageOf(rows, limit, scopeCursor, (row) => row.scope);
       const scopes = page.rows.map(({ scope, keys, updatedAt }) => ({
         scope,
@@ -142,6 +169,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
   app.get(
     "/v1/state/:scope",
     {
+      config: { needs: "read" },
       schema: {
         params: schemas.scopeParams,
         querystring: schemas.list,
@@ -151,7 +179,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
     },
     async (request) => {
       const { prefix, limit, cursor, order, values, seq } = request.query;
-      const scope = await scopeOf(deps, request);
+      const scope = await scopeOf(deps, request, "read");
       requireLog(scope, seq);
       const { entries, more } = await listState(store, {
         namespace: scope.namespace,
@@ -175,6 +203,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
   app.get(
     "/v1/state/:scope/:key",
     {
+      config: { needs: "read" },
       schema: {
         params: schemas.entryParams,
         querystring: schemas.read,
@@ -183,7 +212,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request, reply) => {
-      const scope = await scopeOf(deps, request);
+      const scope = await scopeOf(deps, request, "read");
       const { key } = request.params;
       const { version, seq } = request.query;
       requireLog(scope, seq);
@@ -199,6 +228,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
   app.get(
     "/v1/state/:scope/:key/versions",
     {
+      config: { needs: "read" },
       schema: {
         params: schemas.entryParams,
         querystring: schemas.versions,
@@ -208,7 +238,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
     },
     async (request) => {
       const { limit, cursor } = request.query;
-      const scope = await scopeOf(deps, request);
+      const scope = await scopeOf(deps, request, "read");
       const name = { namespace: scope.namespace, scope: scope.text, key: request.params.key };
       const before = cursor === undefined ? null : versionCursor.decode(cursor);
       const { entries, more } = await listVersions(store, name, {
@@ -228,6 +258,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
   app.put(
     "/v1/state/:scope/:key",
     {
+      config: { needs: ["send", "act", "operate"] },
       schema: {
         params: schemas.entryParams,
         body: schemas.put,
@@ -247,6 +278,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
   app.delete(
     "/v1/state/:scope/:key",
     {
+      config: { needs: ["send", "act", "operate"] },
       schema: {
         params: schemas.entryParams,
         body: schemas.remove,
@@ -268,12 +300,13 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
     "/v1/state/commit",
     {
       bodyLimit: deps.limits.batchBodyMaxBytes,
+      config: { needs: ["send", "act", "operate"] },
       schema: { body: schemas.commit, tags, summary: "Write several entries of any scopes, all or nothing" },
     },
     async (request, reply) => {
       const writes: StateWrite[] = [];
       for (const one of request.body.writes)
-        writes.push(toWrite(one, await locateScope(deps, request, one.scope)));
+        writes.push(toWrite(one, await locateScope(deps, request, one.scope, "write")));
       const written = await run(request, reply, writes, behalfOf(request.body, null));
       return { ok: true, entries: written.map(writtenView) };
     },

@@ -31,6 +31,7 @@ export function waitingRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents/:id/signals/:name",
     {
+      config: { needs: ["send", "operate"] },
       schema: {
         params: schemas.signalParams,
         body: schemas.signal,
@@ -57,6 +58,7 @@ export function waitingRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents/:id/resume",
     {
+      config: { needs: ["act", "operate"] },
       schema: {
         params: schemas.params.intent,
         body: schemas.resume,
@@ -74,7 +76,7 @@ export function waitingRoutes(app: App, deps: RouteDeps): void {
         data: task_result.data === undefined || task_result.data.text === "null" ? null : task_result.data,
       };
       const answer = await decideHumanTask(engine, actorOf(request), id, decision);
-      const record = await requireIntent(deps, id);
+      const record = await requireIntent(deps, request, id);
       return {
         ...intentAnswer(record),
         applied: answer.applied,
@@ -87,6 +89,7 @@ export function waitingRoutes(app: App, deps: RouteDeps): void {
   app.get(
     "/v1/me/tasks",
     {
+      config: { needs: "read" },
       schema: {
         querystring: schemas.tasks,
         tags: ["waiting"],
@@ -94,10 +97,9 @@ export function waitingRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request) => {
-      const { principal } = request;
       const { assignee, limit, cursor } = request.query;
       const after = cursor === undefined ? null : taskCursor.decode(cursor);
-      const rows = await listTasks(engine.store, principal.allNamespaces ? null : principal.namespace, {
+      const rows = await listTasks(engine.store, request.principal.access, {
         assignee: assignee ?? null,
         after: after === null ? null : { assignedAt: after[0], intentId: after[1] },
         limit: limit + 1,

@@ -64,7 +64,7 @@ async function recordInput(
 ): Promise<RecordStepInput> {
   const state: StateWrite[] = [];
   for (const one of body.state ?? [])
-    state.push(toWrite(one, await locateScope(deps, request, one.scope ?? `intent:${id}`)));
+    state.push(toWrite(one, await locateScope(deps, request, one.scope ?? `intent:${id}`, "write")));
   return {
     key,
     attempt: body.attempt,
@@ -83,6 +83,7 @@ function agentRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents/:id/start",
     {
+      config: { needs: ["act", "operate"] },
       schema: { params, body: schemas.start, tags, summary: "Work begins: begins the plan's next step too" },
     },
     async (request) => {
@@ -116,6 +117,7 @@ function agentRoutes(app: App, deps: RouteDeps): void {
   app.put(
     "/v1/intents/:id/steps/:key",
     {
+      config: { needs: ["act", "operate"] },
       schema: {
         params: schemas.params.step,
         body: schemas.step,
@@ -148,7 +150,10 @@ function agentRoutes(app: App, deps: RouteDeps): void {
 
   app.post(
     "/v1/intents/:id/release",
-    { schema: { params, body: schemas.release, tags, summary: "Hand the intent back; costs no attempt" } },
+    {
+      config: { needs: ["act", "operate"] },
+      schema: { params, body: schemas.release, tags, summary: "Hand the intent back; costs no attempt" },
+    },
     async (request) => {
       const { id } = request.params;
       const { attempt, not_run, reason } = request.body;
@@ -163,7 +168,10 @@ function agentRoutes(app: App, deps: RouteDeps): void {
 
   app.post(
     "/v1/intents/:id/heartbeat",
-    { schema: { params, body: schemas.touch, tags, summary: "Is this attempt still mine?" } },
+    {
+      config: { needs: ["act", "operate"] },
+      schema: { params, body: schemas.touch, tags, summary: "Is this attempt still mine?" },
+    },
     async (request) => {
       const { intent } = await touchIntent(engine, actorOf(request), request.params.id, request.body.attempt);
       return { ok: true, attempt: intent.attempt, cancel: false, pause: intent.paused };
@@ -172,14 +180,18 @@ function agentRoutes(app: App, deps: RouteDeps): void {
 
   app.post(
     "/v1/intents/:id/progress",
-    { schema: { params, body: schemas.progress, tags, summary: "Tell how far the work is" } },
+    {
+      config: { needs: ["act", "operate"] },
+      schema: { params, body: schemas.progress, tags, summary: "Tell how far the work is" },
+    },
     async (request) => {
-      const { attempt, message, percent, data } = request.body;
+      const { attempt, message, percent, data, output, output_offset: outputOffset } = request.body;
       const { seq } = await reportIntentProgress(engine, actorOf(request), request.params.id, {
         attempt,
         message: message ?? null,
         percent: percent ?? null,
         data: data ?? null,
+        output: output == null ? null : { text: output, offset: outputOffset ?? null },
       });
       return { ok: true, seq };
     },
@@ -191,7 +203,10 @@ function endingRoutes(app: App, deps: RouteDeps): void {
   const params = schemas.params.intent;
   app.post(
     "/v1/intents/:id/resolve",
-    { schema: { params, body: schemas.resolve, tags: ["agents"], summary: "Complete, fail or cancel" } },
+    {
+      config: { needs: ["act", "operate"] },
+      schema: { params, body: schemas.resolve, tags: ["agents"], summary: "Complete, fail or cancel" },
+    },
     async (request) => {
       const { id } = request.params;
       const { body } = request;
@@ -207,7 +222,7 @@ function endingRoutes(app: App, deps: RouteDeps): void {
         retryAfterMs: body.retry_after_seconds == null ? null : Math.round(body.retry_after_seconds * 1000),
         retryable: body.retryable,
       });
-      const record = await requireIntent(deps, id);
+      const record = await requireIntent(deps, request, id);
       const replyTo = record.data.replyTo;
       return {
         ...intentAnswer(record),

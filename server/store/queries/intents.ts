@@ -1,6 +1,7 @@
 // Reads of intents for views and lists. No locks, no decisions.
 
 import { type Kysely, sql } from "kysely";
+import { type Access, maySee, type Owned, seesEverything } from "../../domain/access.ts";
 import type { Intent, IntentData, Outcome } from "../../domain/intent.ts";
 import { isTerminal, type Status, TERMINAL_STATUSES } from "../../domain/lifecycle.ts";
 import { RawJson } from "../../domain/raw-json.ts";
@@ -8,6 +9,7 @@ import { encodeArray } from "../binary.ts";
 import type { Store } from "../connection.ts";
 import type { Database, IntentsTable } from "../database.ts";
 import { rawOrNull, toIntent } from "../rows.ts";
+import { seen } from "../sight.ts";
 
 const rawNull = new RawJson("null");
 
@@ -17,7 +19,7 @@ export interface IntentRecord {
   readonly outcome: Outcome | null;
 }
 
-interface JoinedRow extends Omit<IntentsTable, "first_seq"> {
+export interface JoinedRow extends Omit<IntentsTable, "first_seq"> {
   d_from_agent: string;
   d_to_agent_as_sent: string;
   d_payload: string;
@@ -59,7 +61,7 @@ const DATA_COLUMNS = [
   "o.attempt as o_attempt",
 ] as const;
 
-function toRecord(row: JoinedRow): IntentRecord {
+export function toRecord(row: JoinedRow): IntentRecord {
   const intent = toIntent(row);
   const data: IntentData = {
     id: row.id,
@@ -92,7 +94,7 @@ function toRecord(row: JoinedRow): IntentRecord {
 }
 
 // Asked for at every delivery and every answer: prepared once per connection instead of planned each time.
-const BY_ID = {
+export const BY_ID = {
   name: "intents_by_id",
   text: `select i.*, ${DATA_COLUMNS.join(", ")} from intents i
     join intent_data d on d.id = i.id left join outcomes o on o.intent_id = i.id where i.id = any($1::uuid[])`,
@@ -103,8 +105,14 @@ export async function findIntents(store: Store, ids: readonly string[]): Promise
   return new Map(rows.map((row) => [row.id, toRecord(row)]));
 }
 
-export async function findIntent(store: Store, id: string): Promise<IntentRecord | undefined> {
-  return (await findIntents(store, [id])).get(id);
+/** Undefined also for one that is out of sight. */
+export async function findSeenIntent(
+  store: Store,
+  id: string,
+  access: Access,
+): Promise<IntentRecord | undefined> {
+  const record = (await findIntents(store, [id])).get(id);
+  return record !== undefined && maySee(access, record.intent) ? record : undefined;
 }
 
 // One trip for whoever waits for an end: what it ended with is read only if it has ended.
@@ -115,21 +123,33 @@ const ENDED = {
     left join outcomes o on o.intent_id = d.id where i.id = $1`,
 };
 
-/** The intent if it has ended, `"live"` if it has not. */
-export async function findEnded(store: Store, id: string): Promise<IntentRecord | "live" | undefined> {
+/** The intent if it has ended, `"live"` if it has not, undefined for one that is out of sight. */
+export async function findEnded(
+  store: Store,
+  id: string,
+  access: Access,
+): Promise<IntentRecord | "live" | undefined> {
   const values = [id, encodeArray("text", TERMINAL_STATUSES)];
   const [row] = (await store.pool.query<JoinedRow>({ ...ENDED, values })).rows;
-  if (row === undefined) return undefined;
+  if (row === undefined || !maySee(access, ownedOf(row))) return undefined;
   return isTerminal(row.status) ? toRecord(row) : "live";
 }
 
-export async function namespaceOfIntent(store: Store, id: string): Promise<string | undefined> {
+const ownedOf = (row: Pick<IntentsTable, "namespace" | "to_agent" | "sent_by">): Owned => ({
+  namespace: row.namespace,
+  toAgent: row.to_agent,
+  sentBy: row.sent_by,
+});
+
+/** Where an intent is, and whose. */
+export async function findOwned(store: Store, id: string): Promise<Owned | undefined> {
   const query = {
-    name: "intent_namespace",
-    text: "select namespace from intents where id = $1",
+    name: "intent_owned",
+    text: "select namespace, to_agent, sent_by from intents where id = $1",
     values: [id],
   };
-  return (await store.pool.query<{ namespace: string }>(query)).rows[0]?.namespace;
+  const [row] = (await store.pool.query<Parameters<typeof ownedOf>[0]>(query)).rows;
+  return row === undefined ? undefined : ownedOf(row);
 }
 
 export async function findStatus(
@@ -140,8 +160,8 @@ export async function findStatus(
 }
 
 export interface ListFilter {
-  /** Null lists every namespace (operators). */
-  readonly namespace: string | null;
+  /** Only what it sees is listed. */
+  readonly access: Access;
   readonly status?: readonly Status[];
   readonly toAgent?: string;
   readonly intentType?: string;
@@ -165,6 +185,10 @@ export interface IntentPage {
   readonly more: boolean;
 }
 
+/** The one namespace in which everything lies that is seen, for its index; null: there may be others. */
+const onlyNamespace = ({ namespace, patterns }: Access): string | null =>
+  patterns.every((pattern) => pattern.startsWith(`${namespace}/`)) ? namespace : null;
+
 /** The newest first: at least one if there is any, at most `limit`. */
 export async function listIntents(store: Store, filter: ListFilter): Promise<IntentPage> {
   const { db } = store;
@@ -175,7 +199,9 @@ export async function listIntents(store: Store, filter: ListFilter): Promise<Int
     .innerJoin("intent_data as d", "d.id", "i.id")
     .leftJoin("outcomes as o", "o.intent_id", "i.id")
     .select(["i.id", bytes.as("bytes")]);
-  if (filter.namespace !== null) query = query.where("d.namespace", "=", filter.namespace);
+  const namespace = onlyNamespace(filter.access);
+  if (namespace !== null) query = query.where("d.namespace", "=", namespace);
+  if (!seesEverything(filter.access)) query = query.where(seen(filter.access, "i"));
   if (filter.status !== undefined) query = query.where("i.status", "in", [...filter.status]);
   if (filter.toAgent !== undefined) query = query.where("d.to_agent", "=", filter.toAgent);
   if (filter.intentType !== undefined) query = query.where("d.intent_type", "=", filter.intentType);

@@ -1,8 +1,11 @@
 // Sessions as groups of intents: lists, counts, who is alive in one.
 
+import { sql } from "kysely";
+import type { Access } from "../../domain/access.ts";
 import { type Status, TERMINAL_STATUSES } from "../../domain/lifecycle.ts";
 import { textArrayLiteral } from "../binary.ts";
 import type { Store } from "../connection.ts";
+import { openSession, seen, seenSession } from "../sight.ts";
 
 export interface Session {
   readonly namespace: string;
@@ -32,26 +35,28 @@ const toSession = (row: Row): Session => ({
   counts: row.counts === null ? {} : JSON.parse(row.counts),
 });
 
-const COUNTED = `cross join lateral (
+/** Of the intents that are seen. */
+const counted = (access: Access) => sql`cross join lateral (
     select max(c.last) as last_activity_at, json_object_agg(c.status, c.n) filter (where c.status is not null) as counts
     from (select i.status, count(*)::int as n, max(i.updated_at) as last
-      from intent_data d join intents i on i.id = d.id where d.session_namespace = s.namespace and d.session = s.name group by i.status) c) a`;
+      from intent_data d join intents i on i.id = d.id where d.session_namespace = s.namespace and d.session = s.name and ${seen(access, "i")}
+      group by i.status) c) a`;
 
 export interface SessionPage {
-  /** Null: of all namespaces. */
-  readonly namespace: string | null;
+  readonly access: Access;
   readonly after: { readonly namespace: string; readonly name: string } | null;
   readonly limit: number;
 }
 
 /** By namespace and name. */
 export async function listSessions(store: Store, page: SessionPage): Promise<Session[]> {
-  const { rows } = await store.pool.query<Row>(
-    `select s.*, a.* from (select * from sessions where ($1::text is null or namespace = $1)
-        and ($2::text is null or (namespace, name) > ($2, $3)) order by namespace, name limit $4) s ${COUNTED}
-      order by s.namespace, s.name`,
-    [page.namespace, page.after?.namespace ?? null, page.after?.name ?? null, page.limit],
-  );
+  const { access, after } = page;
+  const namespace = after?.namespace ?? null;
+  const { rows } = await sql<Row>`select s.*, a.* from (
+      select * from sessions o where ${seenSession(access, sql.ref("o.namespace"), sql.ref("o.name"))}
+        and (${namespace}::text is null or (namespace, name) > (${namespace}, ${after?.name ?? null}))
+        order by namespace, name limit ${page.limit}) s ${counted(access)}
+      order by s.namespace, s.name`.execute(store.db);
   return rows.map(toSession);
 }
 
@@ -68,12 +73,23 @@ export async function findSession(
   store: Store,
   namespace: string,
   name: string,
+  access: Access,
 ): Promise<Session | undefined> {
-  const { rows } = await store.pool.query<Row>(
-    `select s.*, a.* from sessions s ${COUNTED} where s.namespace = $1 and s.name = $2`,
-    [namespace, name],
-  );
+  const { rows } = await sql<Row>`select s.*, a.* from sessions s ${counted(access)}
+    where s.namespace = ${namespace} and s.name = ${name}
+      and ${seenSession(access, sql.ref("s.namespace"), sql.ref("s.name"))}`.execute(store.db);
   return rows[0] === undefined ? undefined : toSession(rows[0]);
+}
+
+/** Whether its memory may be read and written: it is seen, or nobody's yet. */
+export async function isSessionOpen(
+  store: Store,
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+  access: Access,
+): Promise<boolean> {
+  const { rows } = await sql<{ open: boolean }>`
+    select ${openSession(access, sql`${namespace}::text`, sql`${name}::text`)} as open`.execute(store.db);
+  return rows[0]?.open === true;
 }
 
 /** Answers false when there is none. From then on its new intents are born so. */

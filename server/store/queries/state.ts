@@ -1,7 +1,10 @@
 // Reads of state: current values, old versions, values as of an entry of an intent's log.
 
+import { sql } from "kysely";
+import { type Access, may, seesEverything } from "../../domain/access.ts";
 import { RawJson } from "../../domain/raw-json.ts";
 import type { Store } from "../connection.ts";
+import { covered, openSession, seen } from "../sight.ts";
 
 export interface StateEntry {
   readonly scope: string;
@@ -167,19 +170,29 @@ export async function listVersions(
   return pageWithin(rows, page.limit);
 }
 
+/** Within its namespace an operator sees all; others the memory of addresses, intents and sessions that they see. */
+function seenScope(access: Access) {
+  if (seesEverything(access)) return sql<boolean>`true`;
+  const own = sql<boolean>`h.namespace = ${access.namespace}`;
+  if (may(access, "operate")) return own;
+  return sql<boolean>`${own} and case split_part(h.scope, ':', 1)
+      when 'agent' then exists (select 1 from (select substr(h.scope, 7) as address) s where ${covered(access, sql.ref("s.address"))})
+      when 'intent' then exists (select 1 from intents i where i.id = substr(h.scope, 8)::uuid and ${seen(access, "i")})
+      else ${openSession(access, sql.ref("h.namespace"), sql`substr(h.scope, 9)`)} end`;
+}
+
 /** Scopes that hold something, by name. */
 export async function listScopes(
   store: Store,
-  namespace: string | null,
+  access: Access,
   kind: string | null,
   after: string | null,
   limit: number,
 ): Promise<{ scope: string; keys: number; updatedAt: number }[]> {
-  const { rows } = await store.pool.query<{ scope: string; keys: number; updated_at: number }>(
-    `select scope, count(*)::int as keys, max(updated_at) as updated_at from state_heads
-      where ($1::text is null or namespace = $1) and not deleted and starts_with(scope, $2) and ($3::text is null or scope > $3 collate "C")
-      group by scope order by scope limit $4`,
-    [namespace, kind === null ? "" : `${kind}:`, after, limit],
-  );
+  const { rows } = await sql<{ scope: string; keys: number; updated_at: number }>`
+    select scope, count(*)::int as keys, max(updated_at) as updated_at from state_heads h
+      where ${seenScope(access)} and not deleted and starts_with(scope, ${kind === null ? "" : `${kind}:`})
+        and (${after}::text is null or scope > ${after} collate "C")
+      group by scope order by scope limit ${limit}`.execute(store.db);
   return rows.map((row) => ({ scope: row.scope, keys: row.keys, updatedAt: row.updated_at }));
 }

@@ -1,7 +1,10 @@
 // What people are asked.
 
+import { sql } from "kysely";
+import type { Access } from "../../domain/access.ts";
 import type { Status } from "../../domain/lifecycle.ts";
 import type { Store } from "../connection.ts";
+import { seen } from "../sight.ts";
 
 export interface Task {
   readonly intentId: string;
@@ -42,18 +45,19 @@ const inDoubt = (step: string) => ({
   assignees: [],
 });
 
-/** The longest waiting first; of all namespaces where none is given. */
-export async function listTasks(store: Store, namespace: string | null, page: TaskPage): Promise<Task[]> {
-  const { rows } = await store.pool.query<Row>(
-    `select t.intent_id, t.step, i.intent_type, i.status, d.from_agent, t.assigned_at, t.due_at, s.wait
+/** The longest waiting first, of the intents that are seen. */
+export async function listTasks(store: Store, access: Access, page: TaskPage): Promise<Task[]> {
+  const { assignee, after } = page;
+  const at = after?.assignedAt ?? null;
+  const { rows } =
+    await sql<Row>`select t.intent_id, t.step, i.intent_type, i.status, d.from_agent, t.assigned_at, t.due_at, s.wait
       from human_tasks t join intents i on i.id = t.intent_id join intent_data d on d.id = t.intent_id
       join steps s on s.intent_id = t.intent_id and s.key = t.step
-      where ($1::text is null or t.namespace = $1) and ($2::float8 is null or (t.assigned_at, t.intent_id) > (to_timestamp($2::float8 / 1000), $3::uuid))
-        and ($4::text is null or s.wait is null or json_array_length(s.wait -> 'human_task' -> 'assignees') = 0
-          or (s.wait -> 'human_task' -> 'assignees')::jsonb ? $4)
-      order by t.assigned_at, t.intent_id, t.step limit $5`,
-    [namespace, page.after?.assignedAt ?? null, page.after?.intentId ?? null, page.assignee, page.limit],
-  );
+      where ${seen(access, "i")}
+        and (${at}::float8 is null or (t.assigned_at, t.intent_id) > (to_timestamp(${at}::float8 / 1000), ${after?.intentId ?? null}::uuid))
+        and (${assignee}::text is null or s.wait is null or json_array_length(s.wait -> 'human_task' -> 'assignees') = 0
+          or (s.wait -> 'human_task' -> 'assignees')::jsonb ? ${assignee})
+      order by t.assigned_at, t.intent_id, t.step limit ${page.limit}`.execute(store.db);
   return rows.map((row) => ({
     intentId: row.intent_id,
     step: row.step,
