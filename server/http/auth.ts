@@ -201,8 +201,7 @@ export function installAuth(app: FastifyInstance, options: AuthOptions): void {
     if (!isKeyText(text)) return refuse(request, unknownKey(text));
     const found = ring.find(text);
     const admitKey = (key: ApiKey | undefined): void => {
-      if (key === undefined) return refuse(request, unknownKey(text));
-      admit(request, ofKey(key));
+      admit(request, ofKey(key ?? refuse(request, unknownKey(text))));
     };
     if (!(found instanceof Promise)) {
       admitKey(found);
