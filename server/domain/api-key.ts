@@ -1,7 +1,7 @@
 // The text of an API key: `pdr_`, 32 random bytes in base 62, and a checksum, so that a typo is told without asking anybody
 // and secret scanners know one when they see it. Only the digest is ever stored.
 
-import { createHash, randomBytes } from "node:crypto";
+import { hash, randomBytes } from "node:crypto";
 
 const PREFIX = "pdr_";
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -26,7 +26,7 @@ function base62(bytes: Uint8Array, chars: number): string {
 const checksum = (body: string): string => base62(keyDigest(body).subarray(0, 4), CHECK_CHARS);
 
 /** SHA-256: enough for a secret of 256 random bits, which nobody can guess through. */
-export const keyDigest = (text: string): Buffer => createHash("sha256").update(text, "utf8").digest();
+export const keyDigest = (text: string): Buffer => hash("sha256", text, "buffer");
 
 export function newKeyText(random: Uint8Array = randomBytes(RANDOM_BYTES)): string {
   const body = PREFIX + base62(random, RANDOM_CHARS);

@@ -1,7 +1,7 @@
 // The keys that callers present, as the database knows them, remembered for seconds: no request asks the database by
 // itself. Also who uses which key just now, so that what is open ends with its key. It decides nothing about routes.
 
-import { keyDigest } from "../domain/api-key.ts";
+import { isKeyText } from "../domain/api-key.ts";
 import type { Store } from "../store/connection.ts";
 import { type ApiKey, endedKeys, findLiveKey, touchKeys } from "../store/queries/keys.ts";
 
@@ -19,8 +19,8 @@ interface Known {
 }
 
 export interface KeyRing {
-  /** The live key of this text, if there is one; at once when it was asked for lately. */
-  find(text: string): ApiKey | undefined | Promise<ApiKey | undefined>;
+  /** The live key of this text and digest, if there is one; at once when it was asked for lately. */
+  find(text: string, digest: Buffer): ApiKey | undefined | Promise<ApiKey | undefined>;
   /** Calls `end` when the key ends; the answer forgets it. */
   hold(keyId: string, end: () => void): () => void;
   /** Ends what is held by keys that have ended; answers how many keys had. */
@@ -69,11 +69,12 @@ export function createKeyRing(store: Store, now: () => number = () => performanc
   };
 
   return {
-    find(text) {
-      const digest = keyDigest(text);
+    find(text, digest) {
       const name = digest.toString("latin1");
       const known = live.get(name) ?? refused.get(name);
       const age = known === undefined ? Number.POSITIVE_INFINITY : now() - known.askedAt;
+      // A typo is told without asking the database.
+      if (known === undefined && !isKeyText(text)) return undefined;
       if (known === undefined || age > BELIEVED_MS) return ask(name, digest).then(use);
       // Its failure is told to whoever has to wait for it.
       if (age > FRESH_MS) ask(name, digest).catch(() => undefined);

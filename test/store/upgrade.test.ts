@@ -8,8 +8,11 @@ import { claimOne, inStatus, post, send, step, view } from "../delivery/listener
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { call, startTestServer } from "../support/server.ts";
 
-/** Takes the newest migration back: the database is as the version before left it, with the same rows. */
-const UNDO_0004 = `
+/** Takes the newest migrations back: the database is as an older version left it, with the same rows. */
+const UNDONE = ["0004_waiting", "0005_keys"];
+const UNDO = `
+  drop table api_keys, audit_log;
+  alter table intents drop column sent_by;
   drop table signals, outbox, human_tasks, checkpoints, sessions;
   alter table intents drop column wake_at, drop column paused_by, drop column parent_id, drop column has_children,
     drop column keep_versions, drop column retain_ms;
@@ -18,7 +21,7 @@ const UNDO_0004 = `
   alter table steps drop column wait;
   drop index outcomes_expiring, outcomes_age;
   alter table outcomes drop column expires_at;
-  delete from perdure_migrations where name = '0004_waiting'`;
+  delete from perdure_migrations where name in ('0004_waiting', '0005_keys')`;
 
 let database: TestDatabase;
 let client: pg.Client;
@@ -49,8 +52,8 @@ test("intents that were held, queued, paused, in doubt or ended before an upgrad
   await post(before, ended, "cancel");
   await before.close();
 
-  await client.query(UNDO_0004);
-  expect(await migrate(database.url)).toEqual(["0004_waiting"]);
+  await client.query(UNDO);
+  expect(await migrate(database.url)).toEqual(UNDONE);
   const after = await startTestServer({ databaseUrl: database.url });
   try {
     expect((await verifyDatabase(database.url)).violations).toEqual([]);
@@ -75,12 +78,15 @@ test("intents that were held, queued, paused, in doubt or ended before an upgrad
   }
 });
 
-test("the newest migration is the one that the upgrade is tried with", () => {
+test("the newest migrations are those that the upgrade is tried with", () => {
   const names = readMigrations().map((migration) => migration.name);
-  expect(UNDO_0004).toContain(names.at(-1));
-  // What it makes is what the test takes back.
-  const made = readFileSync(new URL("../../migrations/0004_waiting.sql", import.meta.url), "utf8");
-  for (const [, table = ""] of made.matchAll(/^create table (\w+)/gm)) expect(UNDO_0004).toContain(table);
-  for (const [, column = ""] of made.matchAll(/add column (\w+)/g))
-    expect(UNDO_0004).toContain(`drop column ${column}`);
+  expect(names.slice(-UNDONE.length)).toEqual(UNDONE);
+  for (const name of UNDONE) {
+    expect(UNDO).toContain(name);
+    // What it makes is what the test takes back.
+    const made = readFileSync(new URL(`../../migrations/${name}.sql`, import.meta.url), "utf8");
+    for (const [, table = ""] of made.matchAll(/^create table (\w+)/gm)) expect(UNDO).toContain(table);
+    for (const [, column = ""] of made.matchAll(/add column (\w+)/g))
+      expect(UNDO).toContain(`drop column ${column}`);
+  }
 });
