@@ -165,7 +165,8 @@ test("two consumers share 200 intents: each is delivered once, and both get some
 test("an agent that does not read its stream blocks nobody, and is dropped rather than waited for", async () => {
   const wide = await startTestServer({ env: { PERDURE_FRAME_MAX_BYTES: "1000000" } });
   try {
-    const text = "x".repeat(200_000);
+    // As many as are sent without waiting for the reader are more than may wait for it.
+    const text = "x".repeat(300_000);
     const slow = await listen(wide, "slow", { consumer: "slow", capacity: 200 });
     slow.stopReading();
     // Far more than the kernel and the server buffer for one reader.
