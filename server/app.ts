@@ -15,6 +15,7 @@ import { isTerminal } from "./domain/lifecycle.ts";
 import { nextDueAt } from "./domain/schedule.ts";
 import type { Engine } from "./engine/context.ts";
 import { endPulse } from "./engine/pulse.ts";
+import { StreamCounts } from "./http/clients.ts";
 import { serverOptions } from "./http/conventions.ts";
 import { installFoundation } from "./http/foundation.ts";
 import { createKeyRing, type KeyRing } from "./http/key-ring.ts";
@@ -33,6 +34,7 @@ import { waitingRoutes } from "./http/routes/waiting.ts";
 import { workRoutes } from "./http/routes/work.ts";
 import { requestSchemas } from "./http/schemas/requests.ts";
 import { trackSockets } from "./http/sockets.ts";
+import type { Quota } from "./http/token-buckets.ts";
 import type { Logger } from "./observability/logger.ts";
 import { createMetrics, type Metrics } from "./observability/metrics.ts";
 import { openStore, type Store } from "./store/connection.ts";
@@ -64,33 +66,25 @@ export interface Server {
   stop(): Promise<void>;
 }
 
+/** Requests a second of one key: what stops a client that runs wild, not one that works hard. */
+const RATE_WITH_KEYS = 5_000;
+
 const DAY_MS = 86_400_000;
 
 /** Waiters poll this many times more rarely than the dispatcher. */
 const WAIT_POLLS = 5;
 
+/** What is not a setting keeps its default. */
 function limitsOf(config: Config): Limits {
-  const {
-    bodyMaxBytes,
-    batchBodyMaxBytes,
-    payloadMaxBytes,
-    resultMaxBytes,
-    jsonMaxDepth,
-    stepsMax,
-    batchMax,
-    requestTimeoutMs,
-  } = config;
-  return {
-    ...DEFAULT_LIMITS,
-    bodyMaxBytes,
-    batchBodyMaxBytes,
-    payloadMaxBytes,
-    resultMaxBytes,
-    jsonMaxDepth,
-    stepsMax,
-    batchMax,
-    requestTimeoutMs,
-  };
+  const names = Object.keys(DEFAULT_LIMITS) as (keyof Limits)[];
+  const set = names.map((name) => [name, (config as Partial<Limits>)[name] ?? DEFAULT_LIMITS[name]]);
+  return Object.freeze(Object.fromEntries(set)) as Limits;
+}
+
+/** Not set, it holds where there are keys: in development on loopback nobody is kept waiting. */
+function quotaOf(config: Config, keysRequired: boolean): Quota | null {
+  const rate = config.rateLimit ?? (keysRequired ? RATE_WITH_KEYS : 0);
+  return rate === 0 ? null : { rate, burst: config.rateBurst };
 }
 
 function countChanges(metrics: Metrics, changes: readonly Change[]): void {
@@ -255,6 +249,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   });
 
   const limits = limitsOf(config);
+  const keysRequired = config.adminKey !== undefined || options.keysRequired === true;
   const keys = createKeyRing(store);
   const keyWatch = watchKeys(keys, (error, worker) =>
     logger.warn({ err: error, worker }, "keys could not be looked at; the next pass repeats it"),
@@ -267,11 +262,12 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     limits,
     auth: {
       adminKey: config.adminKey ?? null,
-      keysRequired: config.adminKey !== undefined || options.keysRequired === true,
+      keysRequired,
       ring: keys,
       corsOrigins: config.corsOrigins,
     },
     store,
+    quota: quotaOf(config, keysRequired),
     version: options.version,
     metrics,
   });
@@ -293,6 +289,8 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     draining: draining.signal,
     leaseEndsIn: (ms) => sweepers.leases.wake(ms),
     isReady: () => databaseUp,
+    streamCounts: new StreamCounts(),
+    keyed: keysRequired,
   };
   healthRoutes(app, deps, options.version);
   createRoutes(app, deps);

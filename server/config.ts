@@ -7,7 +7,7 @@ import type { z } from "zod";
 import { SETTINGS_BY_FIELD, type Setting, type SettingsTable } from "./settings.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
-type Optional = "publicUrl" | "adminKey" | "databaseUrl";
+type Optional = "publicUrl" | "adminKey" | "databaseUrl" | "rateLimit";
 type Value<K extends keyof SettingsTable> = z.output<SettingsTable[K]["schema"]>;
 
 export type Config = Readonly<
@@ -64,6 +64,7 @@ export function loadConfig(env: Environment, cwd: string = process.cwd()): Confi
     adminKey,
     publicUrl: given.publicUrl?.replace(/\/+$/, ""),
     databaseUrl: given.databaseUrl,
+    rateLimit: given.rateLimit,
     corsOrigins: Object.freeze(given.corsOrigins ?? []),
     dataDir: given.dataDir === undefined ? defaultDataDir(cwd) : resolve(cwd, expandHome(given.dataDir)),
     warnings: Object.freeze(unknownSettings(env)),
@@ -99,6 +100,11 @@ function contradictions(config: Config): string[] {
   if (config.dbLockTimeoutMs >= config.dbQueryTimeoutMs) {
     problems.push(
       `PERDURE_DB_LOCK_TIMEOUT_MS (${config.dbLockTimeoutMs}) must be shorter than PERDURE_DB_QUERY_TIMEOUT_MS (${config.dbQueryTimeoutMs}), or a row that is held looks like a database that is away`,
+    );
+  }
+  if (config.stallTimeoutMs <= config.keepAliveMs) {
+    problems.push(
+      `PERDURE_STALL_TIMEOUT_MS (${config.stallTimeoutMs}) must be longer than PERDURE_KEEP_ALIVE_MS (${config.keepAliveMs}), or silent streams are cut`,
     );
   }
   for (const field of ["payloadMaxBytes", "resultMaxBytes"] as const) {

@@ -20,6 +20,7 @@ export const ERRORS = Object.freeze({
   payload_too_large: kind(413, "Too large"),
   results_too_large: kind(413, "The results of the intent's steps are too large in all"),
   uri_too_long: kind(414, "The URL is too long"),
+  expectation_failed: kind(417, "The expectation cannot be met"),
   unsupported_media_type: kind(415, "Send application/json"),
   validation_failed: kind(422, "The request is not valid"),
   invalid_address: kind(422, "Not an agent address"),
@@ -83,9 +84,11 @@ export const ERRORS = Object.freeze({
   // Not now
   too_many_signals: kind(429, "Too many unread signals", true),
   rate_limited: kind(429, "Too many requests", true),
+  too_many_streams: kind(429, "Too many open streams", true),
   backlog_full: kind(429, "The agent's backlog is full", true),
   unavailable: kind(503, "The server cannot reach its database", true),
   outcome_unknown: kind(503, "The outcome is not known yet", true),
+  too_many_connections: kind(503, "Too many connections", true),
   shutting_down: kind(503, "The server is shutting down", true),
 
   // A bug

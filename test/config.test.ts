@@ -61,6 +61,18 @@ describe("loadConfig", () => {
       payloadMaxBytes: 1_048_576,
       resultMaxBytes: 1_048_576,
       resultsMaxBytes: 33_554_432,
+      headersTimeoutMs: 30_000,
+      headersMaxBytes: 16_384,
+      idleTimeoutMs: 72_000,
+      stallTimeoutMs: 90_000,
+      connectionsMax: 10_000,
+      streamsPerClientMax: 5_000,
+      streamsPerAddressMax: 1_000,
+      rateLimit: undefined,
+      rateBurst: 10_000,
+      wrongKeysBurst: 100,
+      pageMax: 500,
+      pageMaxBytes: 4_194_304,
       requestTimeoutMs: 60_000,
       frameMaxBytes: 32_768,
       jsonMaxDepth: 64,
@@ -111,6 +123,9 @@ describe("loadConfig", () => {
     );
     expect(problemsOf({ PERDURE_DB_LOCK_TIMEOUT_MS: "10000" })[0]).toContain(
       "shorter than PERDURE_DB_QUERY_TIMEOUT_MS",
+    );
+    expect(problemsOf({ PERDURE_STALL_TIMEOUT_MS: "15000" })[0]).toContain(
+      "longer than PERDURE_KEEP_ALIVE_MS",
     );
     expect(problemsOf({ PERDURE_PAYLOAD_MAX_BYTES: "4000000" })[0]).toContain(
       "PERDURE_BODY_MAX_BYTES (2097152)",

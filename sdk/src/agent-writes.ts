@@ -44,11 +44,20 @@ export class AgentWrites {
     return this.#post("release", body, signal);
   }
 
-  /** Progress is a courtesy: one try, no retries. */
+  /** A courtesy: one try. Output is worth some more: its offset tells a repetition. */
   progress(body: Wire, signal: AbortSignal): Promise<Wire> {
     const path = `/v1/intents/${encodeURIComponent(this.intentId)}/progress`;
     const full = { ...body, attempt: this.attempt };
-    return this.#http.send({ method: "POST", path, body: full, retry: "never", timeoutMs: 5_000, signal });
+    const retry = body.output === undefined ? "never" : "bounded";
+    return this.#http.send({
+      method: "POST",
+      path,
+      body: full,
+      fenced: true,
+      retry,
+      timeoutMs: 5_000,
+      signal,
+    });
   }
 
   #create(path: string, body: Wire, idempotencyKey: string, signal: AbortSignal): Promise<any> {

@@ -24,7 +24,7 @@ import type { Handler, Work } from "./run.ts";
 import { batchKey, type IntentInput, intentToWire } from "./sending.ts";
 import { Sessions } from "./sessions.ts";
 import { HttpState, type State, type StateScope } from "./state.ts";
-import { type WaitOptions, waitForIntent } from "./wait-for.ts";
+import { type WaitOptions, waitAndWatch } from "./wait-for.ts";
 
 export interface ClientOptions {
   /** Default: `PERDURE_URL`, else `http://127.0.0.1:7070`. */
@@ -98,10 +98,10 @@ export class PerdureClient {
 
   /**
    * Waits until the intent has ended, over lost connections and server restarts, and answers how: the current truth, also after an
-   * operator's retry. Throws `wait_timeout` (the intent goes on), `not_found`, or the signal's reason.
+   * operator's retry. Throws `wait_timeout` (the intent goes on), `not_found`, the signal's reason, or what `onProgress` throws.
    */
   waitFor<R = any>(id: string, options: WaitOptions = {}): Promise<Outcome<R>> {
-    return waitForIntent<R>(this.#http, id, options);
+    return waitAndWatch<R>(this.#http, this.#logger, id, options);
   }
 
   /**

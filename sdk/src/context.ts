@@ -1,11 +1,10 @@
-// Owns: what a handler is given, and sending its progress. Must not: know how a delivery begins or ends.
-import { compact } from "./absent.ts";
-import type { AgentWrites } from "./agent-writes.ts";
+// Owns: what a handler is given. Must not: know how a delivery begins or ends.
 import type { Attempt } from "./attempt.ts";
 import type { Children } from "./children.ts";
 import type { Duration } from "./duration.ts";
 import type { Decision, HumanTask } from "./human-task.ts";
 import type { Intent, Outcome } from "./intents.ts";
+import type { ProgressReporter, ProgressUpdate } from "./progress.ts";
 import type { IntentInput } from "./sending.ts";
 import type { State } from "./state.ts";
 import type { Step, StepOptions, StepRunner } from "./steps.ts";
@@ -62,51 +61,15 @@ export interface Context<P = any> {
   checkpoint(name: string): Promise<void>;
   /** Tells watchers how far it is; `percent` 0 to 100. Never throws, never waits; when updates come fast the latest wins. */
   progress(update: ProgressUpdate): void;
+  /**
+   * Streams what there is of the result so far, such as the words of a model, to whoever waits with `onProgress` or observes. Never throws,
+   * never waits; what comes fast is sent together, some ten times a second. It is kept in the log; another attempt begins anew.
+   */
+  write(text: string): void;
   /** This intent's own memory: survives crashes, goes with the intent. Written only while this attempt is open. */
   readonly state: State;
   /** Memory shared by the intents of this one's session, or by everything this agent's address is given. */
   stateOf(scope: "session" | "agent"): State;
-}
-
-export interface ProgressUpdate {
-  message?: string;
-  percent?: number;
-  data?: unknown;
-}
-
-/** Progress in the background: one request at a time, only the newest update waits. */
-export class ProgressReporter {
-  readonly #attempt: Attempt;
-  readonly #writes: AgentWrites;
-  #waiting: ProgressUpdate | undefined;
-  #sending: Promise<void> | undefined;
-
-  constructor(attempt: Attempt, writes: AgentWrites) {
-    this.#attempt = attempt;
-    this.#writes = writes;
-  }
-
-  report(update: ProgressUpdate): void {
-    if (this.#attempt.over) return;
-    this.#waiting = { ...update };
-    this.#sending ??= this.#sendAll().finally(() => {
-      this.#sending = undefined;
-    });
-  }
-
-  /** Settles when the newest update was sent, or given up on. */
-  async flush(): Promise<void> {
-    await this.#sending;
-  }
-
-  async #sendAll(): Promise<void> {
-    while (this.#waiting !== undefined && !this.#attempt.over) {
-      const body = compact({ ...this.#waiting });
-      this.#waiting = undefined;
-      // A lost update is replaced by the next one; a stale attempt will be found out by a write that matters.
-      await this.#writes.progress(body, this.#attempt.signal).catch(() => undefined);
-    }
-  }
 }
 
 export interface ContextParts<P> {
@@ -142,6 +105,7 @@ export function buildContext<P>(parts: ContextParts<P>): Context<P> {
     waitFor: ((awaited: string | string[]) =>
       typeof awaited === "string" ? waits.outcome(awaited) : waits.outcomes(awaited)) as Context["waitFor"],
     progress: (update: ProgressUpdate) => parts.progress.report(update),
+    write: (text: string) => parts.progress.write(text),
     checkpoint,
     state: stateOf("intent"),
     stateOf,

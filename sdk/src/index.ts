@@ -3,7 +3,7 @@ export type { AgentHandle, ListenOptions } from "./agent.ts";
 export type { Retry } from "./backoff.ts";
 export type { Checkpoint } from "./checkpoints.ts";
 export { type ClientOptions, type ListFilter, PerdureClient } from "./client.ts";
-export type { Context, ProgressUpdate } from "./context.ts";
+export type { Context } from "./context.ts";
 export type { Duration } from "./duration.ts";
 export { type Failure, IntentFailure, type IntentFailureOptions, PerdureError } from "./errors.ts";
 export type { Decision, HumanTask, OpenTask } from "./human-task.ts";
@@ -11,6 +11,7 @@ export type { Explanation, Intent, IntentEvent, Outcome, Status } from "./intent
 export type { Logger } from "./logger.ts";
 export type { ObserveOptions } from "./observe.ts";
 export type { StepFn, Steps } from "./plan.ts";
+export type { Progress, ProgressUpdate } from "./progress.ts";
 export type { HandedBack, Handler } from "./run.ts";
 export type { IntentInput, OnInterrupt, Retention, StepPlan } from "./sending.ts";
 export type { Session, SessionChange, Sessions } from "./sessions.ts";

@@ -1,17 +1,22 @@
 // Owns: waiting for an intent's end over lost connections and restarted servers. Must not: judge by events: an operator's retry makes an
 // older terminal event untrue, only the current status is the answer.
-import { linkAbort, pause } from "./abort.ts";
+import { linkAbort, pause, within } from "./abort.ts";
 import { jitter } from "./backoff.ts";
 import { type Duration, toMs } from "./duration.ts";
 import { PerdureError } from "./errors.ts";
 import type { Http } from "./http.ts";
-import { type Outcome, presentOutcome } from "./intents.ts";
+import { type IntentEvent, type Outcome, presentOutcome } from "./intents.ts";
+import type { Logger } from "./logger.ts";
+import { observeIntent } from "./observe.ts";
+import { type Progress, progressOf } from "./progress.ts";
 
 export interface WaitOptions {
   /** Give up after this long with `wait_timeout`. The intent goes on, and may be waited for again. Default: never. */
   timeout?: Duration;
   /** Stop waiting; throws the signal's reason. */
   signal?: AbortSignal;
+  /** What the handler tells on its way, from the beginning: `ctx.progress`, and pieces of output of `ctx.write`. */
+  onProgress?: (progress: Progress) => void;
 }
 
 const LONGEST_WAIT_S = 50;
@@ -19,10 +24,49 @@ const LONGEST_WAIT_S = 50;
 const CUT_SHORT_MS = 1_000;
 const ONE_LOOK_MS = 5_000;
 
+/** After the end: what was told before it is on its way. */
+const LAST_WORDS_MS = 2_000;
+
+/** With `onProgress`, the outcome comes after all that was told before it. */
+export async function waitAndWatch<R>(
+  http: Http,
+  logger: Logger,
+  id: string,
+  { onProgress, ...options }: WaitOptions,
+): Promise<Outcome<R>> {
+  if (onProgress === undefined) return await waitForIntent<R>(http, id, options);
+  const scope = linkAbort([options.signal]);
+  let failure: { error: unknown } | undefined;
+  const watching = watch(observeIntent(http, logger, id, { signal: scope.signal }), onProgress).catch(
+    (error) => {
+      failure = { error };
+    },
+  );
+  try {
+    const outcome = await waitForIntent<R>(http, id, options);
+    await within(LAST_WORDS_MS, watching);
+    if (failure !== undefined) throw failure.error;
+    return outcome;
+  } finally {
+    scope.abort(new Error("the wait is over"));
+    scope.release();
+  }
+}
+
+async function watch(
+  events: AsyncIterable<IntentEvent>,
+  onProgress: (progress: Progress) => void,
+): Promise<void> {
+  for await (const event of events) {
+    const progress = progressOf(event);
+    if (progress !== undefined) onProgress(progress);
+  }
+}
+
 export async function waitForIntent<R>(
   http: Http,
   id: string,
-  options: WaitOptions = {},
+  options: Omit<WaitOptions, "onProgress"> = {},
 ): Promise<Outcome<R>> {
   const timeoutMs = options.timeout === undefined ? undefined : toMs(options.timeout);
   const deadline = timeoutMs === undefined ? undefined : Date.now() + timeoutMs;

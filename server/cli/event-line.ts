@@ -54,6 +54,7 @@ function describeDetails({ attempt, actor, details = {} }: WireEvent): string {
     wait,
     to,
     checkpoint,
+    output,
     result: _result,
     ...rest
   } = details ?? {};
@@ -67,6 +68,7 @@ function describeDetails({ attempt, actor, details = {} }: WireEvent): string {
   if (duration_ms !== undefined) parts.push(`in ${describeDuration(duration_ms)}`);
   if (percent !== undefined) parts.push(`${percent}%`);
   if (message !== undefined) parts.push(String(message));
+  if (output !== undefined) parts.push(JSON.stringify(output));
   if (error !== undefined && error !== null) parts.push(describeError(error));
   else if (code !== undefined) parts.push(String(code));
   if (reason !== undefined && reason !== null) parts.push(`(${reason})`);

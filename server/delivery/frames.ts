@@ -1,12 +1,12 @@
 // Builds delivery frames from the rows as they are now.
 
+import { maySee } from "../domain/access.ts";
 import { requireHolderRight } from "../domain/decide/authority.ts";
 import type { Actor, Intent } from "../domain/intent.ts";
 import { encodeJson, RawJson } from "../domain/raw-json.ts";
 import { Refusal } from "../domain/refusal.ts";
 import type { Engine } from "../engine/context.ts";
-import { findIntents, findSeenIntent } from "../store/queries/intents.ts";
-import { readSteps } from "../store/queries/log.ts";
+import { findWorkingSets } from "../store/queries/working-sets.ts";
 import type { HandOver } from "../store/workspace.ts";
 import { type DeliveryView, deliveryView } from "../wire/views.ts";
 
@@ -25,19 +25,18 @@ async function readDeliveries(
   engine: Engine,
   assignments: readonly Assignment[],
 ): Promise<Map<string, DeliveryView>> {
-  const ids = assignments.map((assignment) => assignment.intentId);
-  const records = await findIntents(engine.store, ids);
-  const withSteps = [...records.values()]
-    .filter((record) => record.intent.stepsCount > 0)
-    .map((record) => record.intent.id);
-  const steps = withSteps.length === 0 ? new Map() : await readSteps(engine.store.db, withSteps);
+  const sets = await findWorkingSets(
+    engine.store,
+    assignments.map((assignment) => assignment.intentId),
+  );
   const views = new Map<string, DeliveryView>();
   for (const { intentId, attempt } of assignments) {
-    const record = records.get(intentId);
+    const set = sets.get(intentId);
+    if (set === undefined) continue;
+    const { intent } = set.record;
     // Ended while we looked: there is nothing to deliver any more.
-    if (record === undefined || record.intent.attempt !== attempt || record.intent.consumerId === null)
-      continue;
-    views.set(intentId, deliveryView(record, steps.get(intentId) ?? []));
+    if (intent.attempt !== attempt || intent.consumerId === null) continue;
+    views.set(intentId, deliveryView(set.record, set.steps));
   }
   return views;
 }
@@ -79,9 +78,10 @@ export async function fetchDelivery(
   attempt: number | null,
   actor: Actor,
 ): Promise<DeliveryView> {
-  const record = await findSeenIntent(engine.store, intentId, actor.access);
-  if (record === undefined) throw new Refusal("not_found", `there is no intent ${intentId}`);
-  const { intent } = record;
+  const set = (await findWorkingSets(engine.store, [intentId])).get(intentId);
+  if (set === undefined || !maySee(actor.access, set.record.intent))
+    throw new Refusal("not_found", `there is no intent ${intentId}`);
+  const { intent } = set.record;
   requireHolderRight(actor, intent);
   if (intent.consumerId === null || (attempt !== null && attempt !== intent.attempt)) {
     throw new Refusal("stale_attempt", "that delivery is not open any more; stop working on this intent", {
@@ -89,6 +89,5 @@ export async function fetchDelivery(
       open: intent.consumerId !== null,
     });
   }
-  const steps = await readSteps(engine.store.db, [intentId]);
-  return deliveryView(record, steps.get(intentId) ?? []);
+  return deliveryView(set.record, set.steps);
 }

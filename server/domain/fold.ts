@@ -108,7 +108,7 @@ function after(folded: Folded, entry: LogEntry): Folded {
     case "intent.step_interrupted":
       return withStep(folded, String(details?.key), (step) => stepAfter(step, entry));
     case "intent.step_decided":
-      return withStep(folded, String(details?.key), (step) => decided(step, details?.decision));
+      return withStep(folded, String(details?.key), (step) => decided(step, details));
     case "intent.released":
       return ((details?.not_run ?? []) as string[]).reduce((sum, key) => withStep(sum, key, unbegun), folded);
     case "intent.retried":
@@ -167,7 +167,8 @@ function withStep(folded: Folded, key: string, change: (step: FoldedStep) => Fol
   return { ...folded, steps };
 }
 
-function stepAfter(step: FoldedStep, { type, details, at, seq, attempt, result }: LogEntry): FoldedStep {
+function stepAfter(step: FoldedStep, entry: LogEntry): FoldedStep {
+  const { type, details, at, seq, attempt, result } = entry;
   const tries = Number(details?.tries ?? step.tries);
   switch (type) {
     case "intent.step_running":
@@ -179,6 +180,7 @@ function stepAfter(step: FoldedStep, { type, details, at, seq, attempt, result }
         tries,
         attempt,
         interrupted: false,
+        ...waited(step, entry),
         finishedAt: at,
         seq,
         result,
@@ -191,6 +193,7 @@ function stepAfter(step: FoldedStep, { type, details, at, seq, attempt, result }
         status: "failed",
         tries,
         attempt,
+        ...waited(step, entry),
         finishedAt: at,
         error: { ...details?.error, final: details?.final },
       };
@@ -200,18 +203,27 @@ function stepAfter(step: FoldedStep, { type, details, at, seq, attempt, result }
         status: "waiting",
         tries,
         attempt,
-        startedAt: step.startedAt ?? at,
+        ...waited(step, entry),
         finishedAt: null,
-        wait: details?.wait === undefined ? null : waitFromJson(details.wait),
       };
     default:
       return { ...step, status: "interrupted", interrupted: true, tries };
   }
 }
 
-function decided(step: FoldedStep, decision: unknown): FoldedStep {
-  if (decision === "retry") return { ...step, status: "planned", interrupted: false };
-  return decision === "fail" ? { ...step, status: "failed" } : step;
+/** What a step asked for, told by the entry that parks on it, or by the one that ends it at once. */
+function waited(
+  { startedAt, wait }: FoldedStep,
+  { details, at }: LogEntry,
+): Pick<FoldedStep, "startedAt" | "wait"> {
+  if (details?.wait === undefined) return { startedAt, wait };
+  return { startedAt: startedAt ?? at, wait: waitFromJson(details.wait) };
+}
+
+function decided(step: FoldedStep, details: LogEntry["details"]): FoldedStep {
+  if (details?.decision === "retry") return { ...step, status: "planned", interrupted: false };
+  if (details?.decision !== "fail") return step;
+  return { ...step, status: "failed", error: { ...details.error, final: true } };
 }
 
 /** Begun, and handed back before it ran. */

@@ -6,7 +6,7 @@ import { wake } from "../domain/decide/waits.ts";
 import { SERVER } from "../domain/intent.ts";
 import { isTerminal } from "../domain/lifecycle.ts";
 import { waitingSteps } from "../domain/wait.ts";
-import { awaitedIntents, childrenAlive, type OutboxEntry, readOutbox } from "../store/queries/family.ts";
+import { awaitedIntents, type OutboxEntry, orphans, readOutbox } from "../store/queries/family.ts";
 import { ENDS_MAX_BYTES } from "../store/workspace.ts";
 import { change, type Engine } from "./context.ts";
 import { endsOf } from "./waits.ts";
@@ -60,7 +60,7 @@ async function tellParent(engine: Engine, { id, parentId }: OutboxEntry): Promis
 
 /** A canceled or timed out parent takes its children with it, but for detached ones. */
 async function cancelChildren(engine: Engine, { id, parentId }: OutboxEntry): Promise<void> {
-  const children = await childrenAlive(engine.store, parentId, CHILDREN_AT_ONCE);
+  const children = await orphans(engine.store, parentId, CHILDREN_AT_ONCE);
   const last = children.length < CHILDREN_AT_ONCE;
   await Promise.all(children.map((child) => cancelOne(engine, child, "its parent has ended", null)));
   if (last)

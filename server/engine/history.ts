@@ -170,8 +170,10 @@ async function targetOf(
 ): Promise<{ seq: number; name: string | null }> {
   if (typeof to === "number") {
     if (to <= intent.seq) return { seq: await endOfCommit(tx, intent.id, to), name: null };
-    throw new Refusal("validation_failed", `to: the log ends at ${intent.seq}; there is no entry ${to}`, {
+    const detail = `the log ends at ${intent.seq}; there is no entry ${to}`;
+    throw new Refusal("validation_failed", `/to: ${detail}`, {
       seq: intent.seq,
+      errors: [{ pointer: "/to", detail }],
     });
   }
   const checkpoint = await findCheckpoint(tx.client, intent.id, to);

@@ -201,7 +201,7 @@ export function reportIntentProgress(
   return engine.commits.submit({
     name: "progress",
     intents: [intentId],
-    bytes: bytesOf(input.message, input.data),
+    bytes: bytesOf(input.message, input.output?.text ?? null, input.data),
     decide: (work) =>
       fenced(work, intentId, actor, { attempt: input.attempt, operation: "progress" }, (draft) => {
         reportProgress(draft, input);

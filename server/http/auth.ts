@@ -36,6 +36,8 @@ export interface AuthOptions {
   /** Without, the server is in loopback development mode: any key or none, but only from this machine. */
   readonly keysRequired: boolean;
   readonly ring: KeyRing;
+  /** Is told of each request without a valid key; may throw another refusal. */
+  readonly onWrongKey: (request: FastifyRequest) => void;
   /** Origins of web pages that may call besides the server's own. */
   readonly corsOrigins?: readonly string[];
 }
@@ -170,6 +172,11 @@ export function installAuth(app: FastifyInstance, options: AuthOptions): void {
     // Digests have one length, so the comparison tells nothing about the key's.
     expected !== null && timingSafeEqual(digest, expected);
 
+  const refuse = (request: FastifyRequest, why: PerdureError): never => {
+    options.onWrongKey(request);
+    throw why;
+  };
+
   const admit = (request: FastifyRequest, who: Known): void => {
     requireVerb(who.access, request.routeOptions.config?.needs ?? "key");
     request.principal = { ...who, ownerAgent: ownerAgent(request, who) };
@@ -186,12 +193,7 @@ export function installAuth(app: FastifyInstance, options: AuthOptions): void {
       return done();
     }
     const text = presentedKey(request);
-    if (text === null) {
-      throw new PerdureError(
-        "unauthorized",
-        "send the API key as x-api-key, or as Authorization: Bearer KEY",
-      );
-    }
+    if (text === null) return refuse(request, noKey());
     const digest = keyDigest(text);
     if (isAdmin(digest)) {
       admit(request, ADMIN);
@@ -199,8 +201,8 @@ export function installAuth(app: FastifyInstance, options: AuthOptions): void {
     }
     const found = ring.find(text, digest);
     const admitKey = (key: ApiKey | undefined): void => {
-      if (key === undefined) throw unknownKey(text);
-      admit(request, ofKey(key));
+      if (key === undefined) refuse(request, unknownKey(text));
+      else admit(request, ofKey(key));
     };
     if (!(found instanceof Promise)) {
       admitKey(found);
@@ -209,6 +211,9 @@ export function installAuth(app: FastifyInstance, options: AuthOptions): void {
     found.then(admitKey).then(() => done(), done);
   });
 }
+
+const noKey = (): PerdureError =>
+  new PerdureError("unauthorized", "send the API key as x-api-key, or as Authorization: Bearer KEY");
 
 function unknownKey(text: string): PerdureError {
   return new PerdureError(

@@ -9,7 +9,7 @@ import {
   type FastifyServerOptions,
   LogController,
 } from "fastify";
-import { invalid } from "../errors.ts";
+import { invalid, PerdureError } from "../errors.ts";
 import type { Limits } from "./limits.ts";
 import { answerClientError, sendProblem } from "./problem.ts";
 
@@ -25,7 +25,6 @@ declare module "fastify" {
 const PRINTABLE_ID = /^[\x21-\x7e]{1,128}$/;
 const TRACEPARENT =
   /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]{0,200})?$/;
-const HEADERS_TIMEOUT_MS = 30_000;
 const CHECK_CONNECTIONS_MS = 10_000;
 export const WAIT_SECONDS_MAX = 55;
 
@@ -39,10 +38,19 @@ export function serverOptions(limits: Limits): FastifyServerOptions {
   const options: FastifyServerOptions & { http: ServerOptions } = {
     bodyLimit: limits.bodyMaxBytes,
     requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: limits.idleTimeoutMs,
+    connectionTimeout: limits.stallTimeoutMs,
     // Node takes the longer of the two for the whole request, and looks only every so often.
     http: {
-      headersTimeout: Math.min(HEADERS_TIMEOUT_MS, limits.requestTimeoutMs),
-      connectionsCheckingInterval: Math.min(CHECK_CONNECTIONS_MS, limits.requestTimeoutMs),
+      headersTimeout: Math.min(limits.headersTimeoutMs, limits.requestTimeoutMs),
+      connectionsCheckingInterval: Math.min(
+        CHECK_CONNECTIONS_MS,
+        limits.headersTimeoutMs,
+        limits.requestTimeoutMs,
+      ),
+      maxHeaderSize: limits.headersMaxBytes,
+      // Node would answer an empty 400 of its own; requireOneHost says what is wrong.
+      requireHostHeader: false,
     },
     requestIdHeader: false,
     genReqId: (request) => {
@@ -63,6 +71,20 @@ export function serverOptions(limits: Limits): FastifyServerOptions {
   return options;
 }
 
+/** Several hosts mean one thing to a proxy and another to us: whoever checks Host must see the only one. */
+function requireOneHost({ raw }: FastifyRequest): void {
+  if (raw.httpVersionMajor !== 1)
+    throw new PerdureError(
+      "malformed_request",
+      "this server speaks HTTP/1.1; name the version after the path",
+    );
+  let hosts = 0;
+  for (let i = 0; i < raw.rawHeaders.length; i += 2)
+    if (raw.rawHeaders[i]?.toLowerCase() === "host") hosts += 1;
+  if (hosts === 1 || (hosts === 0 && raw.httpVersionMinor === 0)) return;
+  throw new PerdureError("malformed_request", `send exactly one Host header; this request has ${hosts}`);
+}
+
 export function installConventions(app: FastifyInstance): void {
   app.decorateRequest("traceId", "");
   app.decorateRequest("traceparent", null);
@@ -76,6 +98,7 @@ export function installConventions(app: FastifyInstance): void {
         ? given
         : (match?.[1] ?? randomBytes(16).toString("hex"));
     for (const [name, value] of Object.entries(answerIds(request))) reply.header(name, value);
+    requireOneHost(request);
     done();
   });
 }

@@ -5,18 +5,24 @@ import type { Metrics } from "../observability/metrics.ts";
 import type { Store } from "../store/connection.ts";
 import { installAudit } from "./audit.ts";
 import { type AuthOptions, installAuth } from "./auth.ts";
+import { installConnectionLimit } from "./connections.ts";
 import { installConventions } from "./conventions.ts";
+import { installCors } from "./cors.ts";
 import { installEncoder } from "./encode.ts";
 import { installJsonBody } from "./json-body.ts";
 import type { Limits } from "./limits.ts";
 import { installOpenApi } from "./openapi.ts";
 import { installProblems } from "./problem.ts";
+import { installRateLimits, WrongKeys } from "./rate-limits.ts";
 import { installRequestLog } from "./request-log.ts";
+import type { Quota } from "./token-buckets.ts";
 import { installValidation } from "./validation.ts";
 
 export interface FoundationOptions {
   readonly limits: Limits;
-  readonly auth: AuthOptions;
+  readonly auth: Omit<AuthOptions, "onWrongKey">;
+  /** Requests of one client; null without a limit. */
+  readonly quota: Quota | null;
   readonly store: Store;
   readonly version: string;
   readonly metrics?: Metrics;
@@ -28,8 +34,12 @@ export async function installFoundation(app: FastifyInstance, options: Foundatio
   installProblems(app);
   // Ids before auth: a refused request is answered with them too.
   installConventions(app);
+  installConnectionLimit(app, options.limits.connectionsMax);
   installRequestLog(app, options.metrics);
-  installAuth(app, options.auth);
+  installCors(app, options.auth.corsOrigins ?? []);
+  const wrongKeys = new WrongKeys(options.limits.wrongKeysBurst);
+  installAuth(app, { ...options.auth, onWrongKey: (request) => wrongKeys.count(request) });
+  installRateLimits(app, { quota: options.quota, keyed: options.auth.keysRequired });
   installAudit(app, options.store);
   installJsonBody(app, options.limits);
   installValidation(app);

@@ -19,8 +19,24 @@ export interface Limits {
   /** Characters of one encoded path segment. */
   readonly pathSegmentMax: number;
   readonly pageMax: number;
+  /** A page of a list ends here, whatever its limit says. */
+  readonly pageMaxBytes: number;
+  /** The request line and all headers. */
+  readonly headersMaxBytes: number;
+  readonly headersTimeoutMs: number;
   /** How long a request may take to arrive, body included. */
   readonly requestTimeoutMs: number;
+  /** How long a connection is kept between two requests. */
+  readonly idleTimeoutMs: number;
+  /** How long nothing may move on a connection in the middle of a request or an answer. */
+  readonly stallTimeoutMs: number;
+  readonly connectionsMax: number;
+  /** Open streams of one key, or of one remote address where there are no keys. */
+  /** Requests without a valid key from one address before they are answered 429. */
+  readonly wrongKeysBurst: number;
+  readonly streamsPerClientMax: number;
+  /** Agents that listen on one address. */
+  readonly streamsPerAddressMax: number;
   readonly capacityMax: number;
   /** Checkpoints of one intent. */
   readonly checkpointsMax: number;
@@ -43,7 +59,16 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   // Three segments of 200 characters, each up to nine characters once percent-encoded, and the scheme.
   pathSegmentMax: 6_000,
   pageMax: 500,
+  pageMaxBytes: 4 * MIB,
+  headersMaxBytes: 16 * 1024,
+  headersTimeoutMs: 30_000,
   requestTimeoutMs: 60_000,
+  idleTimeoutMs: 72_000,
+  stallTimeoutMs: 90_000,
+  connectionsMax: 10_000,
+  wrongKeysBurst: 100,
+  streamsPerClientMax: 5_000,
+  streamsPerAddressMax: 1_000,
   capacityMax: 10_000,
   checkpointsMax: 1_000,
 });

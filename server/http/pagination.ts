@@ -5,6 +5,9 @@ import { invalid } from "../errors.ts";
 
 const VERSION = 1;
 
+/** The last millisecond that JavaScript's and PostgreSQL's times can both say. */
+export const INSTANT_MAX = 8_640_000_000_000_000;
+
 export interface CursorCodec<T> {
   encode(position: T): string;
   /** 422 for anything this list did not issue. */
@@ -24,7 +27,8 @@ export function cursorCodec<T>(name: string, position: z.ZodType<T>): CursorCode
         decoded = undefined;
       }
       const result = envelope.safeParse(decoded);
-      if (!result.success)
+      // Text with NUL in it was never stored, and PostgreSQL does not take it.
+      if (!result.success || JSON.stringify(decoded).includes("\\u0000"))
         throw invalid("?cursor", "this cursor was not issued for this list; start again without it");
       return result.data[2] as T;
     },

@@ -2,7 +2,7 @@
 // else is a bug, logged once with its cause and answered without telling what it was.
 
 import { randomUUID } from "node:crypto";
-import { STATUS_CODES } from "node:http";
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { encodeJson } from "../domain/raw-json.ts";
@@ -53,8 +53,7 @@ export function presentable(thrown: unknown): PerdureError | undefined {
   if (!(thrown instanceof Error)) return undefined;
   const { code, details } = thrown as Error & { code?: unknown; details?: unknown };
   // Domain refusals carry one of our codes and nothing of HTTP.
-  if (isErrorCode(code))
-    return new PerdureError(code, thrown.message, { details, cause: thrown, ...retryAfter(details) });
+  if (isErrorCode(code)) return refusal(code, thrown, details);
   if (isCodelessDisconnect(thrown)) return databaseAway(thrown);
   if (typeof code !== "string") return undefined;
   const known = FASTIFY[code];
@@ -66,6 +65,17 @@ export function presentable(thrown: unknown): PerdureError | undefined {
     });
   if (DATABASE_AWAY.test(code)) return databaseAway(thrown);
   return undefined;
+}
+
+/** A domain refusal may name the places of the request that are wrong, among its details. */
+function refusal(code: ErrorCode, thrown: Error, details: unknown): PerdureError {
+  const { errors, ...rest } = (details ?? {}) as { errors?: readonly FieldError[] };
+  return new PerdureError(code, thrown.message, {
+    details: rest,
+    cause: thrown,
+    ...(errors === undefined ? {} : { errors }),
+    ...retryAfter(details),
+  });
 }
 
 function databaseAway(cause: unknown): PerdureError {
@@ -123,6 +133,13 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, thrown
 }
 
 export function installProblems(app: FastifyInstance): void {
+  app.server.on("checkExpectation", refuseExpectation);
+  app.server.on("connect", (_request, socket: Socket) => {
+    answerOnSocket(
+      new PerdureError("method_not_allowed", "this server is no proxy: CONNECT leads nowhere"),
+      socket,
+    );
+  });
   app.setErrorHandler((error, request, reply) => sendProblem(request, reply, error));
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split("?", 1)[0] as string;
@@ -135,22 +152,45 @@ export function installProblems(app: FastifyInstance): void {
   });
 }
 
+/** Node answers an `Expect` that it does not know with an empty 417 of its own. */
+function refuseExpectation(request: IncomingMessage, response: ServerResponse): void {
+  const refused = new PerdureError(
+    "expectation_failed",
+    "the only expectation this server meets is 100-continue; leave the header expect out",
+  );
+  const requestId = randomUUID();
+  const body = encodeJson(problemOf(refused, requestId));
+  // The body was not asked for and may come all the same.
+  response.writeHead(refused.status, {
+    "content-type": `${PROBLEM_TYPE}; charset=utf-8`,
+    "content-length": Buffer.byteLength(body),
+    "x-request-id": requestId,
+    connection: "close",
+  });
+  response.end(body);
+  request.resume();
+}
+
 /** For HTTP that never became a request; answers on the bare socket. */
 export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === "ECONNRESET" || !socket.writable) {
     socket.destroy();
     return;
   }
-  const requestId = randomUUID();
   const refusal =
     error.code === "ERR_HTTP_REQUEST_TIMEOUT"
       ? new PerdureError("request_timeout", "the request did not arrive in time; send it again")
       : error.code === "HPE_HEADER_OVERFLOW"
         ? new PerdureError(
             "headers_too_large",
-            "the request headers are too large; send fewer or shorter ones",
+            "the URL and the headers are too large together; send fewer or shorter ones",
           )
         : new PerdureError("malformed_request", "this is not valid HTTP/1.1");
+  answerOnSocket(refusal, socket);
+}
+
+function answerOnSocket(refusal: PerdureError, socket: Socket): void {
+  const requestId = randomUUID();
   const body = encodeJson(problemOf(refusal, requestId));
   const head = [
     `HTTP/1.1 ${refusal.status} ${STATUS_CODES[refusal.status]}`,

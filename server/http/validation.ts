@@ -3,7 +3,7 @@
 
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { z } from "zod";
-import { type FieldError, PerdureError } from "../errors.ts";
+import { type FieldError, invalid, PerdureError } from "../errors.ts";
 import { reconcileFields } from "./fields.ts";
 import { escapePointer } from "./json-text.ts";
 
@@ -59,8 +59,20 @@ function reconcile(request: FastifyRequest): void {
     if (request.body === undefined) request.body = {};
     addWarnings(request, reconcileFields(schema.body as z.ZodType, request.body));
   }
+  refuseNul(request.query);
   if (schema.querystring !== undefined) {
     addWarnings(request, reconcileFields(schema.querystring as z.ZodType, request.query));
+  }
+}
+
+/** Bodies and paths are checked where they are read; a query may hold `%00` in any text, which cannot be stored or sought. */
+function refuseNul(query: unknown): void {
+  for (const [name, value] of Object.entries(query as Record<string, unknown>)) {
+    if (`${name}${String(value)}`.includes("\0"))
+      throw invalid(
+        `?${name.replaceAll("\0", "\\u0000")}`,
+        "contains NUL, which cannot be stored; remove it",
+      );
   }
 }
 

@@ -4,7 +4,7 @@
 import type { PoolClient } from "pg";
 import { type EventType, TERMINAL_EVENTS } from "../domain/event.ts";
 import type { Intent, Step } from "../domain/intent.ts";
-import type { Status } from "../domain/lifecycle.ts";
+import { isTerminal, type Status } from "../domain/lifecycle.ts";
 import { isClaimable, nextDueAt } from "../domain/schedule.ts";
 import { waitingSteps } from "../domain/wait.ts";
 import { encodeArray } from "./binary.ts";
@@ -58,6 +58,8 @@ function owed({ id, parentId, hasChildren }: Intent, ends: readonly Status[]): O
     rows.push({ kind: "cascade", parentId: id, childId: null });
   return rows;
 }
+
+const isEnded = (intent: Intent | null): boolean => intent !== null && isTerminal(intent.status);
 
 /** How each intent ended in this commit. */
 function endsIn(work: Workspace): Map<string, Status[]> {
@@ -117,7 +119,7 @@ function collect(work: Workspace): Written {
   };
   const changed = new Set<string>();
   const ends = endsIn(work);
-  for (const { before, intent, steps, changedSteps, outcome, outcomeGone } of work.touched()) {
+  for (const { before, intent, steps, changedSteps, outcome } of work.touched()) {
     changed.add(intent.id);
     if (before === null) w.inserted.push(intent);
     else w.updated.push({ intent, seqBefore: before.seq });
@@ -125,7 +127,8 @@ function collect(work: Workspace): Written {
       const step = steps.get(key);
       if (step !== undefined) w.steps.push({ intentId: intent.id, step });
     }
-    if (outcomeGone) w.outcomesGone.push(intent);
+    // What is stored has to go, also when another end comes after it in this commit.
+    if (outcome !== undefined && isEnded(before)) w.outcomesGone.push(intent);
     if (outcome !== null && outcome !== undefined) {
       const expiresAt = intent.retainMs === null ? null : work.now + intent.retainMs;
       w.outcomes.push({ intentId: intent.id, namespace: intent.namespace, outcome, at: work.now, expiresAt });

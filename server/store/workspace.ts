@@ -32,8 +32,6 @@ interface Held {
   steps: Map<string, Step>;
   readonly changedSteps: Set<string>;
   outcome: Outcome | null | undefined;
-  /** A stored outcome has to go, whether another one comes after it in this commit or not. */
-  outcomeGone: boolean;
 }
 
 /** What a commit changed about one intent, for whoever has to be woken. */
@@ -161,7 +159,6 @@ export class Workspace {
       steps: new Map(),
       changedSteps: new Set(),
       outcome: undefined,
-      outcomeGone: false,
     });
   }
 
@@ -341,7 +338,6 @@ export class Workspace {
         steps: new Map(),
         changedSteps: new Set(),
         outcome: undefined,
-        outcomeGone: false,
       };
       this.#held.set(intent.id, held);
     }
@@ -349,7 +345,6 @@ export class Workspace {
     held.steps = draft.steps;
     for (const key of draft.changedSteps) held.changedSteps.add(key);
     if (draft.outcome !== undefined) held.outcome = draft.outcome;
-    if (draft.outcome === null) held.outcomeGone = true;
     this.events.push(...draft.events);
   }
 

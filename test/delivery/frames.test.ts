@@ -1,7 +1,7 @@
 // A stream through which somebody's work cannot be told is ended: agents that send no heartbeats learn of it nowhere else (D4).
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { startTestServer, type TestServer, until } from "../support/server.ts";
-import { listen, send } from "./listener.ts";
+import { call, startTestServer, type TestServer, until } from "../support/server.ts";
+import { claimOne, listen, send, step } from "./listener.ts";
 
 let server: TestServer;
 beforeAll(async () => {
@@ -56,4 +56,25 @@ test("a stream whose claimed work cannot be put into frames is ended, so that it
   const again = await listen(server, "claimed", { consumer: "a", incarnation: "i" });
   expect((await again.next("intent.delivered")).data).toMatchObject({ intent_id: id, attempt: 1 });
   again.cut();
+});
+
+test("a delivery shows an intent and its steps as of one moment, however fast they change", async () => {
+  const keys = Array.from({ length: 60 }, (_, n) => `s${n}`);
+  const id = await send(server, "changing", { steps: keys });
+  const { attempt } = await claimOne(server, "changing");
+  let working = true;
+  const work = (async () => {
+    for (const key of keys)
+      await step(server, id, key, { status: "done", attempt, result: 1, complete_intent: false });
+    working = false;
+  })();
+  const looked = new Set<number>();
+  while (working) {
+    const { delivery } = (await call(server, "GET", `/v1/intents/${id}/delivery?attempt=${attempt}`)).body;
+    const done = delivery.steps.filter((one: { status: string }) => one.status === "done").length;
+    expect(done).toBe(delivery.intent.progress.done);
+    looked.add(done);
+  }
+  await work;
+  expect(looked.size).toBeGreaterThan(5);
 });

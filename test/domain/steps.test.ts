@@ -329,10 +329,15 @@ describe("a step in doubt", () => {
 
 test("progress says only what was given", () => {
   const draft = next(started(created()));
-  reportProgress(draft, { attempt: 1, message: "half", percent: 50, data: json(1) });
-  reportProgress(draft, { attempt: 1, message: null, percent: null, data: null });
+  const nothing = { attempt: 1, message: null, percent: null, data: null, output: null };
+  reportProgress(draft, { ...nothing, message: "half", percent: 50, data: json(1) });
+  reportProgress(draft, nothing);
+  reportProgress(draft, { ...nothing, output: { text: "so ", offset: 0 } });
+  reportProgress(draft, { ...nothing, output: { text: "far", offset: null } });
   expect(draft.events.map((event) => event.details)).toEqual([
     { message: "half", percent: 50, data: json(1) },
     {},
+    { output: "so ", output_offset: 0 },
+    { output: "far" },
   ]);
 });

@@ -9,7 +9,7 @@ import { signal } from "../../server/domain/decide/signals.ts";
 import { begin } from "../../server/domain/decide/steps.ts";
 import { park, wake } from "../../server/domain/decide/waits.ts";
 import type { Draft } from "../../server/domain/draft.ts";
-import { foldLog } from "../../server/domain/fold.ts";
+import { type FoldedStep, foldLog } from "../../server/domain/fold.ts";
 import { checkDecision, type HumanTask } from "../../server/domain/human-task.ts";
 import { SERVER } from "../../server/domain/intent.ts";
 import { RawJson } from "../../server/domain/raw-json.ts";
@@ -202,6 +202,14 @@ describe("time", () => {
     expect(step).toMatchObject({ status: "failed" });
     expect(draft.intent.status).toBe("IN_PROGRESS");
   });
+  test("takes a paused intent back also when the wait is in vain at once", () => {
+    const paused = next(delivered(created()));
+    pause(paused, null);
+    const draft = next(paused);
+    one("w", { kind: "signal", name: "go", timeoutMs: 0 }, draft);
+    expect(types(draft)).toEqual(["step_failed", "released"]);
+    expect(draft.intent.consumerId).toBeNull();
+  });
   test("fails a plan whose step is waited for in vain, unless its agent wants the last word", () => {
     const of = (completeIntent: boolean) => {
       const draft = next(delivered(created({ steps: [plan("w")] })));
@@ -255,6 +263,29 @@ test("a final failure is replayed, another is waited for again", () => {
   expect(one("w", SIGNAL, draft)).toMatchObject({ status: "waiting" });
 });
 
+test("the first wait for the same thing counts, one for another thing is another", () => {
+  const again = (first: WaitRequest, second: WaitRequest) => {
+    const gone = next(parked(first));
+    cancel(gone, null);
+    const back = next(gone);
+    retry(back, { deadlineAt: null });
+    const draft = next(delivered(back), 5);
+    const wait = draft.steps.get("w")?.wait;
+    one("w", second, draft);
+    return draft.steps.get("w")?.wait === wait;
+  };
+  const children = (...ids: string[]): WaitRequest => ({ kind: "intents", ids, timeoutMs: null });
+  const sleep: WaitRequest = { kind: "time", until: null, delayMs: 100 };
+  expect(again(SIGNAL, { ...SIGNAL, timeoutMs: 9 })).toBe(true);
+  expect(again(SIGNAL, { ...SIGNAL, name: "other" })).toBe(false);
+  expect(again(SIGNAL, sleep)).toBe(false);
+  expect(again(children("a", "b"), children("a", "b"))).toBe(true);
+  expect(again(children("a", "b"), children("a"))).toBe(false);
+  expect(again(children("a"), SIGNAL)).toBe(false);
+  expect(again(sleep, { ...sleep, delayMs: 7 })).toBe(true);
+  expect(again(sleep, human(TASK))).toBe(false);
+});
+
 test("a running step may turn into a wait", () => {
   const draft = next(delivered(created()));
   begin(draft, "w", {});
@@ -301,6 +332,15 @@ test("a person's task that ended undecided is assigned again by a restore, a dec
   decideTask(decided, { step: null, outcome: "yes", comment: "ok", data: RawJson.of({ n: 1 }) });
   expect(decided.intent.status).toBe("COMPLETED");
   expect(() => retry(next(decided), { deadlineAt: null })).toThrow();
+});
+
+test("a person's task that a restore leaves nothing of is assigned as another one", () => {
+  const born = create(newIntent({ humanTask: TASK }), SERVER, NOW);
+  const back = next(born);
+  const step = { ...born.steps.get("human_task"), position: null, seq: null, error: null, signal: null };
+  const present = { generation: 0, planBy: null, steps: new Map([["human_task", step as FoldedStep]]) };
+  restore(back, { to: 0, name: null, past: foldLog([]), present });
+  expect(back.steps.get("human_task")).toMatchObject({ status: "waiting", generation: 1 });
 });
 
 test("a restore of an overdue intent clears its deadline", () => {

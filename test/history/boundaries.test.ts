@@ -1,7 +1,7 @@
 // Where a restore may land: other namespaces, another plan, the middle of a commit, another restore.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { verifyDatabase } from "../../server/verify/verify.ts";
-import { claimOne, eventsOf, post, send, step, view } from "../delivery/listener.ts";
+import { claimOne, eventsOf, inStatus, post, send, step, view } from "../delivery/listener.ts";
 import { call, startTestServer, type TestServer } from "../support/server.ts";
 
 let server: TestServer;
@@ -63,6 +63,81 @@ test("a plan declared again after a restore has steps that are others to the wor
     .filter((event) => event.event_type === "intent.step_running" && event.details.key === "a")
     .map((event) => event.details.idempotency_key);
   expect(new Set(keys).size, JSON.stringify(keys) + JSON.stringify(one.body.next_step)).toBe(2);
+});
+
+test("a step that another plan dropped is told as superseded by a restore to before it, and its children end", async () => {
+  const id = await send(server, "dropped");
+  const { attempt } = await claimOne(server, "dropped");
+  const { seq } = await view(server, id);
+  await post(server, id, "start", { attempt, steps: ["a"], begin_next: true });
+  const link = { parent_intent_id: id, parent_attempt: attempt, parent_step: "a" };
+  const child = await send(server, "dropped-child", link);
+  await post(server, id, "start", { attempt, steps: ["b"], force: true });
+  expect((await post(server, id, "restore", { to: seq })).body.restored.superseded).toEqual(["a"]);
+  expect(await inStatus(server, child, "CANCELED")).toBeDefined();
+});
+
+test("a decided task that is restored to its end has ended as it was decided", async () => {
+  const id = await send(server, "decided", {
+    human_task: { title: "Well?", allowed_outcomes: ["yes", "no"] },
+  });
+  await post(server, id, "resume", { task_result: { outcome: "yes" } });
+  const { seq, result } = await view(server, id);
+  expect((await post(server, id, "restore", { to: seq })).status).toBe(200);
+  expect(await view(server, id)).toMatchObject({ status: "COMPLETED", result });
+  expect((await post(server, id, "restore", { to: seq })).body.restored.kept).toHaveLength(1);
+});
+
+test("a person's task that is assigned afresh is another to the outside world", async () => {
+  const id = await send(server, "afresh", {
+    human_task: { title: "Well?", allowed_outcomes: ["yes", "no"] },
+  });
+  const keyOf = async () =>
+    (await call(server, "GET", `/v1/intents/${id}/steps`)).body.steps[0].idempotency_key;
+  const first = await keyOf();
+  await post(server, id, "restore", { to: (await view(server, id)).seq });
+  expect(await keyOf()).toBe(first);
+  expect((await post(server, id, "restore", { to: 0 })).status).toBe(200);
+  expect(await keyOf()).not.toBe(first);
+});
+
+test("a restore counts the tries of a step as they were", async () => {
+  const id = await send(server, "tries");
+  const begin = async () => {
+    const { attempt } = await claimOne(server, "tries");
+    await step(server, id, "a", { status: "running", attempt });
+    await post(server, id, "release", { attempt });
+  };
+  await begin();
+  const { seq } = await view(server, id);
+  await begin();
+  await post(server, id, "restore", { to: seq });
+  const { steps } = (await call(server, "GET", `/v1/intents/${id}/steps`)).body;
+  expect(steps).toMatchObject([{ key: "a", status: "interrupted", tries: 1 }]);
+});
+
+test("the past tells also of a wait that was over at once", async () => {
+  const id = await send(server, "at-once");
+  await post(server, id, "signals/go", { data: 7 });
+  const { attempt } = await claimOne(server, "at-once");
+  await step(server, id, "a", { status: "waiting", attempt, wait: { signal: "go", timeout_seconds: 60 } });
+  const { steps } = (await call(server, "GET", `/v1/intents/${id}/steps`)).body;
+  const { seq } = await view(server, id);
+  const past = (await call(server, "GET", `/v1/intents/${id}/steps?seq=${seq}`)).body.steps;
+  expect(past).toMatchObject([{ key: "a", status: "done", result: 7, wait: steps[0].wait }]);
+});
+
+test("the past tells how a step in doubt failed that a person let fail", async () => {
+  const id = await send(server, "let-fail", { on_interrupt: "ask" });
+  const { attempt } = await claimOne(server, "let-fail");
+  await step(server, id, "a", { status: "running", attempt });
+  await post(server, id, "release", { attempt });
+  await post(server, id, "steps/a/decide", { fail: true });
+  const { seq, status } = await view(server, id);
+  const { steps } = (await call(server, "GET", `/v1/intents/${id}/steps`)).body;
+  const past = (await call(server, "GET", `/v1/intents/${id}/steps?seq=${seq}`)).body.steps;
+  expect(status).toBe("FAILED");
+  expect(past[0].error).toEqual(steps[0].error);
 });
 
 test("a restore into the middle of a commit takes all of it", async () => {

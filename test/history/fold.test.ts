@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { deliver, lose, release } from "../../server/domain/decide/attempt.ts";
-import { decideStep } from "../../server/domain/decide/doubt.ts";
+import { decideStep, type StepAnswer } from "../../server/domain/decide/doubt.ts";
 import { pause, retry, unpause } from "../../server/domain/decide/operator.ts";
 import { cancel, resolve } from "../../server/domain/decide/resolve.ts";
 import { restore } from "../../server/domain/decide/restore.ts";
@@ -10,7 +10,7 @@ import { signal } from "../../server/domain/decide/signals.ts";
 import { begin, recordDone, recordFailed, start } from "../../server/domain/decide/steps.ts";
 import { park } from "../../server/domain/decide/waits.ts";
 import type { Draft } from "../../server/domain/draft.ts";
-import { foldLog, type LogEntry } from "../../server/domain/fold.ts";
+import { type FoldedStep, foldLog, type LogEntry } from "../../server/domain/fold.ts";
 import type { Step } from "../../server/domain/intent.ts";
 import { stepIdempotencyKey } from "../../server/domain/plan.ts";
 import { RawJson } from "../../server/domain/raw-json.ts";
@@ -32,6 +32,12 @@ const record = (draft: Draft, n: number) => ({
 });
 const isHeld = (draft: Draft): boolean => draft.intent.consumerId !== null;
 
+const ANSWERS: readonly StepAnswer[] = [
+  { kind: "retry" },
+  { kind: "done", result: RawJson.of(1) },
+  { kind: "fail", error },
+];
+
 const PLAYS: Readonly<Record<string, Play>> = {
   deliver: (draft, _key, n) => deliver(draft, { ...HOLDER, explicitAck: n % 2 === 0 }),
   start: (draft, _key, n) =>
@@ -50,7 +56,7 @@ const PLAYS: Readonly<Record<string, Play>> = {
   park: (draft, key, n) =>
     park(draft, key, {
       attempt: draft.intent.attempt,
-      wait: { kind: "signal", name: key, timeoutMs: null },
+      wait: { kind: "signal", name: n % 5 === 0 ? key : `${key}${n % 3}`, timeoutMs: n % 7 === 0 ? 0 : null },
       stepsMax: 100,
       completeIntent: n % 2 === 0,
       lookUp: () => (n % 4 === 0 ? { result: RawJson.of(n), signal: n } : undefined),
@@ -59,8 +65,7 @@ const PLAYS: Readonly<Record<string, Play>> = {
   lose: (draft) => lose(draft, "lease_expired", LIMITS),
   release: (draft, _key, n) =>
     isHeld(draft) && release(draft, n % 2 === 0 ? draft.intent.openSteps : [], "drain"),
-  decide: (draft, key, n) =>
-    decideStep(draft, key, n % 2 === 0 ? { kind: "retry" } : { kind: "done", result: RawJson.of(n) }),
+  decide: (draft, key, n) => decideStep(draft, key, ANSWERS[n % ANSWERS.length] as StepAnswer),
   pause: (draft) => pause(draft, null),
   unpause: (draft) => unpause(draft),
   fail: (draft) =>
@@ -82,13 +87,26 @@ const PLAYS: Readonly<Record<string, Play>> = {
 };
 
 /** Some happen more often than others. */
-const VERBS = [...Object.keys(PLAYS), "deliver", "deliver", "begin", "done", "signal", "unpause", "retry"];
+const OFTEN = [
+  "deliver",
+  "deliver",
+  "deliver",
+  "begin",
+  "begin",
+  "done",
+  "lose",
+  "signal",
+  "unpause",
+  "retry",
+];
+const VERBS = [...Object.keys(PLAYS), ...OFTEN, "restore", "restore"];
 
 /** What the log has to tell of a step. */
 const told = (
   id: string,
-  step: Pick<Step, "key" | "status" | "tries" | "interrupted" | "position" | "generation"> & {
+  step: Pick<Step, "key" | "status" | "tries" | "interrupted" | "position" | "generation" | "wait"> & {
     result: RawJson | null;
+    error: RawJson | FoldedStep["error"];
   },
 ) => ({
   key: step.key,
@@ -98,7 +116,12 @@ const told = (
   position: step.position,
   idempotencyKey: stepIdempotencyKey(id, step.key, step.generation),
   result: step.result?.text ?? null,
+  wait: step.wait,
+  final: step.status === "failed" && isFinal(step.error),
 });
+
+const isFinal = (error: RawJson | FoldedStep["error"]): boolean =>
+  (error instanceof RawJson ? (error.parse() as FoldedStep["error"]) : error)?.final === true;
 
 const byKey = <T extends { key: string }>(steps: Iterable<T>): T[] =>
   [...steps].sort((a, b) => (a.key < b.key ? -1 : 1));
@@ -117,10 +140,14 @@ const entriesOf = (draft: Draft): LogEntry[] =>
   });
 
 test("folding a log to any of its entries gives the steps as they were", () => {
-  const moves = fc.array(fc.tuple(fc.constantFrom(...VERBS), fc.constantFrom(...KEYS), fc.nat(1_000)), {
-    minLength: 5,
-    maxLength: 60,
-  });
+  const moves = fc.array(
+    fc.tuple(fc.constantFrom(...VERBS), fc.constantFrom("a", "a", ...KEYS), fc.nat(1_000)),
+    {
+      minLength: 5,
+      maxLength: 60,
+      size: "max",
+    },
+  );
   fc.assert(
     fc.property(moves, fc.boolean(), (life, declared) => {
       let draft = created({

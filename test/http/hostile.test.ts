@@ -14,6 +14,16 @@ const create = (more: object = {}, query = "") =>
   call(server, "POST", `/v1/intents${query}`, { intent_type: "a", to_agent: "hostile", ...more });
 const count = async () => (await server.store.pool.query("select count(*)::int as n from intents")).rows[0].n;
 
+const ID = "00000000-0000-7000-8000-000000000000";
+const ENTRY = "/v1/state/session:s/k";
+/** A page of a list from a cursor that it never gave out. */
+const list = (path: string, name: string, position: unknown) =>
+  call(
+    server,
+    "GET",
+    `${path}?cursor=${Buffer.from(JSON.stringify([1, name, position])).toString("base64url")}`,
+  );
+
 describe("a value that cannot be is refused by name, and nothing is stored:", () => {
   const bad: [what: string, pointer: string, send: () => ReturnType<typeof call>][] = [
     ["a year before 1970", "/deadline_at", () => create({ deadline_at: "0000-01-01T00:00:00Z" })],
@@ -28,9 +38,20 @@ describe("a value that cannot be is refused by name, and nothing is stored:", ()
       "?cursor",
       () => call(server, "GET", "/v1/intents?cursor=WzEsImludGVudHMiLFsxLCJ4Il1d"),
     ],
+    ["NUL in an assignee", "?assignee", () => call(server, "GET", "/v1/me/tasks?assignee=%00")],
+    ["NUL in a prefix", "?prefix", () => call(server, "GET", "/v1/state/session:s?prefix=a%00")],
+    ["NUL in the name of a parameter", "?a\\u0000", () => call(server, "GET", "/v1/intents?a%00=1")],
+    ["a cursor behind the end of time", "?cursor", () => list("/v1/me/tasks", "tasks", [1e300, ID])],
+    ["a cursor between two versions", "?cursor", () => list(`${ENTRY}/versions`, "state versions", 1.5)],
+    ["a cursor with NUL", "?cursor", () => list("/v1/state/session:s", "state", "\0")],
+    [
+      "a version that is none",
+      "header if-match",
+      () => call(server, "PUT", ENTRY, { value: 1 }, { "if-match": "*" }),
+    ],
     [
       "NUL in types",
-      "?intent_types.0",
+      "?intent_types",
       () => call(server, "GET", "/v1/agents/x/intents/stream?intent_types=%00"),
     ],
     [
@@ -87,6 +108,15 @@ describe("a value that cannot be is refused by name, and nothing is stored:", ()
     expect((await call(server, "GET", `/v1/intents/${id}/events?since=2147483648`)).status).toBe(422);
     const stream = await fetch(`${server.url}/v1/intents/${id}/events/stream?since=2147483648`);
     expect(stream.status).toBe(422);
+  });
+
+  test("a place that the log does not reach", async () => {
+    const id = await send(server, "places");
+    const refused = await post(server, id, "restore", { to: 1_000 });
+    expect(refused.status).toBe(422);
+    expect(refused.body.errors).toEqual([
+      { pointer: "/to", detail: expect.stringContaining("there is no entry 1000") },
+    ]);
   });
 
   test("an empty decision, and a compressed body", async () => {

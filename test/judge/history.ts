@@ -41,7 +41,8 @@ export interface Effect {
   readonly intentId: string;
   readonly step: string;
   readonly attempt: number;
-  readonly idempotencyKey: string;
+  /** Null: recorded behind the work, so that it may be repeated and changes nothing. */
+  readonly idempotencyKey: string | null;
 }
 
 /** An event that a watcher was shown; `watcher` goes on over reconnects with its cursor. */

@@ -129,6 +129,11 @@ describe("of effects", () => {
   test("acting more often than begun is seen (I13)", () => {
     expect(found([effect("a", 1), effect("a", 1)])).toEqual(["I13"]);
   });
+  test("a step recorded behind the work may repeat itself, but nothing begins before its result is there (I5)", () => {
+    expect(found([effect("a", 1, null), effect("a", 1, null), effect("b", 1)])).toEqual([]);
+    expect(found([effect("x", 1, null), effect("b", 1)])).toEqual(["I5"]);
+    expect(found([effect("a", 2, null)])).toEqual(["I5"]);
+  });
 });
 
 test("what is still open when all is healed and drained is seen (I7)", () => {

@@ -7,7 +7,7 @@ import { type Final, type FinalVersion, TERMINAL } from "./finals.ts";
 import type { Effect, Exchange, Line, Told, Watched } from "./history.ts";
 import { judgeKeys, judgeSignalKeys } from "./keys.ts";
 import { judgeBatches, judgeRestoredState, judgeState } from "./state.ts";
-import { judgeEffects, judgeNewLives } from "./steps.ts";
+import { judgeBehind, judgeEffects, judgeNewLives } from "./steps.ts";
 import { judgeTold, judgeWatched } from "./streams.ts";
 import { violation } from "./verdict.ts";
 import { judgeChildWaits, judgeTaken } from "./waits.ts";
@@ -37,6 +37,7 @@ export function judge(
     ...waits,
     ...judgeTold(told, byId),
     ...judgeEffects(effects, byId),
+    ...judgeBehind(effects, byId),
     ...judgeWatched(watched, byId),
     ...judgeState(answered, state),
     ...judgeBatches(exchanges, state),

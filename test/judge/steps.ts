@@ -25,6 +25,12 @@ function judgeStepEffects(all: readonly Effect[], final: Final | undefined): Vio
   const begun = log.filter((event) => event.type === "step_running" && event.details?.key === step).length;
   const lives = livesOf(log, step);
   const found: Violation[] = [];
+  if (all.some((effect) => wasDoneBefore(log, step, effect.attempt)))
+    found.push(
+      violation("I5", intentId, `step ${step} ran again in a delivery after its result was recorded`),
+    );
+  // Recorded behind the work: it may have been at work before the log knows of it.
+  if (all.some((effect) => effect.idempotencyKey === null)) return found;
   if (new Set(all.map((effect) => effect.idempotencyKey)).size > lives)
     found.push(
       violation(
@@ -33,15 +39,33 @@ function judgeStepEffects(all: readonly Effect[], final: Final | undefined): Vio
         `step ${step} acted with ${lives === 1 ? "two" : "too many"} idempotency keys`,
       ),
     );
-  if (all.some((effect) => wasDoneBefore(log, step, effect.attempt)))
-    found.push(
-      violation("I5", intentId, `step ${step} ran again in a delivery after its result was recorded`),
-    );
   if (all.length > begun)
     found.push(
       violation("I13", intentId, `step ${step} acted ${all.length} times, and was begun ${begun} times`),
     );
   return found;
+}
+
+/** What is recorded before the next step begins never begins on a result that may still be lost (I5). */
+export function judgeBehind(effects: readonly Effect[], byId: ReadonlyMap<string, Final>): Violation[] {
+  const behind = new Map<string, Set<string>>();
+  return effects.flatMap(({ intentId, attempt, step, idempotencyKey }) => {
+    const name = `${intentId} ${attempt}`;
+    const earlier = behind.get(name) ?? new Set();
+    behind.set(name, earlier);
+    if (idempotencyKey === null) {
+      earlier.add(step);
+      return [];
+    }
+    const log = byId.get(intentId)?.events ?? [];
+    const seqOf = (type: string, key: string) =>
+      log.find((event) => event.type === type && event.attempt === attempt && event.details?.key === key)
+        ?.seq;
+    const begun = seqOf("step_running", step) ?? 0;
+    return [...earlier]
+      .filter((key) => (seqOf("step_done", key) ?? Number.POSITIVE_INFINITY) > begun)
+      .map((key) => violation("I5", intentId, `step ${step} began before the result of ${key} was recorded`));
+  });
 }
 
 /** Whether the step was done already when this attempt was delivered. */

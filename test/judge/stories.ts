@@ -107,7 +107,11 @@ export const told = (attempt: number, more: Partial<Told> = {}): Told => ({
   nextStep: "a",
   ...more,
 });
-export const effect = (step: string, attempt: number, idempotencyKey = `key-${step}`): Effect => ({
+export const effect = (
+  step: string,
+  attempt: number,
+  idempotencyKey: string | null = `key-${step}`,
+): Effect => ({
   kind: "effect",
   client: "t",
   at: 1,

@@ -2,7 +2,6 @@
 
 import fc from "fast-check";
 import { childrenOf } from "./kin.ts";
-import { isAvoided } from "./known.ts";
 import { isOver } from "./queue.ts";
 import type { Asked, CreateBody, Doubt, Model, ModelIntent, Op, StateWrite, WaitAsked } from "./shapes.ts";
 import { parkedWait } from "./waits.ts";
@@ -86,13 +85,12 @@ export const REMEMBER = [
 export const KINDS = [...WORK, ...OPERATE, ...WAIT, ...REMEMBER] as const;
 export type Kind = (typeof KINDS)[number];
 
-/** Null when there is nothing yet to act on, or nothing that can be judged. */
+/** Null when there is nothing yet to act on. */
 export function resolveOp(kind: Kind, picked: Pick, model: Model, at?: ModelIntent): Asked | null {
   const intent = at ?? aimedAt(kind, picked, model);
   if (intent === undefined) return null;
   const i = model.intents.indexOf(intent);
-  const op = askedOf(kind, picked, model, intent, i);
-  return isAvoided(model, op) ? null : op;
+  return askedOf(kind, picked, model, intent, i);
 }
 
 /** Mostly one that the operation makes sense for. */

@@ -16,7 +16,6 @@ import {
   WAIT,
   WORK,
 } from "./asking.ts";
-import { withoutAvoided } from "./known.ts";
 import type { CreateBody, Op } from "./shapes.ts";
 import type { System } from "./system.ts";
 
@@ -103,11 +102,11 @@ const bursting = fc
       new Doing("at once", ({ model }) => {
         const first = ops[0];
         const at = together && first !== undefined ? aimedAt(first.kind, first.picked, model) : undefined;
-        return withoutAvoided([
+        return [
           ...ops.flatMap(({ kind, picked }) => listOf(resolveOp(kind, picked, model, at))),
           ...(creates === undefined ? [] : [born(creates, `b${key}`)]),
           ...(child === undefined ? [] : childOf(model, child.picked, child.body, at)),
-        ]);
+        ];
       }),
   );
 

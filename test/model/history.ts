@@ -2,7 +2,6 @@
 
 import { isOpen } from "./attempts.ts";
 import { doomChildrenOf } from "./kin.ts";
-import { isListed } from "./known.ts";
 import { log, pastOf } from "./log.ts";
 import { reopen } from "./operators.ts";
 import { isOver } from "./queue.ts";
@@ -61,7 +60,7 @@ export function restore(model: Model, intent: ModelIntent, to: string | number):
   for (const signal of intent.signals)
     signal.takenBy = intent.steps.find((step) => step.signal === signal.no)?.key ?? null;
   doomChildrenOf(model, intent, answer.superseded);
-  assignAgain(intent);
+  assignAgain(model, intent);
   restoreState(model, intent, past.state);
   const lists = [answer.kept, answer.again, answer.superseded].map((keys) => keys.sort().join());
   return `ok ${seq} ${lists.join(" ")}`;
@@ -74,7 +73,7 @@ function listFor(now: ModelStep, then: Readonly<ModelStep> | undefined, later: b
   if (then?.status === "done") return "kept";
   if (then?.status === "running" || then?.status === "interrupted") return "again";
   if (then?.status === "failed" || then?.status === "waiting") return "again";
-  return later && now.ran > 0 && isListed(now) ? "superseded" : "none";
+  return later && now.ran > 0 ? "superseded" : "none";
 }
 
 function supersede(step: ModelStep): void {

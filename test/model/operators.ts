@@ -72,7 +72,7 @@ export function retry(model: Model, intent: ModelIntent): Verdict {
     step.wait = null;
   }
   log(intent, "retried");
-  assignAgain(intent);
+  assignAgain(model, intent);
   return "ok";
 }
 

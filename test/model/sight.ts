@@ -1,7 +1,6 @@
 // What the server shows of an intent, read over HTTP and put so that the model's own can be laid beside it.
 
 import { call } from "../support/server.ts";
-import { isFinalAvoided, isWaitAvoided } from "./known.ts";
 import { ownScope, plain, scopeName } from "./requests.ts";
 import type { LogEntry, StepStatus } from "./shapes.ts";
 import { writeNote } from "./state.ts";
@@ -60,8 +59,8 @@ export const stepText = (step: Shown): string =>
     step.doubt ? "in doubt" : "",
     step.declared ? "declared" : "",
     step.status === "done" ? JSON.stringify(step.result) : "",
-    step.status === "failed" && step.final && !isFinalAvoided(step.doubt) ? "final" : "",
-    isWaitAvoided(step.status) ? "" : step.wait,
+    step.status === "failed" && step.final ? "final" : "",
+    step.wait,
   ].join(":");
 
 export function shownStep(step: Wire): SeenStep {

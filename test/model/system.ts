@@ -4,7 +4,6 @@ import { connect, type Listener } from "../delivery/listener.ts";
 import { call, until } from "../support/server.ts";
 import { adoptChoices, explain, type Told } from "./acceptor.ts";
 import { compareSteps, stepTexts } from "./compare.ts";
-import { isKeyAvoided } from "./known.ts";
 import { pastOf } from "./log.ts";
 import { newModel } from "./model.ts";
 import { createBody, refusalOf, requestOf, sharedScope, verdictOf } from "./requests.ts";
@@ -152,7 +151,7 @@ export class System {
   ): void {
     for (const { key, idempotencyKey } of shown) {
       const generation = steps.find((step) => step.key === key)?.generation;
-      if (idempotencyKey === null || isKeyAvoided(key)) continue;
+      if (idempotencyKey === null) continue;
       const name = `${intent.id} ${key} ${generation}`;
       const known = this.#keys.get(name);
       const same = [...this.#keys].find(([other, one]) => one === idempotencyKey && other !== name);

@@ -26,13 +26,13 @@ export function parkedWait(intent: ModelIntent): ModelStep | undefined {
 export function wait(model: Model, intent: ModelIntent, op: Extract<Asked, { op: "wait" }>): Verdict {
   const known = stepOf(intent, op.key);
   if (known?.status === "done") return told(intent, known);
+  // The answer to the attempt that it parked got lost.
+  if (known?.status === "waiting" && known.attempt === op.attempt) return told(intent, known);
   const refused = fenced(intent, op.attempt);
   if (refused !== undefined) return refused;
   if (known?.status === "failed" && known.final) return told(intent, known);
   if (running(intent).some((step) => step.key !== op.key)) return "steps_pending";
-  // The first wait counts.
-  const first = known === undefined || known.status === "superseded" ? null : known.wait;
-  const begun = first ?? beginWait(model, op.wait);
+  const begun = firstWait(known, op.wait) ?? beginWait(model, op.wait);
   if (begun.kind === "children" && begun.of.some((n) => !isChildOf(model, n, op.i))) return "not_a_child";
   const step = recorded(intent, op.key);
   step.wait = begun;
@@ -44,6 +44,18 @@ export function wait(model: Model, intent: ModelIntent, op: Extract<Asked, { op:
     if (!completeIfPlanDone(model, intent, step)) handBackIfPaused(intent);
   }
   return told(intent, step);
+}
+
+/** The first wait for the same thing counts; one for another thing is another wait. */
+function firstWait(step: ModelStep | undefined, asked: WaitAsked): ModelWait | null {
+  if (step === undefined || step.status === "superseded" || step.wait === null) return null;
+  return isFor(step.wait, asked) ? step.wait : null;
+}
+
+function isFor(first: ModelWait, asked: WaitAsked): boolean {
+  if (first.kind === "signal") return asked.kind === "signal" && asked.name === first.name;
+  if (first.kind === "children") return asked.kind === "children" && String(asked.of) === String(first.of);
+  return asked.kind === first.kind;
 }
 
 const isChildOf = (model: Model, n: number, parent: number): boolean =>
@@ -121,10 +133,11 @@ export function assign(intent: ModelIntent, key: string): void {
   awaitStep(intent, step);
 }
 
-/** Such a task is assigned again when its intent is reopened. */
-export function assignAgain(intent: ModelIntent): void {
+/** Such a task is assigned again when its intent is reopened; one that was decided by then is the end again. */
+export function assignAgain(model: Model, intent: ModelIntent): void {
   const step = intent.steps.find(({ wait: known }) => known?.kind === "human" && known.ends);
-  if (step !== undefined && step.status !== "done") assign(intent, step.key);
+  if (step?.status === "done") end(model, intent, { status: "COMPLETED", result: step.result });
+  else if (step !== undefined) assign(intent, step.key);
 }
 
 /** What is waited for is there: recorded in the same commit (W1). */

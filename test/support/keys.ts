@@ -7,8 +7,12 @@ export const ADMIN_KEY = "an-administrators-key-for-tests-only";
 export type Headers = Record<string, string>;
 export const ADMIN: Headers = { "x-api-key": ADMIN_KEY };
 
+/** Patient with whoever tries many wrong keys. */
 export const startKeyedServer = (options: TestServerOptions = {}): Promise<TestServer> =>
-  startTestServer({ ...options, env: { PERDURE_ADMIN_KEY: ADMIN_KEY, ...options.env } });
+  startTestServer({
+    ...options,
+    env: { PERDURE_ADMIN_KEY: ADMIN_KEY, PERDURE_WRONG_KEYS_BURST: "1000000", ...options.env },
+  });
 
 export interface Issued {
   readonly id: string;

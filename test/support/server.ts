@@ -24,6 +24,8 @@ export interface TestServerOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Another replica on the same database. */
   readonly databaseUrl?: string;
+  /** Receives each line of the log. */
+  readonly log?: (line: string) => void;
   readonly keysRequired?: boolean;
 }
 
@@ -31,7 +33,11 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const database = options.databaseUrl === undefined ? await createTestDatabase() : undefined;
   const databaseUrl = options.databaseUrl ?? database?.url ?? "";
   const config = loadConfig({ ...QUICK_TIMINGS, PORT: "0", PERDURE_LOG_LEVEL: "silent", ...options.env });
-  const logger = createLogger({ level: config.logLevel });
+  const { log } = options;
+  const logger = createLogger({
+    level: config.logLevel,
+    ...(log === undefined ? {} : { destination: { write: log } }),
+  });
   const server = await buildServer({
     config,
     databaseUrl,

@@ -1,7 +1,7 @@
 // Parents and children: a child's end wakes its parent, a parent's end takes its children with it (W3).
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { claimOne, inStatus, post, send, step, view } from "../delivery/listener.ts";
-import { call, startTestServer, type TestServer } from "../support/server.ts";
+import { call, startTestServer, type TestServer, until } from "../support/server.ts";
 
 let server: TestServer;
 beforeAll(async () => {
@@ -178,4 +178,16 @@ test("children are listed by their parent", async () => {
   const { parent, ids } = await parentWith("listed", 2);
   const { intents } = (await call(server, "GET", `/v1/intents?parent_intent_id=${parent}`)).body;
   expect(intents.map((one: { intent_id: string }) => one.intent_id).sort()).toEqual([...ids].sort());
+});
+
+test("a child born after its parent was reopened is not taken along by the end before", async () => {
+  await server.sweepers.outbox.stop(); // from here on by hand
+  const { parent, ids } = await parentWith("reopened", 1);
+  await post(server, parent, "cancel");
+  await post(server, parent, "retry");
+  const { attempt } = await claimOne(server, "reopened");
+  const born = await create({ parent_intent_id: parent, parent_attempt: attempt, parent_step: "again" });
+  await until("all is worked off", async () => (await server.sweepers.outbox.tick()) === 0);
+  expect((await view(server, ids[0] as string)).status).toBe("CANCELED");
+  expect((await view(server, born.body.intent_id)).status).toBe("SUBMITTED");
 });

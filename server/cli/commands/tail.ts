@@ -9,11 +9,10 @@ import { parseWhole } from "../numbers.ts";
 import { connect, untilDetached } from "../waiting.ts";
 
 export function tailCommand(cli: Cli): Command {
-  const command = newCommand("tail [id]", "follow an intent's events until it ends").option(
-    "--since <seq>",
-    "only events after this one",
-  );
-  return runs(cli, command, async ([given]: [string?], options: { since?: string }) => {
+  const command = newCommand("tail [id]", "follow an intent's events until it ends")
+    .option("--since <seq>", "only events after this one")
+    .option("--output", "only what its handler puts out with ctx.write, as it comes");
+  return runs(cli, command, async ([given]: [string?], options: { since?: string; output?: boolean }) => {
     if (given === undefined)
       throw new UsageError(
         "tail needs an intent id: this version cannot follow all intents at once; find one with: perdure list",
@@ -26,10 +25,15 @@ export function tailCommand(cli: Cli): Command {
     await untilDetached(cli, `perdure tail ${id}`, async (signal) => {
       for await (const { intentId, type, ...rest } of client.observe(id, { since, signal })) {
         const event: WireEvent = { intent_id: intentId, event_type: type, ...rest };
-        if (cli.json) cli.printJson(event);
+        if (options.output) await writeOutput(cli, event);
+        else if (cli.json) cli.printJson(event);
         else cli.io.out(formatEvent(event, cli.io));
       }
     });
     return EXIT.ok;
   });
+}
+
+async function writeOutput({ io }: Cli, { details }: WireEvent): Promise<void> {
+  if (typeof details?.output === "string") await io.outBytes(Buffer.from(details.output));
 }

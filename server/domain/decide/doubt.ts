@@ -34,7 +34,11 @@ export function decideStep(draft: Draft, key: string, answer: StepAnswer): Step 
     });
   }
   const step = editStep(draft, key);
-  emit(draft, "intent.step_decided", { key, decision: answer.kind });
+  emit(draft, "intent.step_decided", {
+    key,
+    decision: answer.kind,
+    ...(answer.kind === "fail" ? { error: answer.error } : {}),
+  });
   // Whatever the answer is: somebody looked, and what counted against the intent counts no more (S2).
   recordProgress(draft);
   if (answer.kind === "fail") {

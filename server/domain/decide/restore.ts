@@ -7,6 +7,7 @@ import type { Step } from "../intent.ts";
 import { isTerminal } from "../lifecycle.ts";
 import { RawJson } from "../raw-json.ts";
 import { isOverdue } from "../schedule.ts";
+import { waitToJson } from "../wait-json.ts";
 import { closeAttempt } from "./close.ts";
 import { resetCounters } from "./operator.ts";
 import { assignAgain } from "./waits.ts";
@@ -67,8 +68,10 @@ function rewriteSteps(draft: Draft, past: Folded, folded: Folded): Restored {
     const target = folded.steps.get(known.key);
     if (target === undefined) continue;
     const then = past.steps.get(known.key);
-    const ranOn = !isSame(known, target) && (isWorkedOn(known) || known.tries > (then?.tries ?? 0));
-    if (!isSame(known, target)) overwrite(editStep(draft, known.key), target);
+    const same = isSame(known, target);
+    // Also what an earlier restore or another plan has superseded: whatever it sent meanwhile ends with it.
+    const ranOn = known.tries > (then?.tries ?? 0) || (!same && isWorkedOn(known));
+    if (!same) overwrite(editStep(draft, known.key), target);
     if (target.status === "done") kept.push(known.key);
     // Begun by then, under the key that it keeps; whatever began only later is another one to the world.
     else if (then !== undefined && isBegun(then)) runAgain.push(known.key);
@@ -101,7 +104,12 @@ const isSame = (step: Step, target: FoldedStep): boolean =>
   step.position === target.position &&
   step.generation === target.generation &&
   step.seq === target.seq &&
-  step.interrupted === target.interrupted;
+  step.tries === target.tries &&
+  step.interrupted === target.interrupted &&
+  waitText(step) === waitText(target);
+
+const waitText = ({ wait }: Pick<Step, "wait">): string =>
+  wait === null ? "" : JSON.stringify(waitToJson(wait));
 
 function overwrite(step: Step, target: FoldedStep): void {
   step.position = target.position;

@@ -14,6 +14,8 @@ import {
 import { RawJson } from "../raw-json.ts";
 import { Refusal } from "../refusal.ts";
 import { retryDelayMs } from "../retry.ts";
+import type { Wait } from "../wait.ts";
+import { waitToJson } from "../wait-json.ts";
 import { endForRetry, handBackIfPaused, recordProgress } from "./attempt.ts";
 import { requireOpenAttempt } from "./fence.ts";
 import { finish } from "./finish.ts";
@@ -183,7 +185,7 @@ export function begin(draft: Draft, key: string, options: BeginInput): Step {
 }
 
 /** What a restore or another plan took back is another step to the outside world. */
-function beginAnew(draft: Draft, step: Step): void {
+export function beginAnew(draft: Draft, step: Step): void {
   step.generation = draft.intent.generation;
   step.wait = null;
 }
@@ -258,7 +260,12 @@ function requireSpace(draft: Draft, result: RawJson, input: RecordInput): void {
 export interface DoneOrigin {
   /** The number of the signal that the step waited for. */
   readonly signal?: number;
+  /** What it asked for and had at once. */
+  readonly wait?: Wait;
 }
+
+export const waitOf = ({ wait }: { readonly wait?: Wait }) =>
+  wait === undefined ? {} : { wait: waitToJson(wait) };
 
 /** The result is there: it counts as progress, and whoever began the step lets go of it. */
 export function markDone(draft: Draft, step: Step, result: RawJson, origin: DoneOrigin = {}): void {
@@ -277,6 +284,7 @@ export function markDone(draft: Draft, step: Step, result: RawJson, origin: Done
     ...(step.position !== null ? { done: intent.stepsDone, total: intent.stepsTotal } : {}),
     ...(step.startedAt !== null && step.wait === null ? { duration_ms: draft.now - step.startedAt } : {}),
     ...origin,
+    ...waitOf(origin),
     result,
   });
   step.seq = intent.seq;
@@ -348,6 +356,8 @@ export interface ProgressInput {
   readonly message: string | null;
   readonly percent: number | null;
   readonly data: RawJson | null;
+  /** A piece of the result, and how much of it this attempt has told before. */
+  readonly output: { readonly text: string; readonly offset: number | null } | null;
 }
 
 export function reportProgress(draft: Draft, input: ProgressInput): void {
@@ -356,5 +366,7 @@ export function reportProgress(draft: Draft, input: ProgressInput): void {
     ...(input.message === null ? {} : { message: input.message }),
     ...(input.percent === null ? {} : { percent: input.percent }),
     ...(input.data === null ? {} : { data: input.data }),
+    ...(input.output === null ? {} : { output: input.output.text }),
+    ...(input.output?.offset == null ? {} : { output_offset: input.output.offset }),
   });
 }

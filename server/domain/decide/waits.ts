@@ -21,7 +21,7 @@ import { handBackIfPaused } from "./attempt.ts";
 import { closeAttempt } from "./close.ts";
 import { requireOpenAttempt } from "./fence.ts";
 import { finish } from "./finish.ts";
-import { type DoneOrigin, markDone, stepToRecord } from "./steps.ts";
+import { beginAnew, type DoneOrigin, markDone, stepToRecord, waitOf } from "./steps.ts";
 
 export interface ParkInput {
   readonly attempt: number;
@@ -62,8 +62,9 @@ export function park(draft: Draft, key: string, input: ParkInput): Step {
   step.wait = wait;
   step.startedAt ??= draft.now;
   const found = input.lookUp(wait);
-  if (found !== undefined) settle(draft, step, found);
-  else if (isOver(wait, draft.now)) end(draft, step as WaitingStep);
+  // No entry of the log has told of this wait: the one that ends it does.
+  if (found !== undefined) settle(draft, step, { ...found, wait });
+  else if (isOver(wait, draft.now)) end(draft, step as WaitingStep, { wait });
   else suspend(draft, step as WaitingStep);
   return step;
 }
@@ -114,8 +115,10 @@ export function assignAgain(draft: Draft): void {
     // It was decided, and nothing else is left to do.
     if (known.status === "done")
       return void finish(draft, { status: "COMPLETED", result: known.result, error: null });
+    const { task } = known.wait;
     const step = editStep(draft, known.key);
-    step.wait = beginHumanWait(known.wait.task, null, draft.now, true);
+    if (step.status === "superseded") beginAnew(draft, step);
+    step.wait = beginHumanWait(task, null, draft.now, true);
     awaitStep(draft, step as WaitingStep);
   }
 }
@@ -130,21 +133,18 @@ function settle(draft: Draft, step: Step, { result, ...origin }: Found): void {
   const { intent } = draft;
   const planDone = step.position !== null && intent.stepsDone >= intent.stepsTotal;
   if (decides(step, planDone)) finish(draft, { status: "COMPLETED", result, error: null });
-  else {
-    goOn(draft, step);
-    handBackIfPaused(draft);
-  }
+  else goOn(draft, step);
 }
 
 /** Time ended the wait: a sleep is over, anything else was in vain. */
-function end(draft: Draft, step: WaitingStep): void {
-  if (step.wait.kind === "time") settle(draft, step, { result: NULL });
-  else giveUp(draft, step);
+function end(draft: Draft, step: WaitingStep, told: { readonly wait?: Wait } = {}): void {
+  if (step.wait.kind === "time") settle(draft, step, { result: NULL, ...told });
+  else giveUp(draft, step, told);
 }
 
 const NULL = new RawJson("null");
 
-function giveUp(draft: Draft, step: WaitingStep): void {
+function giveUp(draft: Draft, step: WaitingStep, told: { readonly wait?: Wait }): void {
   const { intent } = draft;
   const message = `step ${JSON.stringify(step.key)} waited in vain`;
   const error = { code: "wait_timeout", message, retryable: false };
@@ -152,7 +152,13 @@ function giveUp(draft: Draft, step: WaitingStep): void {
   step.finishedAt = draft.now;
   step.error = RawJson.of({ ...error, final: true });
   intent.openSteps = intent.openSteps.filter((open) => open !== step.key);
-  emit(draft, "intent.step_failed", { key: step.key, tries: step.tries, final: true, error });
+  emit(draft, "intent.step_failed", {
+    key: step.key,
+    tries: step.tries,
+    final: true,
+    ...waitOf(told),
+    error,
+  });
   if (decides(step, step.position !== null)) finish(draft, { status: "FAILED", result: null, error });
   else goOn(draft, step);
 }
@@ -161,9 +167,9 @@ function giveUp(draft: Draft, step: WaitingStep): void {
 const decides = ({ wait }: Step, byPlan: boolean): boolean =>
   (wait?.kind === "human" && wait.ends) || (byPlan && wait?.keepOpen !== true);
 
-/** The intent goes back to the queue's front, if it waited at all. */
+/** The intent goes back to the queue's front; one that did not wait at all stays with its holder, unless it is paused. */
 function goOn(draft: Draft, step: Step): void {
-  if (draft.intent.status !== "WAITING") return;
+  if (draft.intent.status !== "WAITING") return void handBackIfPaused(draft);
   draft.intent.wakeAt = null;
   apply(draft, "wake");
   emit(draft, "intent.resumed", { steps: [step.key] });

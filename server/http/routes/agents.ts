@@ -14,7 +14,7 @@ import { PerdureError } from "../../errors.ts";
 import { findIntents } from "../../store/queries/intents.ts";
 import { type Principal, requireStandIn } from "../auth.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
-import { type App, openFrames, type RouteDeps, waitSignal } from "./deps.ts";
+import { type App, countStream, openFrames, type RouteDeps, waitSignal } from "./deps.ts";
 
 /** `:address` encoded as one segment, or up to three raw segments. Work at an address is taken by keys that stand for it. */
 const ADDRESS_PATHS = ["/v1/agents/:a", "/v1/agents/:a/:b", "/v1/agents/:a/:b/:c"] as const;
@@ -48,6 +48,13 @@ async function streamAgent(deps: RouteDeps, request: FastifyRequest, reply: Fast
       retryAfterSeconds: 1,
     });
   const address = addressOf(request);
+  countStream(deps, request, reply);
+  deps.streamCounts.enter(
+    address.canonical,
+    deps.limits.streamsPerAddressMax,
+    "PERDURE_STREAMS_PER_ADDRESS_MAX",
+    reply,
+  );
   const leaseTtlMs =
     query.lease_ttl_seconds === undefined
       ? deps.engine.settings.leaseTtlMs

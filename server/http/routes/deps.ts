@@ -13,6 +13,7 @@ import type { Actor } from "../../domain/intent.ts";
 import type { Engine } from "../../engine/context.ts";
 import type { Metrics } from "../../observability/metrics.ts";
 import type { IdempotencyRef } from "../../store/workspace.ts";
+import { clientOf, type StreamCounts } from "../clients.ts";
 import { answerIds, idempotencyKey } from "../conventions.ts";
 import type { KeyRing } from "../key-ring.ts";
 import type { Limits } from "../limits.ts";
@@ -45,6 +46,9 @@ export interface RouteDeps {
   readonly draining: AbortSignal;
   readonly leaseEndsIn: (ms: number) => void;
   readonly isReady: () => boolean;
+  readonly streamCounts: StreamCounts;
+  /** Whether requests are told apart by key; else by remote address. */
+  readonly keyed: boolean;
 }
 
 export function actorOf(request: FastifyRequest): Actor {
@@ -72,6 +76,13 @@ export function idempotencyOf(
   };
 }
 
+/** Before anything else is done for a stream: 429 when its client has as many as it may. */
+export function countStream(deps: RouteDeps, request: FastifyRequest, reply: { raw: ServerResponse }): void {
+  const { streamsPerClientMax } = deps.limits;
+  const client = clientOf(request, deps.keyed);
+  deps.streamCounts.enter(client, streamsPerClientMax, "PERDURE_STREAMS_PER_CLIENT_MAX", reply);
+}
+
 /** Takes the response over from Fastify and opens a frame stream that ends with the server's drain. */
 export function openFrames(
   deps: RouteDeps,
@@ -82,6 +93,7 @@ export function openFrames(
   reply.hijack();
   const frames = new FrameStream(reply.raw, {
     keepAliveMs: deps.keepAliveMs,
+    stallMs: deps.limits.stallTimeoutMs,
     headers: answerIds(request),
     onSlow: () => deps.metrics.slowReaderDropped(),
   });

@@ -23,11 +23,10 @@ import { explain } from "../../wire/explain.ts";
 import { eventView, intentView, pastStepView, progressView, stepView } from "../../wire/views.ts";
 import type { Principal } from "../auth.ts";
 import { waitSeconds } from "../conventions.ts";
-import { cursorCodec } from "../pagination.ts";
+import { cursorCodec, INSTANT_MAX } from "../pagination.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
-import { type App, actorOf, openFrames, type RouteDeps, waitOptions } from "./deps.ts";
+import { type App, actorOf, countStream, openFrames, type RouteDeps, waitOptions } from "./deps.ts";
 
-const INSTANT_MAX = 8_640_000_000_000_000;
 const intentCursor = cursorCodec("intents", z.tuple([z.number().min(0).max(INSTANT_MAX), z.guid()]));
 const SEQ_MAX = 2_147_483_647;
 const eventCursor = cursorCodec("events", z.int().min(0).max(SEQ_MAX));
@@ -64,7 +63,10 @@ async function answerWithDoubts(deps: RouteDeps, record: IntentRecord) {
 
 type ListQuery = z.output<RequestSchemas["list"]>;
 
-function listFilter(query: ListQuery, { namespace, access }: Principal): Omit<ListFilter, "limit"> {
+function listFilter(
+  query: ListQuery,
+  { namespace, access }: Principal,
+): Omit<ListFilter, "limit" | "maxBytes"> {
   const metadata = Object.fromEntries(
     Object.entries(query).flatMap(([name, value]) =>
       name.startsWith("metadata.") ? [[name.slice(9), String(value)]] : [],
@@ -112,6 +114,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
       const { records, more } = await listIntents(engine.store, {
         ...listFilter(query, principal),
         limit: query.limit,
+        maxBytes: deps.limits.pageMaxBytes,
       });
       const last = records.at(-1)?.intent;
       const payload = query.include === "payload";
@@ -159,7 +162,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
       const { limit, cursor } = request.query;
       const since = cursor === undefined ? request.query.since : eventCursor.decode(cursor);
       const { intent } = await requireIntent(deps, request, id);
-      const events = await readEvents(engine.store, id, since, limit);
+      const events = await readEvents(engine.store, id, since, limit, deps.limits.pageMaxBytes);
       const last = events.at(-1)?.seq ?? intent.seq;
       // A page may end early, by its bytes.
       const next_cursor = last < intent.seq ? eventCursor.encode(last) : null;
@@ -181,6 +184,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       const { id } = request.params;
+      countStream(deps, request, reply);
       await requireIntent(deps, request, id);
       const last = Number(request.headers["last-event-id"]);
       const since =

@@ -54,6 +54,7 @@ export function sessionRoutes(app: App, deps: RouteDeps): void {
       `session ${JSON.stringify(name)} is in ${namespaces.join(", ")}; use a key of one of them`,
       {
         details: { namespaces },
+        errors: [{ pointer: ":name", detail: `is in ${namespaces.join(", ")}` }],
       },
     );
   };

@@ -20,7 +20,8 @@ import { stateSchemas } from "../schemas/state.ts";
 import { type App, actorOf, idempotencyOf, type RouteDeps } from "./deps.ts";
 
 const keyCursor = cursorCodec("state", z.string());
-const versionCursor = cursorCodec("state versions", z.number());
+const VERSION_MAX = 2_147_483_647;
+const versionCursor = cursorCodec("state versions", z.int().min(0).max(VERSION_MAX));
 const scopeCursor = cursorCodec("state scopes", z.string());
 
 function entryView(entry: StateEntry, values = true) {
@@ -84,7 +85,7 @@ function headerVersion(request: FastifyRequest): number | null {
   const match = request.headers["if-match"];
   if (match === undefined) return null;
   const version = /^(?:W\/)?"?(\d{1,10})"?$/.exec(match)?.[1];
-  if (version === undefined) throw invalid("If-Match", "must be a version, such as 3");
+  if (version === undefined) throw invalid("header if-match", "must be a version, such as 3");
   return Number(version);
 }
 
@@ -180,20 +181,21 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
       const { prefix, limit, cursor, order, values, seq } = request.query;
       const scope = await scopeOf(deps, request, "read");
       requireLog(scope, seq);
-      const rows = await listState(store, {
+      const { entries, more } = await listState(store, {
         namespace: scope.namespace,
         scope: scope.text,
         prefix,
-        limit: limit + 1,
+        limit,
+        maxBytes: deps.limits.pageMaxBytes,
         descending: order === "desc",
         ...(cursor === undefined ? {} : { after: keyCursor.decode(cursor) }),
         ...(seq === undefined ? {} : { seq }),
       });
-      const page = pageOf(rows, limit, keyCursor, (row) => row.key);
+      const last = entries.at(-1);
       return {
         ok: true,
-        entries: page.rows.map((row) => entryView(row, values)),
-        next_cursor: page.next_cursor,
+        entries: entries.map((entry) => entryView(entry, values)),
+        next_cursor: more && last !== undefined ? keyCursor.encode(last.key) : null,
       };
     },
   );
@@ -239,13 +241,17 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
       const scope = await scopeOf(deps, request, "read");
       const name = { namespace: scope.namespace, scope: scope.text, key: request.params.key };
       const before = cursor === undefined ? null : versionCursor.decode(cursor);
-      const page = pageOf(
-        await listVersions(store, name, before, limit + 1),
+      const { entries, more } = await listVersions(store, name, {
+        before,
         limit,
-        versionCursor,
-        (row) => row.version,
-      );
-      return { ok: true, versions: page.rows.map((row) => entryView(row)), next_cursor: page.next_cursor };
+        maxBytes: deps.limits.pageMaxBytes,
+      });
+      const last = entries.at(-1);
+      return {
+        ok: true,
+        versions: entries.map((entry) => entryView(entry)),
+        next_cursor: more && last !== undefined ? versionCursor.encode(last.version) : null,
+      };
     },
   );
 

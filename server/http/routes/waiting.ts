@@ -2,24 +2,15 @@
 
 import { z } from "zod";
 import { RawJson } from "../../domain/raw-json.ts";
-import { Refusal } from "../../domain/refusal.ts";
 import { decideHumanTask, signalIntent } from "../../engine/waits.ts";
-import { PerdureError } from "../../errors.ts";
 import { listTasks, type Task } from "../../store/queries/tasks.ts";
 import { stepView } from "../../wire/views.ts";
-import { cursorCodec, pageOf } from "../pagination.ts";
+import { cursorCodec, INSTANT_MAX, pageOf } from "../pagination.ts";
 import { type App, actorOf, idempotencyOf, type RouteDeps } from "./deps.ts";
 import { intentAnswer, requireIntent } from "./read.ts";
 
 const NULL = new RawJson("null");
-const taskCursor = cursorCodec("tasks", z.tuple([z.number(), z.guid()]));
-
-/** A refused decision says which of its members is wrong. */
-function withPointers(error: unknown): unknown {
-  if (!(error instanceof Refusal) || error.code !== "validation_failed") return error;
-  const errors = error.details.errors as { pointer: string; detail: string }[] | undefined;
-  return errors === undefined ? error : new PerdureError("validation_failed", error.message, { errors });
-}
+const taskCursor = cursorCodec("tasks", z.tuple([z.number().min(0).max(INSTANT_MAX), z.guid()]));
 
 function taskView(task: Task) {
   return {
@@ -84,9 +75,7 @@ export function waitingRoutes(app: App, deps: RouteDeps): void {
         comment: task_result.comment ?? null,
         data: task_result.data === undefined || task_result.data.text === "null" ? null : task_result.data,
       };
-      const answer = await decideHumanTask(engine, actorOf(request), id, decision).catch((error) => {
-        throw withPointers(error);
-      });
+      const answer = await decideHumanTask(engine, actorOf(request), id, decision);
       const record = await requireIntent(deps, request, id);
       return {
         ...intentAnswer(record),

@@ -185,12 +185,13 @@ function agentRoutes(app: App, deps: RouteDeps): void {
       schema: { params, body: schemas.progress, tags, summary: "Tell how far the work is" },
     },
     async (request) => {
-      const { attempt, message, percent, data } = request.body;
+      const { attempt, message, percent, data, output, output_offset: outputOffset } = request.body;
       const { seq } = await reportIntentProgress(engine, actorOf(request), request.params.id, {
         attempt,
         message: message ?? null,
         percent: percent ?? null,
         data: data ?? null,
+        output: output == null ? null : { text: output, offset: outputOffset ?? null },
       });
       return { ok: true, seq };
     },

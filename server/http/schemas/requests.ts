@@ -218,6 +218,8 @@ export function requestSchemas(limits: Limits) {
       message: text.nullish(),
       percent: z.number().min(0).max(100).nullish(),
       data: raw(limits.resultMaxBytes, "data").optional(),
+      output: z.string().max(limits.resultMaxBytes).nullish(),
+      output_offset: z.int().min(0).nullish(),
     }),
     resolve: z.object({
       status: z.enum(["COMPLETED", "FAILED", "CANCELED"]),

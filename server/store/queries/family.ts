@@ -1,5 +1,6 @@
 // Reads about parents and children: the outbox, what a parent waits for, children that still live.
 
+import { TERMINAL_EVENTS } from "../../domain/event.ts";
 import { TERMINAL_STATUSES } from "../../domain/lifecycle.ts";
 import { waitFromJson } from "../../domain/wait-json.ts";
 import { encodeArray } from "../binary.ts";
@@ -48,14 +49,20 @@ export async function awaitedIntents(store: Store, intentId: string): Promise<st
   });
 }
 
-const ALIVE = {
-  name: "children_alive",
+// Whoever was born since, to a parent that was reopened, is none of them.
+const ORPHANS = {
+  name: "children_orphaned",
   text: `select d.id from intent_data d join intents i on i.id = d.id
-    where d.parent_intent_id = $1 and not d.detached and i.status <> all($2::text[]) order by d.created_at, d.id limit $3`,
+    where d.parent_intent_id = $1 and not d.detached and i.status <> all($2::text[])
+      and d.created_at <= (select max(e.at) from events e where e.intent_id = $1 and e.type = any($4::text[]))
+    order by d.created_at, d.id limit $3`,
 };
+const TAKES_CHILDREN_ALONG = [TERMINAL_EVENTS.CANCELED, TERMINAL_EVENTS.TIMED_OUT];
 
-export async function childrenAlive(store: Store, parentId: string, limit: number): Promise<string[]> {
-  const values = [parentId, encodeArray("text", TERMINAL_STATUSES), limit];
-  const { rows } = await store.pool.query<{ id: string }>({ ...ALIVE, values });
+/** Children that lived when their parent was canceled or timed out, and still do. */
+export async function orphans(store: Store, parentId: string, limit: number): Promise<string[]> {
+  const terminal = encodeArray("text", TERMINAL_STATUSES);
+  const values = [parentId, terminal, limit, encodeArray("text", TAKES_CHILDREN_ALONG)];
+  const { rows } = await store.pool.query<{ id: string }>({ ...ORPHANS, values });
   return rows.map((row) => row.id);
 }

@@ -19,7 +19,7 @@ export interface IntentRecord {
   readonly outcome: Outcome | null;
 }
 
-interface JoinedRow extends Omit<IntentsTable, "first_seq"> {
+export interface JoinedRow extends Omit<IntentsTable, "first_seq"> {
   d_from_agent: string;
   d_to_agent_as_sent: string;
   d_payload: string;
@@ -61,7 +61,7 @@ const DATA_COLUMNS = [
   "o.attempt as o_attempt",
 ] as const;
 
-function toRecord(row: JoinedRow): IntentRecord {
+export function toRecord(row: JoinedRow): IntentRecord {
   const intent = toIntent(row);
   const data: IntentData = {
     id: row.id,
@@ -94,7 +94,7 @@ function toRecord(row: JoinedRow): IntentRecord {
 }
 
 // Asked for at every delivery and every answer: prepared once per connection instead of planned each time.
-const BY_ID = {
+export const BY_ID = {
   name: "intents_by_id",
   text: `select i.*, ${DATA_COLUMNS.join(", ")} from intents i
     join intent_data d on d.id = i.id left join outcomes o on o.intent_id = i.id where i.id = any($1::uuid[])`,
@@ -173,12 +173,11 @@ export interface ListFilter {
   readonly metadata?: Readonly<Record<string, string>>;
   readonly idTail?: string;
   readonly limit: number;
+  /** A page ends here, whatever its limit says: payloads and results may be large, and a page has to fit into memory. */
+  readonly maxBytes: number;
   /** Keyset: everything older than this pair. */
   readonly after?: { readonly createdAt: number; readonly id: string };
 }
-
-/** A page ends here, whatever its limit says: payloads and results may be large, and a page has to fit into memory. */
-const PAGE_BYTES = 8 * 1024 * 1024;
 
 export interface IntentPage {
   readonly records: readonly IntentRecord[];
@@ -231,7 +230,7 @@ export async function listIntents(store: Store, filter: ListFilter): Promise<Int
   let total = 0;
   const fitting = rows.slice(0, filter.limit).filter((row, index) => {
     total += Number(row.bytes);
-    return index === 0 || total <= PAGE_BYTES;
+    return index === 0 || total <= filter.maxBytes;
   });
   const found = await findIntents(
     store,

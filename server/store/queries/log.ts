@@ -22,7 +22,7 @@ function toEvent(row: EventsTable): IntentEvent {
   };
 }
 
-/** A page of events ends here, whatever its limit says: results may be large, and a page has to fit into memory. */
+/** A page of events ends here, unless told otherwise: results may be large, and a page has to fit into memory. */
 const PAGE_BYTES = 4 * 1024 * 1024;
 
 const EVENTS = {
@@ -40,10 +40,11 @@ export async function readEvents(
   intentId: string,
   since: number,
   limit: number,
+  maxBytes: number = PAGE_BYTES,
 ): Promise<IntentEvent[]> {
   const { rows } = await store.pool.query<EventsTable>({
     ...EVENTS,
-    values: [intentId, since, limit, PAGE_BYTES],
+    values: [intentId, since, limit, maxBytes],
   });
   return rows.map(toEvent);
 }

@@ -95,11 +95,32 @@ export async function findState(
   return rows[0] === undefined ? undefined : toEntry(rows[0]);
 }
 
+export interface StateEntries {
+  readonly entries: readonly StateEntry[];
+  /** Whether others follow. */
+  readonly more: boolean;
+}
+
+/** The rows of `inner` in order; the value of what lies beyond `bytes` (a parameter) is left out, and so not sent. */
+const withinBytes = (inner: string, order: string, bytes: string): string =>
+  `select scope, key, version, case when fits then value end as value, deleted, at, actor, intent_id, seq, fits from (
+      select q.*, sum(size) over page <= ${bytes} or row_number() over page = 1 as fits from (
+        select p.*, coalesce(octet_length(p.value::text), 0) as size from (${inner}) p) q
+      window page as (order by ${order} rows unbounded preceding)) f order by ${order}`;
+
+/** `limit + 1` rows were asked for: the surplus one, or one that does not fit, only proves that there is more. */
+function pageWithin(rows: readonly (Row & { fits: boolean })[], limit: number): StateEntries {
+  const fitting = rows.slice(0, limit).filter((row) => row.fits);
+  return { entries: fitting.map(toEntry), more: fitting.length < rows.length };
+}
+
 export interface StatePage {
   readonly namespace: string;
   readonly scope: string;
   readonly prefix: string;
   readonly limit: number;
+  /** A page ends here, whatever its limit says: values may be large, and a page has to fit into memory. */
+  readonly maxBytes: number;
   /** Keys behind this one. */
   readonly after?: string;
   readonly descending: boolean;
@@ -108,42 +129,45 @@ export interface StatePage {
 }
 
 /** Entries of a scope that are there, by key; tombstones are left out. */
-export async function listState(store: Store, page: StatePage): Promise<StateEntry[]> {
+export async function listState(store: Store, page: StatePage): Promise<StateEntries> {
   const order = page.descending ? "desc" : "asc";
   const beyond = page.descending ? "<" : ">";
   const current =
     page.seq === undefined
       ? `select ${COLUMNS} from state_heads h join state_versions v using (namespace, scope, key, version)
           where h.namespace = $1 and h.scope = $2 and not h.deleted`
-      : `select v.* from (${ofLog("$6")}) v where not v.deleted`;
-  const { rows } = await store.pool.query<Row>(
-    `${current} and starts_with(v.key, $3) and ($4::text is null or v.key ${beyond} $4 collate "C")
-      order by v.key ${order} limit $5`,
-    [
-      page.namespace,
-      page.scope,
-      page.prefix,
-      page.after ?? null,
-      page.limit,
-      ...(page.seq === undefined ? [] : [page.seq]),
-    ],
-  );
-  return rows.map(toEntry);
+      : `select v.* from (${ofLog("$7")}) v where not v.deleted`;
+  const inner = `${current} and starts_with(v.key, $3) and ($4::text is null or v.key ${beyond} $4 collate "C")
+      order by v.key ${order} limit $5`;
+  const { rows } = await store.pool.query<Row & { fits: boolean }>(withinBytes(inner, `key ${order}`, "$6"), [
+    page.namespace,
+    page.scope,
+    page.prefix,
+    page.after ?? null,
+    page.limit + 1,
+    page.maxBytes,
+    ...(page.seq === undefined ? [] : [page.seq]),
+  ]);
+  return pageWithin(rows, page.limit);
 }
 
 /** The history of a key, the newest first, below a version. */
 export async function listVersions(
   store: Store,
   { namespace, scope, key }: StateName,
-  before: number | null,
-  limit: number,
-): Promise<StateEntry[]> {
-  const { rows } = await store.pool.query<Row>(
-    `select ${COLUMNS} from state_versions v where v.namespace = $1 and v.scope = $2 and v.key = $3
-      and ($4::int is null or v.version < $4) order by v.version desc limit $5`,
-    [namespace, scope, key, before, limit],
-  );
-  return rows.map(toEntry);
+  page: { readonly before: number | null; readonly limit: number; readonly maxBytes: number },
+): Promise<StateEntries> {
+  const inner = `select ${COLUMNS} from state_versions v where v.namespace = $1 and v.scope = $2 and v.key = $3
+      and ($4::int is null or v.version < $4) order by v.version desc limit $5`;
+  const { rows } = await store.pool.query<Row & { fits: boolean }>(withinBytes(inner, "version desc", "$6"), [
+    namespace,
+    scope,
+    key,
+    page.before,
+    page.limit + 1,
+    page.maxBytes,
+  ]);
+  return pageWithin(rows, page.limit);
 }
 
 /** Within its namespace an operator sees all; others the memory of addresses, intents and sessions that they see. */

@@ -1,0 +1,49 @@
+// Who counts as one client where something is shared out fairly: open streams here, requests in rate-limits.ts.
+
+import { isIP } from "node:net";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { PerdureError } from "../errors.ts";
+
+/** The key; without keys, whoever shares a remote address. */
+export function clientOf(request: FastifyRequest, keyed: boolean): string {
+  if (!keyed) return remoteOf(request);
+  const { keyId, sender } = request.principal;
+  return keyId ?? sender;
+}
+
+/** An IPv6 client has a whole /64 to itself and may come from another address each time. */
+export function remoteOf({ ip }: Pick<FastifyRequest, "ip">): string {
+  if (isIP(ip) !== 6 || ip.includes(".")) return ip;
+  const [head = "", tail] = ip.split("::", 2);
+  const groups = head.split(":").filter((group) => group !== "");
+  const after = tail === undefined ? 0 : tail.split(":").filter((group) => group !== "").length;
+  while (tail !== undefined && groups.length + after < 8) groups.push("0");
+  return `${groups.slice(0, 4).join(":")}::/64`;
+}
+
+const RETRY_SECONDS = 5;
+
+/** Counts open streams by name, each up to a bound. What has none open is forgotten. */
+export class StreamCounts {
+  readonly #open = new Map<string, number>();
+
+  /** Counts one more until its answer is closed, however that comes about; 429 `too_many_streams` beyond `max`. */
+  enter(name: string, max: number, setting: string, reply: Pick<FastifyReply, "raw">): void {
+    const open = this.#open.get(name) ?? 0;
+    if (open >= max)
+      throw new PerdureError(
+        "too_many_streams",
+        `${name} has ${open} open streams, as many as this server allows (${setting}); close one first`,
+        { retryAfterSeconds: RETRY_SECONDS },
+      );
+    if (reply.raw.destroyed) return;
+    this.#open.set(name, open + 1);
+    reply.raw.once("close", () => this.#leave(name));
+  }
+
+  #leave(name: string): void {
+    const left = (this.#open.get(name) ?? 1) - 1;
+    if (left <= 0) this.#open.delete(name);
+    else this.#open.set(name, left);
+  }
+}
