@@ -15,8 +15,6 @@ export interface FrameStreamOptions {
   readonly keepAliveMs: number;
   /** Bytes that may wait for a slow reader before its socket is dropped. */
   readonly bufferMaxBytes?: number;
-  /** How long a reader may take nothing of more than READY_BYTES before its socket is dropped. */
-  readonly stallMs?: number;
   readonly headers?: Readonly<Record<string, string>>;
   readonly onSlow?: () => void;
 }
@@ -25,7 +23,6 @@ const READY_BYTES = 256 * 1024;
 const BUFFER_MAX = 4 * 1024 * 1024;
 const BURST_FACTOR = 8;
 const BEHIND_MS = 5_000;
-const STALL_MS = 90_000;
 
 export function encodeFrame(frame: Frame): string {
   const data = encodeJsonLine(frame.data);
@@ -38,8 +35,6 @@ export class FrameStream {
   readonly #keepAlive: NodeJS.Timeout;
   readonly #closing: ((byServer: boolean) => void)[] = [];
   #behindSince: number | null = null;
-  /** What waited at the last look, and since when it has not become less. */
-  #stall = { waiting: 0, since: performance.now() };
   #ended = false;
   #closed = false;
 
@@ -54,7 +49,7 @@ export class FrameStream {
       ...options.headers,
     });
     response.flushHeaders();
-    this.#keepAlive = setInterval(() => this.#keepOpen(), options.keepAliveMs);
+    this.#keepAlive = setInterval(() => this.#write(":\n"), options.keepAliveMs);
     this.#keepAlive.unref();
     response.on("close", () => this.#close());
     response.on("error", () => this.#close());
@@ -106,21 +101,6 @@ export class FrameStream {
     if (!this.open || this.#response.destroyed) return false;
     this.#response.write(text);
     return this.#keepUp();
-  }
-
-  /** The socket's own timeout sees our comments as life: whether the reader takes anything is looked at here. */
-  #keepOpen(): void {
-    const waiting = this.#response.writableLength;
-    const now = performance.now();
-    if (waiting <= READY_BYTES || waiting < this.#stall.waiting) this.#stall.since = now;
-    this.#stall.waiting = waiting;
-    if (now - this.#stall.since < (this.#options.stallMs ?? STALL_MS)) {
-      // Whoever is far behind needs no sign of life on top.
-      if (waiting <= READY_BYTES) this.#write(":\n");
-      return;
-    }
-    this.#options.onSlow?.();
-    this.#response.destroy();
   }
 
   /** A burst may pile up for a moment; a reader that stays behind, or far behind, loses its socket. */

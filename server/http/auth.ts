@@ -201,8 +201,7 @@ export function installAuth(app: FastifyInstance, options: AuthOptions): void {
     }
     const found = ring.find(text, digest);
     const admitKey = (key: ApiKey | undefined): void => {
-      if (key === undefined) refuse(request, unknownKey(text));
-      else admit(request, ofKey(key));
+      admit(request, ofKey(key ?? refuse(request, unknownKey(text))));
     };
     if (!(found instanceof Promise)) {
       admitKey(found);

@@ -93,7 +93,6 @@ export function openFrames(
   reply.hijack();
   const frames = new FrameStream(reply.raw, {
     keepAliveMs: deps.keepAliveMs,
-    stallMs: deps.limits.stallTimeoutMs,
     headers: answerIds(request),
     onSlow: () => deps.metrics.slowReaderDropped(),
   });
