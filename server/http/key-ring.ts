@@ -99,7 +99,11 @@ export function createKeyRing(store: Store, now: () => number = () => performanc
     async noteUse() {
       const ids = [...used];
       used.clear();
-      if (ids.length > 0) await touchKeys(store, ids);
+      if (ids.length === 0) return 0;
+      await touchKeys(store, ids).catch((error) => {
+        for (const id of ids) used.add(id);
+        throw error;
+      });
       return ids.length;
     },
     forget() {

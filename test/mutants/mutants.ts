@@ -1,4 +1,5 @@
-// Ways in which the server could be wrong. Each must be seen by the judge: the reference model or the fault suite.
+// Ways in which the server could be wrong. Each must be seen by its judge: the reference model, the fault suite, or the fuzz of
+// two tenants.
 
 export interface Mutant {
   readonly name: string;
@@ -6,7 +7,7 @@ export interface Mutant {
   /** Exactly once in the file. */
   readonly find: string;
   readonly replace: string;
-  readonly judge: "model" | "faults";
+  readonly judge: "model" | "faults" | "tenants";
 }
 
 export const MUTANTS: readonly Mutant[] = [
@@ -128,5 +129,110 @@ export const MUTANTS: readonly Mutant[] = [
     find: "if (ifVersion !== null && ifVersion !== current) {",
     replace: "if (ifVersion !== null && ifVersion > current + 1_000_000) {",
     judge: "faults",
+  },
+  {
+    name: "decisions look at nobody",
+    file: "server/store/workspace.ts",
+    find: "if (held === undefined || this.seen(intentId, actor) === undefined)",
+    replace: "if (held === undefined)",
+    judge: "tenants",
+  },
+  {
+    name: "any intent can be read",
+    file: "server/store/queries/intents.ts",
+    find: "record !== undefined && maySee(access, record.intent) ? record : undefined",
+    replace: "record",
+    judge: "tenants",
+  },
+  {
+    name: "any end can be waited for",
+    file: "server/store/queries/intents.ts",
+    find: "row === undefined || !maySee(access, ownedOf(row))",
+    replace: "row === undefined",
+    judge: "tenants",
+  },
+  {
+    name: "lists show everything",
+    file: "server/store/sight.ts",
+    find: "if (seesEverything(access)) return sql<boolean>`true`;\n  const column",
+    replace: "if (seesEverything(access) || access) return sql<boolean>`true`;\n  const column",
+    judge: "tenants",
+  },
+  {
+    name: "sessions of all namespaces",
+    file: "server/store/sight.ts",
+    find: "const own = sql<boolean>`",
+    replace: "const own = sql<boolean>`true or ",
+    judge: "tenants",
+  },
+  {
+    name: "heartbeats for any consumer",
+    file: "server/engine/consumers.ts",
+    find: "row === undefined || !covers(input.access, row.address)",
+    replace: "row === undefined",
+    judge: "tenants",
+  },
+  {
+    name: "heartbeats tell of any intent",
+    file: "server/http/routes/agents.ts",
+    find: "if (!maySee(access, intent)) records.delete(id);",
+    replace: 'if (!maySee(access, intent) && id === "") records.delete(id);',
+    judge: "tenants",
+  },
+  {
+    name: "work for any namespace",
+    file: "server/http/routes/create.ts",
+    find: "if (maySendTo(access, canonical, namespace)) return;",
+    replace: "if (canonical || maySendTo(access, canonical, namespace)) return;",
+    judge: "tenants",
+  },
+  {
+    name: "anybody stands in for any address",
+    file: "server/http/auth.ts",
+    find: "if (covers(access, address)) return;",
+    replace: "if (address || covers(access, address)) return;",
+    judge: "tenants",
+  },
+  {
+    name: "children of any intent",
+    file: "server/engine/submit.ts",
+    find: "work.seen(parentId, actor) === undefined",
+    replace: "work.peek(parentId) === undefined",
+    judge: "tenants",
+  },
+  {
+    name: "waits for any intent",
+    file: "server/engine/waits.ts",
+    find: "end === undefined || end.parentId !== parent.id",
+    replace: "end === undefined",
+    judge: "tenants",
+  },
+  {
+    name: "state of any intent",
+    file: "server/http/routes/state.ts",
+    find: "intent !== undefined && maySee(access, intent) ? intent.namespace : NOWHERE",
+    replace: "intent?.namespace ?? NOWHERE",
+    judge: "tenants",
+  },
+  {
+    name: "state of any address",
+    file: "server/http/routes/state.ts",
+    find: "return covers(access, scope.id);",
+    replace: "return covers(access, scope.id) || true;",
+    judge: "tenants",
+  },
+  {
+    name: "keys of any namespace",
+    file: "server/engine/keys.ts",
+    find: "seesEverything(by.access) || mayGrant(by.access, key)",
+    replace: "mayGrant(by.access, key) || seesEverything(by.access) || true",
+    judge: "tenants",
+  },
+  {
+    name: "keys that reach further than their maker",
+    file: "server/engine/keys.ts",
+    find: "if (!mayGrant(by.access, { namespace, patterns }))",
+    replace: 'if (namespace === "" && !mayGrant(by.access, { namespace, patterns }))',
+    judge: "tenants",
   },
 ];
