@@ -54,7 +54,7 @@ export class Notifications {
   #told: Told[] = [];
   #sending = false;
   #listener: Listener | null = null;
-  #connecting = false;
+  #connecting: Promise<void> | undefined;
   #stopped = false;
 
   constructor(options: NotificationOptions) {
@@ -87,6 +87,7 @@ export class Notifications {
 
   async stop(): Promise<void> {
     this.#stopped = true;
+    await this.#connecting;
     await this.#listener?.end().catch(() => undefined);
   }
 
@@ -118,9 +119,15 @@ export class Notifications {
   }
 
   /** One connection of its own, outside the pool; a lost one is replaced, and the poll covers the gap. */
-  async #listen(): Promise<void> {
-    if (this.#listener !== null || this.#connecting || this.#stopped) return;
-    this.#connecting = true;
+  #listen(): Promise<void> {
+    if (this.#listener !== null || this.#stopped) return Promise.resolve();
+    this.#connecting ??= this.#connect().finally(() => {
+      this.#connecting = undefined;
+    });
+    return this.#connecting;
+  }
+
+  async #connect(): Promise<void> {
     const lost = (error?: unknown) => {
       if (error !== undefined) this.#options.onError(error);
       if (this.#listener === listener) this.#listener = null;
@@ -139,8 +146,7 @@ export class Notifications {
       this.#options.onAll();
     } catch (error) {
       lost(error);
-    } finally {
-      this.#connecting = false;
+      await listener.end().catch(() => undefined);
     }
   }
 

@@ -23,8 +23,15 @@ export interface Listener {
 }
 
 /** A connection of its own, outside the pool: one that is handed back listens no more. */
+const CONNECT_TIMEOUT_MS = 5_000;
+
 export function createListener({ connectionString, channel, onPayload, onLost }: ListenOptions): Listener {
-  const client = new pg.Client({ connectionString, keepAlive: true, application_name: "perdure-listen" });
+  const client = new pg.Client({
+    connectionString,
+    keepAlive: true,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    application_name: "perdure-listen",
+  });
   client.on("error", onLost);
   client.on("end", () => onLost());
   client.on("notification", (message) => onPayload(message.payload ?? ""));

@@ -95,3 +95,18 @@ test("many ends at once are all told, in as many notifications as it takes", asy
   await Promise.all(ids.map((id) => post(near, id, "cancel", { reason: "r".repeat(150) })));
   await listener.next("intent.canceled", 100);
 });
+
+test("a replica that stops as soon as it has started leaves no connection behind", async () => {
+  const connections = async () => {
+    const { rows } = await near.store.pool.query(
+      "select 1 from pg_stat_activity where datname = current_database() and application_name = 'perdure-listen'",
+    );
+    return rows.length;
+  };
+  const before = await connections();
+  for (let round = 0; round < 5; round += 1) {
+    const brief = await startTestServer({ env: NO_POLL, databaseUrl: near.databaseUrl });
+    await brief.close();
+  }
+  await until("all others have gone", async () => (await connections()) === before);
+});
