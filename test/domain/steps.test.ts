@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { lose } from "../../server/domain/decide/attempt.ts";
 import { decideStep } from "../../server/domain/decide/doubt.ts";
+import { decideTask } from "../../server/domain/decide/human.ts";
 import { pause } from "../../server/domain/decide/operator.ts";
 import { cancel } from "../../server/domain/decide/resolve.ts";
 import {
@@ -274,6 +275,14 @@ describe("a step in doubt", () => {
     lose(draft, "takeover", LIMITS);
     return next(draft);
   };
+
+  test("is no task that somebody may decide: the question is another", () => {
+    const decide = (step: string | null) => () =>
+      decideTask(next(asking()), { step, outcome: "yes", comment: null, data: null });
+    expect(decide(null)).toThrow('step "a" is in doubt');
+    expect(decide("a")).toThrow('step "a" is in doubt');
+    expect(decide("b")).toThrow('step "b" waits for no person');
+  });
 
   test("is settled as done, with the result somebody found", () => {
     const draft = asking();

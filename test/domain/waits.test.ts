@@ -315,22 +315,32 @@ test("an intent in a paused session is born paused", () => {
   expect(pause(next(draft), null, "session")).toBe("unchanged");
 });
 
+/** Goes back to the end of what happened so far. */
+function restoredToItsEnd(...drafts: readonly Draft[]): Draft {
+  const entries = drafts
+    .flatMap((draft) => draft.events)
+    .map((event) => ({
+      ...event,
+      details: event.details === null ? null : JSON.parse(JSON.stringify(event.details)),
+      result:
+        event.type === "intent.step_done" ? RawJson.of((event.details as { result?: unknown }).result) : null,
+    }));
+  const folded = foldLog(entries);
+  const draft = next(drafts.at(-1) as Draft);
+  restore(draft, { to: entries.length, name: "end", past: folded, present: folded });
+  return draft;
+}
+
 test("a person's task that ended undecided is assigned again by a restore, a decided one is not", () => {
   const born = create(newIntent({ humanTask: TASK, parentId: "p" }), SERVER, NOW);
   const gone = next(born);
   cancel(gone, null);
-  const back = next(gone);
-  const entries = [...born.events, ...gone.events].map((event) => ({
-    ...event,
-    details: event.details === null ? null : JSON.parse(JSON.stringify(event.details)),
-    result: null,
-  }));
-  const folded = foldLog(entries);
-  restore(back, { to: entries.length, name: "end", past: folded, present: folded });
+  const back = restoredToItsEnd(born, gone);
   expect(back.intent.status).toBe("WAITING");
   const decided = next(back);
   decideTask(decided, { step: null, outcome: "yes", comment: "ok", data: RawJson.of({ n: 1 }) });
   expect(decided.intent.status).toBe("COMPLETED");
+  expect(restoredToItsEnd(born, gone, back, decided).intent.status).toBe("COMPLETED");
   expect(() => retry(next(decided), { deadlineAt: null })).toThrow();
 });
 
