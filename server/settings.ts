@@ -387,6 +387,36 @@ const limits = {
   jsonMaxDepth: integer("PERDURE_JSON_MAX_DEPTH", 64, 4, 1_000, "Deepest nesting of JSON."),
   batchMax: integer("PERDURE_BATCH_MAX", 1_000, 1, 100_000, "Most operations in one batch request."),
   stepsMax: integer("PERDURE_STEPS_MAX", 10_000, 1, 1_000_000, "Most steps of one intent."),
+  checkpointsMax: integer("PERDURE_CHECKPOINTS_MAX", 1_000, 1, 1_000_000, "Most checkpoints of one intent."),
+  capacityMax: integer(
+    "PERDURE_CAPACITY_MAX",
+    10_000,
+    1,
+    1_000_000,
+    "Most intents that one consumer may hold.",
+  ),
+  nameMax: integer(
+    "PERDURE_NAME_MAX",
+    200,
+    20,
+    200,
+    "Characters of a name: intent types, sessions, consumers, checkpoints.",
+  ),
+  keyMax: integer("PERDURE_KEY_MAX", 200, 40, 200, "Characters of a key: steps, state, idempotency."),
+  textMax: integer(
+    "PERDURE_TEXT_MAX",
+    2_000,
+    200,
+    100_000,
+    "Characters of a message, a reason or a comment.",
+  ),
+  metadataMaxBytes: integer(
+    "PERDURE_METADATA_MAX_BYTES",
+    16_384,
+    2,
+    MIB,
+    "Size of the metadata of an intent or a checkpoint.",
+  ),
 };
 
 /** The table, in the order of docs/settings.md. */

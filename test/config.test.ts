@@ -78,6 +78,12 @@ describe("loadConfig", () => {
       jsonMaxDepth: 64,
       batchMax: 1_000,
       stepsMax: 10_000,
+      checkpointsMax: 1_000,
+      capacityMax: 10_000,
+      nameMax: 200,
+      keyMax: 200,
+      textMax: 2_000,
+      metadataMaxBytes: 16_384,
       warnings: [],
     });
   });

@@ -27,8 +27,8 @@ export function progressOf({ type, attempt, details }: IntentEvent): Progress | 
   return compact({ message, percent, data, output, outputOffset, attempt });
 }
 
-/** Characters of one event. */
-const PIECE = 65_536;
+/** Characters of one event: one frame of a stream, in most languages. */
+const PIECE = 16_384;
 /** Of what waits to be sent; beyond it the oldest goes. */
 const WAITING_MAX = 1_048_576;
 /** Between two pieces of output: each is a commit, and nobody reads faster. */

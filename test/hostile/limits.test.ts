@@ -252,3 +252,29 @@ test("writes beyond the queue's length are told to come back, and are not stored
   const { rows } = await server.store.pool.query("select count(*)::int as n from intents");
   expect(rows[0].n).toBe(60 - refused.length);
 });
+
+test("names, keys, texts, metadata, capacities and checkpoints are as long, as large and as many as they are set to be", async () => {
+  await start({
+    PERDURE_NAME_MAX: "20",
+    PERDURE_KEY_MAX: "40",
+    PERDURE_TEXT_MAX: "200",
+    PERDURE_METADATA_MAX_BYTES: "50",
+    PERDURE_CAPACITY_MAX: "3",
+    PERDURE_CHECKPOINTS_MAX: "2",
+  });
+  const create = async (more: Record<string, unknown>) =>
+    (await call(server, "POST", "/v1/intents", { intent_type: "a", to_agent: "b", ...more })).status;
+  expect(await create({ intent_type: "t".repeat(20), steps: ["k".repeat(40)], metadata: { m: "x" } })).toBe(
+    200,
+  );
+  expect(await create({ intent_type: "t".repeat(21) })).toBe(422);
+  expect(await create({ steps: ["k".repeat(41)] })).toBe(422);
+  expect(await create({ metadata: { m: "x".repeat(50) } })).toBe(422);
+  const id = await send(server, "bounded");
+  expect((await post(server, id, "cancel", { reason: "r".repeat(201) })).status).toBe(422);
+  expect((await call(server, "POST", "/v1/agents/b/claim", { consumer: "c", max: 4 })).status).toBe(422);
+  const checkpoint = (name: string) => call(server, "PUT", `/v1/intents/${id}/checkpoints/${name}`, {});
+  expect((await checkpoint("a")).status).toBe(200);
+  expect((await checkpoint("b")).status).toBe(200);
+  expect((await checkpoint("c")).status).toBe(422);
+});
