@@ -77,12 +77,14 @@ function scrubbed({ text }: Seen, names: Names): string {
     list.forEach((name: string, n: number) => {
       for (const form of [name, encodeURIComponent(name)]) scrub = scrub.replaceAll(form, `${pool}${n}`);
     });
-  return scrub
-    .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, "ID")
-    .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "TIME")
-    .replaceAll(/"duration_ms":\d+/g, '"duration_ms":0')
-    // Made of the intent's id.
-    .replaceAll(/pdr-[0-9a-f]{32}/g, "KEY");
+  return (
+    scrub
+      .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, "ID")
+      .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "TIME")
+      .replaceAll(/"duration_ms":\d+/g, '"duration_ms":0')
+      // Made of the intent's id.
+      .replaceAll(/pdr-[0-9a-f]{32}/g, "KEY")
+  );
 }
 
 /** Whether it speaks in the name of somebody else's address; in the query the name wins over the header. */
