@@ -1,7 +1,7 @@
-// Writes docs/settings.md from the table in server/settings.ts; with --check it only says whether the file is current.
+// Writes docs/settings.md from the table in server/settings/table.ts; with --check it only says whether the file is current.
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { SETTINGS_BY_SECTION } from "../server/settings.ts";
+import { SETTINGS_BY_SECTION } from "../server/settings/table.ts";
 
 const FILE = fileURLToPath(new URL("../docs/settings.md", import.meta.url));
 
@@ -9,7 +9,7 @@ export function settingsPage(): string {
   const lines = [
     "# Settings of the server",
     "",
-    "<!-- Generated from server/settings.ts by scripts/generate-settings.ts; do not edit. -->",
+    "<!-- Generated from server/settings/table.ts by scripts/generate-settings.ts; do not edit. -->",
     "",
     "Every setting is an environment variable, and an empty one counts as not set. The server checks all of them when it",
     "starts and names each that is wrong; it warns about `PERDURE_` variables it does not know.",

@@ -1,10 +1,11 @@
 // Owns how an environment becomes a frozen Config, or a message about everything that is wrong with it at once.
-// What settings there are is in settings.ts. Nothing else of the server reads the environment.
+// What settings there are is in settings/. Nothing else of the server reads the environment.
 import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import type { z } from "zod";
-import { SETTINGS_BY_FIELD, type Setting, type SettingsTable } from "./settings.ts";
+import type { Setting } from "./settings/kinds.ts";
+import { SETTINGS_BY_FIELD, type SettingsTable } from "./settings/table.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 type Optional = "publicUrl" | "adminKey" | "databaseUrl" | "rateLimit";

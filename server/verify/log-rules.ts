@@ -104,7 +104,15 @@ function judgeAttempt(walk: Walk, event: LogEvent): void {
     walk.open = true;
   } else if (OF_AN_ATTEMPT.has(event.type) && !walk.open && !isWaitOver(walk, event))
     violate(walk, "I4", `${event.type} at ${event.seq} belongs to no open attempt`);
-  else if (ENDS.has(event.type)) walk.open = false;
+  else if (ENDS.has(event.type)) {
+    if (event.type === "lost" && !walk.open)
+      violate(
+        walk,
+        "I12",
+        `attempt ${attempt} was counted as lost at ${event.seq} although it had ended otherwise`,
+      );
+    walk.open = false;
+  }
   walk.attempt = Math.max(walk.attempt, attempt);
 }
 

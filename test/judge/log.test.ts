@@ -62,6 +62,10 @@ describe("of the log", () => {
   test("a delivery while paused is seen (I7), and a step begun while paused (I16)", () => {
     expect(found([], [final(insert(10, "paused/IN_PROGRESS/1"))])).toEqual(["I16", "I7"]);
   });
+  test("a loss of what its agent had handed back or parked is seen (I12)", () => {
+    for (const end of ["released/IN_PROGRESS/1", "waiting/IN_PROGRESS/1"])
+      expect(found([], [final(insert(7, end))])).toEqual(["I12"]);
+  });
   test("more losses than allowed are seen, and a wrong count (I8)", () => {
     expect(found([], [final(GOOD, { maxDeliveryAttempts: 1 })])).toEqual(["I8"]);
     expect(found([], [final(GOOD, { lostDeliveries: 2 })])).toEqual(["I8"]);

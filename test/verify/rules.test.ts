@@ -234,7 +234,7 @@ const LIES: readonly [what: string, invariants: string[], story: StoredIntent, l
   ],
   ["a row of another attempt than its log", ["I4", "I6", "I13"], HELD, says({ attempt: 3 })],
   ["progress of an ended attempt", ["I4"], QUEUED, insertAt(10, at("progress", 1))],
-  ["a loss of an ended attempt", ["I4", "I8"], QUEUED, insertAt(10, at("lost", 1))],
+  ["a loss of an ended attempt", ["I12", "I4", "I8"], QUEUED, insertAt(10, at("lost", 1))],
   ["a result of an ended attempt", ["I4"], DECIDED, replaceAt(10, { type: "signaled" })],
   ["a done step begun again", ["I5", "I13"], HELD, insertAt(12, at("step_running", 2, { key: "a" }))],
   ["a result of other text", ["I5"], HELD, stepSays("a", { result: "rA" })],
