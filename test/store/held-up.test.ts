@@ -11,7 +11,12 @@ import { asAdmin } from "../support/postgres.ts";
 import { type Answer, call, startTestServer, type TestServer, until } from "../support/server.ts";
 import { openWire, type Wire } from "./wire.ts";
 
-const QUICK = { PERDURE_DB_LOCK_TIMEOUT_MS: "150" };
+/** Leases that outlast a busy machine: here nobody is to lose one. */
+const QUICK = {
+  PERDURE_DB_LOCK_TIMEOUT_MS: "150",
+  PERDURE_HEARTBEAT_INTERVAL_MS: "3000",
+  PERDURE_LEASE_TTL_MS: "15000",
+};
 let server: TestServer;
 beforeAll(async () => {
   server = await startTestServer({ env: QUICK });
