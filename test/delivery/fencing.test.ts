@@ -115,3 +115,13 @@ test("a step's first result wins, whoever repeats it", async () => {
   const begun = await step(server, id, "one", { status: "running", attempt: 2 });
   expect(begun.body.step).toMatchObject({ status: "done", result: 1 });
 });
+
+test("a start begins the next step once, also after one that left it alone", async () => {
+  const id = await send(server, "starting", { steps: ["a", "b"] });
+  const { attempt } = await claimOne(server, "starting");
+  for (const begin_next of [false, true, true, false])
+    await post(server, id, "start", { attempt, begin_next });
+  const types = await typesOf(server, id);
+  expect(types.filter((type) => type === "step_running")).toEqual(["step_running"]);
+  expect((await view(server, id)).progress.current).toBe("a");
+});

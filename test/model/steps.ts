@@ -35,11 +35,9 @@ export const newStep = (key: string, declared: boolean, generation: number): Mod
 
 export function start(intent: ModelIntent, beginNext: boolean): Verdict {
   if (intent.paused) return "intent_paused";
-  const first = !intent.begun;
   atWork(intent);
-  intent.begun = true;
   const next = nextDeclared(intent);
-  return first && beginNext && next !== undefined ? begin(intent, next.key) : "ok";
+  return !intent.begun && beginNext && next !== undefined ? begin(intent, next.key) : "ok";
 }
 
 /** The step by that name; a superseded one is another from now on (S6). */

@@ -43,15 +43,13 @@ export function start(draft: Draft, input: StartInput): void {
     return;
   }
   requireUnpaused(draft);
-  const first = !intent.started;
   if (intent.status !== "IN_PROGRESS") {
     apply(draft, "start");
     emit(draft, "intent.in_progress");
   }
-  intent.started = true;
   const next = nextDeclared(draft);
-  // Once per attempt: a repeated start must not put the next step in doubt (S1).
-  if (input.beginNext && first && next !== null) begin(draft, next.key, {});
+  // Only while nothing has begun in this attempt: a repeated start must not put the next step in doubt (S1).
+  if (input.beginNext && !intent.started && next !== null) begin(draft, next.key, {});
 }
 
 function requireUnpaused(draft: Draft): void {
