@@ -45,7 +45,7 @@ export interface Intent {
   generation: number;
   /** Owner of the open attempt; null when none is open. */
   consumerId: string | null;
-  /** The open attempt's agent has said `start` or begun a step. */
+  /** A step has begun in the open attempt. */
   started: boolean;
   deliveredAt: number | null;
   /** Deliveries lost since the last recorded progress (`lost_deliveries` on the wire). */

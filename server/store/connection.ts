@@ -105,6 +105,29 @@ export function isAnswering({ pool }: Pick<Store, "pool">): Promise<boolean> {
   );
 }
 
+/** One connection for several statements. If something fails, its state is unknown, and it is never used again. */
+export async function withClient<T>(pool: pg.Pool, body: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let healthy = false;
+  try {
+    const value = await body(client);
+    healthy = true;
+    return value;
+  } finally {
+    client.release(!healthy);
+  }
+}
+
+/** One transaction of several statements; what fails within it is undone with its connection. */
+export function inTransaction<T>(pool: pg.Pool, body: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  return withClient(pool, async (client) => {
+    await client.query("begin");
+    const value = await body(client);
+    await client.query("commit");
+    return value;
+  });
+}
+
 /** kysely ends the pool only when it has been used through kysely. */
 async function endReaders(db: Kysely<Database>, pool: pg.Pool): Promise<void> {
   await db.destroy();

@@ -2,7 +2,7 @@
 
 import type { PoolClient } from "pg";
 import type { Verb } from "../../domain/access.ts";
-import type { Store } from "../connection.ts";
+import { inTransaction, type Store } from "../connection.ts";
 import { type AuditEntry, appendAudit } from "./audit.ts";
 
 export interface ApiKey {
@@ -91,7 +91,7 @@ export async function findKey(store: Store, id: string): Promise<ApiKey | undefi
 }
 
 export function saveKey(store: Pick<Store, "pool">, key: NewKey, audit: AuditEntry): Promise<ApiKey> {
-  return inTransaction(store, async (client) => {
+  return inTransaction(store.pool, async (client) => {
     const saved = await insertKey(client, key);
     await appendAudit(client, audit);
     return saved;
@@ -127,7 +127,7 @@ export function replaceKey(
   graceMs: number,
   audit: AuditEntry,
 ): Promise<ApiKey | undefined> {
-  return inTransaction(store, async (client) => {
+  return inTransaction(store.pool, async (client) => {
     // One rotation of a family at a time.
     await client.query("select 1 from api_keys where family = $1 order by id for update", [key.family]);
     const ended = await client.query(
@@ -148,7 +148,7 @@ export function replaceKey(
 
 /** Answers false when it had ended before. */
 export function endKey(store: Store, id: string, audit: AuditEntry): Promise<boolean> {
-  return inTransaction(store, async (client) => {
+  return inTransaction(store.pool, async (client) => {
     const { rowCount } = await client.query(
       "update api_keys set revoked_at = perdure_now() where id = $1 and revoked_at is null",
       [id],
@@ -166,22 +166,4 @@ export async function touchKeys(store: Store, ids: readonly string[]): Promise<v
       and (last_used_at is null or last_used_at < perdure_now() - interval '1 minute')`,
     [ids],
   );
-}
-
-async function inTransaction<T>(
-  store: Pick<Store, "pool">,
-  body: (client: PoolClient) => Promise<T>,
-): Promise<T> {
-  const client = await store.pool.connect();
-  try {
-    await client.query("begin");
-    const value = await body(client);
-    await client.query("commit");
-    return value;
-  } catch (error) {
-    await client.query("rollback").catch(() => undefined);
-    throw error;
-  } finally {
-    client.release();
-  }
 }

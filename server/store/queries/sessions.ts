@@ -4,7 +4,7 @@ import { sql } from "kysely";
 import type { Access } from "../../domain/access.ts";
 import { type Status, TERMINAL_STATUSES } from "../../domain/lifecycle.ts";
 import { textArrayLiteral } from "../binary.ts";
-import type { Store } from "../connection.ts";
+import { inTransaction, type Store } from "../connection.ts";
 import { openSession, seen, seenSession } from "../sight.ts";
 
 export interface Session {
@@ -137,10 +137,8 @@ export async function endedInSession(
 }
 
 /** The session and its own state, if no intent belongs to it any more. */
-export async function removeSession(store: Store, namespace: string, name: string): Promise<boolean> {
-  const client = await store.pool.connect();
-  try {
-    await client.query("begin");
+export function removeSession(store: Store, namespace: string, name: string): Promise<boolean> {
+  return inTransaction(store.pool, async (client) => {
     // Held, so that no intent is born into it meanwhile.
     await client.query("select 1 from sessions where namespace = $1 and name = $2 for update", [
       namespace,
@@ -151,22 +149,12 @@ export async function removeSession(store: Store, namespace: string, name: strin
         and not exists (select 1 from intent_data d where d.session_namespace = s.namespace and d.session = s.name)`,
       [namespace, name],
     );
-    if (rowCount === 1) {
-      const scope = `session:${name}`;
-      await client.query("delete from state_versions where namespace = $1 and scope = $2", [
-        namespace,
-        scope,
-      ]);
-      await client.query("delete from state_heads where namespace = $1 and scope = $2", [namespace, scope]);
-    }
-    await client.query("commit");
-    return rowCount === 1;
-  } catch (error) {
-    await client.query("rollback").catch(() => undefined);
-    throw error;
-  } finally {
-    client.release();
-  }
+    if (rowCount !== 1) return false;
+    const scope = `session:${name}`;
+    await client.query("delete from state_versions where namespace = $1 and scope = $2", [namespace, scope]);
+    await client.query("delete from state_heads where namespace = $1 and scope = $2", [namespace, scope]);
+    return true;
+  });
 }
 
 /** Sessions in which nothing lives and nothing has happened for so long, the oldest first. */

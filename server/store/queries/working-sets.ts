@@ -2,7 +2,7 @@
 
 import type { Step } from "../../domain/intent.ts";
 import { encodeArray } from "../binary.ts";
-import type { Store } from "../connection.ts";
+import { type Store, withClient } from "../connection.ts";
 import { toStep } from "../rows.ts";
 import { BY_ID, type IntentRecord, type JoinedRow, toRecord } from "./intents.ts";
 
@@ -24,20 +24,16 @@ export async function findWorkingSets(
   ids: readonly string[],
 ): Promise<Map<string, WorkingSet>> {
   const values = [encodeArray("uuid", ids)];
-  const client = await store.pool.connect();
-  let healthy = false;
-  try {
+  const [intents, steps] = await withClient(store.pool, async (client) => {
     const [, intents, steps] = await Promise.all([
       client.query("begin isolation level repeatable read read only"),
       client.query<JoinedRow>({ ...BY_ID, values }),
       client.query<StepRow>({ ...STEPS, values }),
       client.query("commit"),
     ]);
-    healthy = true;
-    const sets = new Map(intents.rows.map((row) => [row.id, { record: toRecord(row), steps: [] as Step[] }]));
-    for (const row of steps.rows) sets.get(row.intent_id)?.steps.push(toStep(row));
-    return sets;
-  } finally {
-    client.release(!healthy);
-  }
+    return [intents.rows, steps.rows];
+  });
+  const sets = new Map(intents.map((row) => [row.id, { record: toRecord(row), steps: [] as Step[] }]));
+  for (const row of steps) sets.get(row.intent_id)?.steps.push(toStep(row));
+  return sets;
 }
