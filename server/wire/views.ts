@@ -5,6 +5,7 @@ import type { IntentEvent } from "../domain/event.ts";
 import type { FoldedStep } from "../domain/fold.ts";
 import type { Intent, RetryPolicy, Step } from "../domain/intent.ts";
 import { describeNext, isUndone, type NextStep, stepIdempotencyKey } from "../domain/plan.ts";
+import { policyGeneration } from "../domain/policy.ts";
 import { waitToJson } from "../domain/wait-json.ts";
 import type { IntentRecord } from "../store/queries/intents.ts";
 
@@ -39,7 +40,7 @@ export function intentView(record: IntentRecord, options: IntentViewOptions = {}
     priority: intent.priority,
     deliver_at: intent.availableAt === null ? undefined : iso(intent.availableAt),
     deadline_at: iso(intent.deadlineAt),
-    policy_generation: intent.generation,
+    policy_generation: policyGeneration(intent),
     paused: intent.paused,
     ...(intent.paused ? { paused_by: intent.pausedBy } : {}),
     session: data.session,

@@ -31,6 +31,8 @@ export interface JoinedRow extends Omit<IntentsTable, "first_seq"> {
   d_parent_step: string | null;
   d_detached: boolean;
   d_reply_to: string | null;
+  d_reply_to_address: string | null;
+  d_scenario: string | null;
   d_retention: string | null;
   d_traceparent: string | null;
   o_status: Outcome["status"] | null;
@@ -52,6 +54,8 @@ const DATA_COLUMNS = [
   "d.parent_step as d_parent_step",
   "d.detached as d_detached",
   "d.reply_to as d_reply_to",
+  "d.reply_to_address as d_reply_to_address",
+  "d.scenario as d_scenario",
   "d.retention as d_retention",
   "d.traceparent as d_traceparent",
   "o.status as o_status",
@@ -79,6 +83,8 @@ export function toRecord(row: JoinedRow): IntentRecord {
     parentStep: row.d_parent_step,
     detached: row.d_detached,
     replyTo: row.d_reply_to,
+    replyToAddress: row.d_reply_to_address,
+    scenario: rawOrNull(row.d_scenario),
     retention: rawOrNull(row.d_retention),
     traceparent: row.d_traceparent,
   };
