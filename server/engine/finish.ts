@@ -159,7 +159,13 @@ export function patchPolicy(
           };
         const changed = changePolicy(draft, patch, about.reason);
         const asked = Object.keys(patch).length > 0;
-        return { intent, applied: asked, reason: asked ? null : "nothing_to_apply", changed, replayed: false };
+        return {
+          intent,
+          applied: asked,
+          reason: asked ? null : "nothing_to_apply",
+          changed,
+          replayed: false,
+        };
       });
       const { applied, reason, changed } = answer;
       if (idempotency !== null)

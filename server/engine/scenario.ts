@@ -3,11 +3,11 @@
 
 import { conduct } from "../domain/decide/conduct.ts";
 import { create } from "../domain/decide/create.ts";
-import { type Actor, type IntentData, SERVER } from "../domain/intent.ts";
 import { newId } from "../domain/ids.ts";
+import { type Actor, type IntentData, SERVER } from "../domain/intent.ts";
 import { encodeJson, RawJson } from "../domain/raw-json.ts";
-import { isConductible, isOverdue } from "../domain/schedule.ts";
 import type { AgentStep, Scenario } from "../domain/scenario.ts";
+import { isConductible, isOverdue } from "../domain/schedule.ts";
 import { findIntents } from "../store/queries/intents.ts";
 import type { IdempotencyRef, Workspace } from "../store/workspace.ts";
 import { bytesOf, type Engine } from "./context.ts";
@@ -85,8 +85,7 @@ export function applyScenario(
   const origin = { data: parent.data, sentBy: parent.intent.sentBy };
   const childId = newId();
   const first = scenario.steps.find((step) => step.key === scenario.entry);
-  const births =
-    first?.kind === "agent" ? [parent, childOf(origin, scenario, first, childId)] : [parent];
+  const births = first?.kind === "agent" ? [parent, childOf(origin, scenario, first, childId)] : [parent];
   return engine.commits.submit<SubmitAnswer>({
     name: "apply_scenario",
     intents: [],

@@ -53,8 +53,9 @@ function nextMove({ entry, steps }: Scenario, recorded: ReadonlyMap<string, Step
 function failureOf({ key, status, result, error }: Step): Failure | null {
   const named = `step ${JSON.stringify(key)}`;
   if (status === "failed") {
-    const { code, message } = error?.parse() as Failure;
-    return { code, message: `${named}: ${message}`, retryable: false, details: { step: key } };
+    const known = error?.parse() as Failure | undefined;
+    const message = `${named}: ${known?.message ?? "failed"}`;
+    return { code: known?.code ?? "step_failed", message, retryable: false, details: { step: key } };
   }
   if (status !== "done") return null;
   const decided = result?.parse() as { outcome?: unknown; comment?: unknown } | null | undefined;

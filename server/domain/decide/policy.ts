@@ -106,11 +106,13 @@ function changeReminders(draft: Draft, patch: ReminderPatch): Changes {
     ...task,
     remindAfterMs: patch.remindAfterMs ?? task.remindAfterMs,
     remindIntervalMs: patch.remindIntervalMs ?? task.remindIntervalMs,
-    maxReminders: patch.maxReminders ?? Math.max(task.maxReminders, patch.remindAfterMs === undefined ? 0 : 1),
+    maxReminders:
+      patch.maxReminders ?? Math.max(task.maxReminders, patch.remindAfterMs === undefined ? 0 : 1),
     escalateTo: patch.escalateTo === undefined ? task.escalateTo : patch.escalateTo,
   };
   const more = before.reminders < next.maxReminders || (next.escalateTo !== null && !before.escalated);
-  const delay = before.reminders === 0
+  const delay =
+    before.reminders === 0
       ? (next.remindAfterMs ?? next.remindIntervalMs)
       : (next.remindIntervalMs ?? next.remindAfterMs);
   const remindAt = more && delay !== null ? draft.now + delay : null;

@@ -206,7 +206,11 @@ function remind(draft: Draft, step: WaitingStep, wait: HumanWait): void {
     emit(draft, "intent.reminder", { ...about, reminder: reminders, of: task.maxReminders });
   } else {
     step.wait = { ...wait, remindAt: null, escalated: true };
-    emit(draft, "intent.escalated", { ...about, escalate_to: task.escalateTo });
+    emit(draft, "intent.escalated", {
+      ...about,
+      escalate_to: task.escalateTo,
+      escalated_to: task.escalateTo,
+    });
   }
   draft.intent.wakeAt = waitDueAt(step.wait);
 }
