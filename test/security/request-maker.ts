@@ -36,7 +36,10 @@ type Draw = <T>(arbitrary: () => fc.Arbitrary<T>) => T;
 type Pool = keyof Names;
 
 const POOLS: readonly (readonly [RegExp, Pool])[] = [
-  [/^(to_agent|from_agent|reply_to|address|owner_agent|assignee|a|patterns)$/, "addresses"],
+  [
+    /^(to_agent|from_agent|reply_to|address|owner_agent|assignee|assigned_to|escalate_to|account|a|patterns)$/,
+    "addresses",
+  ],
   [/^(parent_intent_id|intent_id|intents)$/, "intents"],
   [/^session$/, "sessions"],
   [/^(consumer|incarnation)$/, "consumers"],
@@ -136,6 +139,7 @@ class Maker {
   }
 
   pathPart(path: string, name: string): string {
+    if (name === "key_id") return this.named("keyIds");
     if (path.startsWith("/v1/keys/")) return this.named("keyIds");
     if (path.startsWith("/v1/consumers/")) return this.named("consumerIds");
     if (name === "id") return this.named("intents");
@@ -167,6 +171,8 @@ export function makeRequest(draw: Draw, document: Schema, { method, path, parame
   const sent = body === undefined ? undefined : maker.value(body, "");
   if (typeof sent === "object" && sent !== null && "wait_seconds" in sent)
     (sent as { wait_seconds: number }).wait_seconds = 0;
+  // What the caller has of its own is needed for the requests that follow.
+  if (path.startsWith("/v1/intents/bulk")) Object.assign(sent as object, { dry_run: true });
   const headers = {
     ...(maker.optional() ? { "idempotency-key": maker.named("idempotency") } : {}),
     ...(maker.optional() ? { "x-owner-agent": maker.named("addresses") } : {}),
