@@ -48,6 +48,8 @@ const POOLS: readonly (readonly [RegExp, Pool])[] = [
 ];
 
 const DEPTH_MAX = 5;
+const ENDS_BY_ITSELF = /(timeout|ttl|deadline)_seconds$/;
+const LONG_SECONDS = 86_000;
 
 /** A marker that `realize` turns into one of the names. */
 const slot = (pool: Pool, n: number) => `⟦${pool}:${n}⟧`;
@@ -108,9 +110,10 @@ class Maker {
           : Array.from({ length: this.#pick([1, 1, 2]) }, () => this.value(s.items, name, depth + 1));
       case "integer":
       case "number":
-        return name === "attempt" || name === "parent_attempt"
-          ? this.#pick([1, 1, 0, 2])
-          : Math.max(s.minimum ?? 0, 1);
+        if (name === "attempt" || name === "parent_attempt") return this.#pick([1, 1, 0, 2]);
+        // What ends by itself, or after so many losses, may do so after one request and before its twin.
+        if (ENDS_BY_ITSELF.test(name)) return LONG_SECONDS;
+        return name === "max_delivery_attempts" ? s.maximum : Math.max(s.minimum ?? 0, 1);
       case "boolean":
         return this.#pick([true, false]);
       case "null":

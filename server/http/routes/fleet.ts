@@ -91,7 +91,8 @@ export function fleetRoutes(app: App, deps: RouteDeps): void {
     const hide = path !== ADDRESS_PATHS[0];
     app.get(
       path,
-      { config: { needs: "read" }, schema: { tags, hide, summary: "One agent" } },
+      // A HEAD of three parts is nobody's, and so is one of a stream.
+      { exposeHeadRoute: false, config: { needs: "read" }, schema: { tags, hide, summary: "One agent" } },
       async (request) => {
         const address = addressIn(request);
         requireReach(request, address);
