@@ -44,6 +44,7 @@ const POOLS: readonly (readonly [RegExp, Pool])[] = [
   [/^session$/, "sessions"],
   [/^(consumer|incarnation)$/, "consumers"],
   [/^cursor$/, "cursors"],
+  [/^idempotency_key$/, "idempotency"],
   [/^(key|parent_step|step|steps|signal|begin_next|to|not_run)$/, "keys"],
 ];
 

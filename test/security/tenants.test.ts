@@ -84,6 +84,8 @@ function scrubbed({ text }: Seen, names: Names): string {
       .replaceAll(/"duration_ms":\d+/g, '"duration_ms":0')
       // Made of the intent's id.
       .replaceAll(/pdr-[0-9a-f]{32}/g, "KEY")
+      // Made of an address.
+      .replaceAll(/agt_[\w-]+/g, "AGENT")
   );
 }
 
