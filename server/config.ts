@@ -160,7 +160,7 @@ export function isLoopback(host: string): boolean {
   return address === "localhost" || address === "::1" || /^127\.\d+\.\d+\.\d+$/.test(address);
 }
 
-/** Call before listening: a server that others can reach must know who may use it. `keysInDatabase`: an administrator's is there. */
+/** Call before listening: a server that others can reach must know who may use it. `keysInDatabase`: an administrator's is or was there. */
 export function requireSafeExposure(
   config: Pick<Config, "host" | "adminKey">,
   known: { keysInDatabase: boolean },

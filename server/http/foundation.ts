@@ -4,7 +4,7 @@ import type { FastifyInstance } from "fastify";
 import type { Metrics } from "../observability/metrics.ts";
 import type { Store } from "../store/connection.ts";
 import { installAudit } from "./audit.ts";
-import { type AuthOptions, installAuth } from "./auth.ts";
+import { type AuthOptions, installAuth, installRights } from "./auth.ts";
 import { installConnectionLimit } from "./connections.ts";
 import { installConventions } from "./conventions.ts";
 import { installCors } from "./cors.ts";
@@ -40,6 +40,7 @@ export async function installFoundation(app: FastifyInstance, options: Foundatio
   const wrongKeys = new WrongKeys(options.limits.wrongKeysBurst);
   installAuth(app, { ...options.auth, onWrongKey: (request) => wrongKeys.count(request) });
   installRateLimits(app, { quota: options.quota, keyed: options.auth.keysRequired });
+  installRights(app);
   installAudit(app, options.store);
   installJsonBody(app, options.limits);
   installValidation(app);
