@@ -120,6 +120,11 @@ function contradictions(config: Config): string[] {
       `PERDURE_BODY_MAX_BYTES (${config.bodyMaxBytes}) must not exceed PERDURE_BATCH_BODY_MAX_BYTES (${config.batchBodyMaxBytes})`,
     );
   }
+  if (config.batchBodyMaxBytes > config.bodiesMaxBytes / 2) {
+    problems.push(
+      `PERDURE_BATCH_BODY_MAX_BYTES (${config.batchBodyMaxBytes}) must not exceed half of PERDURE_BODIES_MAX_BYTES (${config.bodiesMaxBytes}), or no client could send one`,
+    );
+  }
   return problems;
 }
 
