@@ -39,7 +39,7 @@ export const limits = {
     32 * MIB,
     1_024,
     1_024 * MIB,
-    "What the steps of one intent may record in all.",
+    "What the steps of one intent may record in all: inputs, results and errors.",
   ),
   requestTimeoutMs: integer(
     "PERDURE_REQUEST_TIMEOUT_MS",
