@@ -1,5 +1,6 @@
-// What request bodies may hold in memory, all together and one client's, from their first byte until they are answered. A
-// bound on each body alone is none on many: whoever may send could hold back the last byte of a thousand.
+// What bodies may hold in memory, all together and one client's: those of requests from their first byte until they are answered,
+// those of large answers until they are read. A bound on each alone is none on many: whoever has a key could hold back the last
+// byte of a thousand, or read none of theirs.
 
 import { Transform } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } from "fastify";
@@ -15,6 +16,8 @@ export interface BodyBudgetOptions {
 /** One client leaves so much to the others. */
 const CLIENT_SHARE = 2;
 const RETRY_SECONDS = 2;
+/** What the kernel takes at once from most connections. */
+const LARGE_BYTES = 64 * 1024;
 
 class BodyBudget {
   readonly #max: number;
@@ -30,7 +33,12 @@ class BodyBudget {
     const own = (this.#held.get(client) ?? 0) + bytes;
     if (own > this.#max / CLIENT_SHARE) throw tooMuch("your requests hold");
     if (this.#total + bytes > this.#max) throw tooMuch("the server holds");
-    this.#held.set(client, own);
+    this.count(client, bytes);
+  }
+
+  /** Takes whether there is room or not. */
+  count(client: string, bytes: number): void {
+    this.#held.set(client, (this.#held.get(client) ?? 0) + bytes);
     this.#total += bytes;
   }
 
@@ -45,7 +53,7 @@ class BodyBudget {
 function tooMuch(who: string): PerdureError {
   return new PerdureError(
     "too_much_at_once",
-    `${who} as much of unfinished requests as this server takes (PERDURE_BODIES_MAX_BYTES); send fewer large ones at a time`,
+    `${who} as much of unfinished requests and unread answers as it may (PERDURE_BODIES_MAX_BYTES); make fewer large ones at a time`,
     { retryAfterSeconds: RETRY_SECONDS },
   );
 }
@@ -63,6 +71,16 @@ export function installBodyBudget(app: FastifyInstance, { maxBytes, keyed }: Bod
     // What is larger than its route allows is refused before it is read.
     take(Math.min(announced, request.routeOptions.bodyLimit));
     done();
+  });
+  app.addHook("onSend", (request, reply, payload, done) => {
+    const bytes = typeof payload === "string" || Buffer.isBuffer(payload) ? payload.length : 0;
+    if (bytes < LARGE_BYTES || reply.raw.destroyed) return done(null, payload);
+    const client = clientOf(request, keyed);
+    // What has been done is told in any case.
+    if (request.method === "GET") budget.take(client, bytes);
+    else budget.count(client, bytes);
+    reply.raw.once("close", () => budget.give(client, bytes));
+    done(null, payload);
   });
 }
 

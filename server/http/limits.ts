@@ -4,7 +4,7 @@ export interface Limits {
   readonly bodyMaxBytes: number;
   /** For routes that take many operations at once. */
   readonly batchBodyMaxBytes: number;
-  /** Of all unfinished requests together. */
+  /** Of all unfinished requests and unread answers together. */
   readonly bodiesMaxBytes: number;
   readonly payloadMaxBytes: number;
   readonly resultMaxBytes: number;

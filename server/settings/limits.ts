@@ -18,7 +18,7 @@ export const limits = {
     256 * MIB,
     4_096,
     1_024 * 1_024 * MIB,
-    "What the bodies of unfinished requests may hold in all, and half of it those of one client; further ones are answered 429.",
+    "What the bodies of unfinished requests and of large answers that are not read yet may hold in all, and half of it those of one client; further ones are answered 429.",
   ),
   payloadMaxBytes: integer(
     "PERDURE_PAYLOAD_MAX_BYTES",

@@ -27,9 +27,9 @@ export function seen(access: Access, alias: string): Condition {
 /** Whether the key of this row reaches no further than what its reader may give away: engine/keys.ts, for many rows at once. */
 export function grantable(access: Access, alias: string): Condition {
   if (seesEverything(access)) return sql<boolean>`true`;
-  const column = (name: string) => sql.ref(`${alias}.${name}`);
   const own = { ...access, patterns: [...access.patterns, `${access.namespace}/*`] };
-  const reaches = sql`unnest(array_append(${column("patterns")}, ${column("namespace")} || '/*')) as r(pattern)`;
+  const [patterns, namespace] = [sql.ref(`${alias}.patterns`), sql.ref(`${alias}.namespace`)];
+  const reaches = sql`unnest(array_append(${patterns}, ${namespace} || '/*')) as r(pattern)`;
   return sql<boolean>`not exists (select 1 from ${reaches} where not ${covered(own, sql.ref("r.pattern"))})`;
 }
 

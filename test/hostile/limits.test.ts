@@ -265,6 +265,31 @@ test("a reader that takes nothing of a large answer is cut off", async () => {
   await neverRead("/v1/intents?include=payload&limit=500");
 });
 
+test("answers that nobody reads hold so much and no more", async () => {
+  await start({ PERDURE_PAGE_MAX_BYTES: "67108864", PERDURE_BODIES_MAX_BYTES: "80000000" });
+  const intents = Array.from({ length: LARGE_COUNT }, () => ({
+    intent_type: "a",
+    to_agent: "b",
+    payload: { LARGE },
+  }));
+  expect((await call(server, "POST", "/v1/intents/batch", { intents })).status).toBe(200);
+  const path = "/v1/intents?include=payload";
+  expect((await call(server, "GET", path)).status).toBe(200);
+  const unread: Socket[] = [];
+  await until("no more room", async () => {
+    const socket = open(server);
+    socket.pause();
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+    unread.push(socket);
+    return (await call(server, "GET", path)).status === 429;
+  });
+  expect(unread.length).toBeLessThan(10);
+  expect((await call(server, "GET", "/v1/intents")).status).toBe(200);
+  expect((await call(server, "POST", "/v1/intents", { intent_type: "a", to_agent: "b" })).status).toBe(200);
+  await Promise.all(unread.map(left));
+  await until("room", async () => (await call(server, "GET", path)).status === 200);
+});
+
 test("a reader that takes nothing of an event stream is cut off, and a silent stream that is read is not", async () => {
   await start({ ...STALL, PERDURE_FRAME_MAX_BYTES: "2000000" });
   const healthy = await listen(server, "healthy");
