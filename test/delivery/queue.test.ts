@@ -187,7 +187,7 @@ test("an agent that does not read its stream blocks nobody, and is dropped rathe
     await until(
       "the slow reader's socket is dropped",
       () => wide.streams.get(slow.consumerId) === undefined,
-      30_000,
+      20_000,
     );
     const healthy = await listen(wide, "slow", { consumer: "healthy", capacity: 10 });
     await healthy.next("intent.delivered", 10);
