@@ -13,6 +13,7 @@ import {
   renewOpenStreams,
   streamsWithoutLease,
 } from "../store/consumers.ts";
+import { forgetSilentAgents } from "../store/queries/agents.ts";
 import { dueIntents } from "../store/queries/timers.ts";
 import type { OpenStream } from "../store/replicas.ts";
 import { createPulse, type PulseOptions } from "./pulse.ts";
@@ -103,6 +104,7 @@ export function createSweepers(options: SweeperOptions): Sweepers {
     onError,
     pass: async () => {
       await forgetReplicas(engine);
+      await forgetSilentAgents(engine.store, FORGET_BATCH);
       return forgetAllIdle(engine);
     },
   });

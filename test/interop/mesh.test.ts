@@ -76,6 +76,8 @@ test("to a killed agent nothing is delivered, neither old nor new, by stream or 
   await claimOne(server, "bystander");
   expect(listener.deliveries().map((frame) => frame.data.intent_id)).toEqual([first]);
   expect((await view(server, later)).status).toBe("SUBMITTED");
+  const { summary } = (await call(server, "GET", `/v1/intents/${later}/explain`)).body;
+  expect(summary).toMatch(/waits until agent:\/\/local\/dev\/victim is unpaused/);
   expect(valid("meshVerb", await axp.revive(address_id)).health_status).toBe("healthy");
   expect((await listener.next("intent.delivered", 2)).data.intent_id).toBe(later);
   listener.cut();

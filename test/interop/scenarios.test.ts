@@ -88,6 +88,17 @@ test("the scenario of one task is that agent's intent, with its losses and its t
   expect(await children(answer.intent_id)).toEqual([]);
 });
 
+test("a payload arrives as it was written, in one intent as in children", async () => {
+  const text = (steps: object[]) =>
+    JSON.stringify(bundle(steps, ["exact"])).replace('"3.5.0"', "12345678901234567890");
+  for (const steps of [[task("a", "exact")], [task("a", "exact"), task("b", "exact")]]) {
+    await call(server, "POST", "/v1/scenarios/apply", text(steps));
+    const { intent_id } = await claimOne(server, "exact-agent", { consumer: `exact-${steps.length}` });
+    const read = await (await fetch(`${server.url}/v1/intents/${intent_id}`)).text();
+    expect(read).toContain('"version":12345678901234567890');
+  }
+});
+
 test("several tasks are children of a parent, one after the other, each with the parent's payload", async () => {
   const steps = [task("build", "builder"), task("scan", "scanner", { input: { deep: true } })];
   const { intent_id: id, status } = await apply(bundle(steps, ["builder", "scanner"]));

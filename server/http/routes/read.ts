@@ -10,6 +10,7 @@ import type { Intent } from "../../domain/intent.ts";
 import { isTerminal } from "../../domain/lifecycle.ts";
 import { Refusal } from "../../domain/refusal.ts";
 import { invalid } from "../../errors.ts";
+import { isAgentPaused } from "../../store/queries/agents.ts";
 import { findConsumer } from "../../store/queries/consumers.ts";
 import { readEntries } from "../../store/queries/history.ts";
 import {
@@ -153,6 +154,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
       const { id } = request.params;
       const wait = waitSeconds(request, request.query.wait);
       if (wait === 0) return answerWithDoubts(deps, await requireIntent(deps, request, id));
+      countStream(deps, request, reply);
       const waiting = waitOptions(deps, request, reply, wait);
       return answerWithDoubts(deps, found(id, await waitForEnd(engine, deps.wakeups, id, waiting)));
     },
@@ -271,20 +273,18 @@ export function readRoutes(app: App, deps: RouteDeps): void {
     async (request) => {
       const record = await requireIntent(deps, request, request.params.id);
       const { intent } = record;
-      const [events, steps, holder] = await Promise.all([
+      const [events, steps, holder, agentPaused] = await Promise.all([
         readAttemptEvents(db, intent.id, ATTEMPT_EVENTS),
         readSteps(db, [intent.id]),
         intent.consumerId === null ? undefined : findConsumer(db, intent.consumerId),
+        isAgentPaused(engine.store, intent.toAgent),
       ]);
       return {
         ok: true,
-        ...explain(
-          record,
-          events,
-          steps.get(intent.id) ?? [],
-          holder,
-          deps.streams.at(intent.toAgent).length,
-        ),
+        ...explain(record, events, steps.get(intent.id) ?? [], holder, {
+          listeners: deps.streams.at(intent.toAgent).length,
+          agentPaused,
+        }),
       };
     },
   );

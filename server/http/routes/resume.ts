@@ -8,6 +8,7 @@ import { resolveIntent } from "../../engine/finish.ts";
 import { decideHumanTask, type ResumeAnswer, unblockIntent } from "../../engine/resume.ts";
 import { PerdureError } from "../../errors.ts";
 import { staleAnswer, stepView } from "../../wire/views.ts";
+import { whenOperating } from "../audit.ts";
 import { withoutMembers } from "../json-text.ts";
 import { type ResumeForm, resumeSchema } from "../schemas/resume.ts";
 import { type App, actorOf, idempotencyOf, type RouteDeps } from "./deps.ts";
@@ -83,12 +84,25 @@ async function end(
     : { ...answer, applied: true, policy_generation: policyGeneration(resolved.intent) };
 }
 
+/** What each form is in the audit log, as it is where it has a route of its own. */
+const ACTIONS: { readonly [F in ResumeForm["form"]]: string } = {
+  decision: "task.decide",
+  go_on: "intent.resume",
+  end: "intent.resolve",
+};
+
 export function resumeRoutes(app: App, deps: RouteDeps): void {
   const { engine, schemas, limits } = deps;
   app.post(
     "/v1/intents/:id/resume",
     {
-      config: { needs: ["act", "operate"] },
+      config: {
+        needs: ["act", "operate"],
+        audit: {
+          action: (request) => ACTIONS[(request.body as ResumeForm).form],
+          when: whenOperating(engine.store),
+        },
+      },
       schema: {
         params: schemas.params.intent,
         body: resumeSchema(limits),

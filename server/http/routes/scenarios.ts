@@ -24,6 +24,8 @@ import { addWarnings } from "../validation.ts";
 import { replyAddress, requireMaySend } from "./create.ts";
 import { type App, actorOf, type RouteDeps } from "./deps.ts";
 
+const EMPTY = new RawJson("{}");
+
 const MACROS = {
   pointer: "/workflow/macro_id",
   detail: "macros are not kept by this server; write their steps into the bundle",
@@ -104,7 +106,7 @@ function birthOf(request: FastifyRequest, body: ScenarioBody, scenario: Scenario
       toAgent: address.canonical,
       toAgentAsSent: to,
       intentType: asked.type,
-      payload: RawJson.of(asked.payload),
+      payload: asked.payload ?? EMPTY,
       metadata: { scenario_id: scenario.id },
       correlationId: asked.correlation_id ?? null,
       session: null,

@@ -7,7 +7,7 @@ import type { PolicyPatch } from "../../domain/policy.ts";
 import type { Bundle, Reminders } from "../../domain/scenario.ts";
 import { PERIODS } from "../../store/queries/agents.ts";
 import type { Limits } from "../limits.ts";
-import { pieces, SECONDS_MAX } from "./pieces.ts";
+import { pieces, raw, SECONDS_MAX } from "./pieces.ts";
 import { waitingSchemas } from "./waiting.ts";
 
 const HOUR_MS = 3_600_000;
@@ -108,12 +108,11 @@ export function axpSchemas(limits: Limits) {
     intent: z
       .object({
         type: name,
-        payload: z
-          .record(z.string(), z.unknown())
-          .refine((value) => JSON.stringify(value).length <= limits.payloadMaxBytes, {
-            error: `is larger than ${limits.payloadMaxBytes} bytes`,
-          })
-          .default({}),
+        payload: raw(limits.payloadMaxBytes, "payload")
+          .optional()
+          .refine((value) => value === undefined || value.text.trimStart().startsWith("{"), {
+            error: "must be a JSON object",
+          }),
         deadline_at: instant.nullish(),
         ttl_seconds: seconds.nullish(),
         max_delivery_attempts: z.int().min(1).max(1_000).nullish(),

@@ -100,6 +100,28 @@ export async function findAgent(
   return rows[0] as Agent;
 }
 
+/** Whether deliveries to it are held back. */
+export async function isAgentPaused(store: Store, address: string): Promise<boolean> {
+  const { rowCount } = await store.pool.query(
+    "select 1 from agents where address = $1 and paused_at is not null",
+    [address],
+  );
+  return rowCount === 1;
+}
+
+/** Those that nobody registered or paused, and that have been silent for longer than is shown; answers how many. */
+export async function forgetSilentAgents(store: Store, limit: number): Promise<number> {
+  const { rowCount } = await store.pool.query(
+    `with gone as (delete from agents where address in (select address from agents
+        where registered_at is null and paused_at is null and cardinality(paused_intents) = 0
+          and coalesce(heartbeat_at, created_at) < perdure_now() - make_interval(days => $1) limit $2) returning address),
+      days as (delete from agent_days d using gone g where d.address = g.address)
+    select 1 from gone`,
+    [DAYS_KEPT, limit],
+  );
+  return rowCount ?? 0;
+}
+
 interface Named {
   readonly address: string;
   readonly namespace: string;
