@@ -115,37 +115,24 @@ function inOrder(steps: readonly BundleStep[]): BundleStep[] {
 }
 
 /** Without a workflow, the only agent or person does all of it. */
-function impliedStep(bundle: Bundle, problems: Problem[]): BundleStep[] {
-  const [agent] = bundle.agents;
-  const sole = bundle.agents.length === 1 ? agent : undefined;
-  if (sole === undefined && bundle.task === null) {
-    const detail = "are needed, unless there is exactly one agent or the intent is a human_task";
-    problems.push({ pointer: "/workflow/steps", detail });
-    return [];
-  }
+function impliedStep({ agents, task }: Bundle, problems: Problem[]): BundleStep[] {
   const none = { remindAfterMs: null, remindIntervalMs: null, maxReminders: null, escalateTo: null };
-  const base = { ...none, deadlineMs: null, input: undefined, onSuccess: null, onFailure: null };
-  if (bundle.task !== null)
-    return [
-      {
-        ...base,
-        key: "human_task",
-        toolId: SIGN_OFF,
-        assignedTo: null,
-        requiresApproval: true,
-        task: bundle.task,
-      },
-    ];
-  return [
-    {
-      ...base,
-      key: "task",
-      toolId: "",
-      assignedTo: sole?.role ?? null,
-      requiresApproval: false,
-      task: null,
-    },
-  ];
+  const base = {
+    ...none,
+    deadlineMs: null,
+    input: undefined,
+    onSuccess: null,
+    onFailure: null,
+    requiresApproval: false,
+    task,
+  };
+  if (task !== null) return [{ ...base, key: "human_task", toolId: SIGN_OFF, assignedTo: null }];
+  const [agent, ...others] = agents;
+  if (agent !== undefined && others.length === 0)
+    return [{ ...base, key: "task", toolId: "", assignedTo: agent.role }];
+  const detail = "are needed, unless there is exactly one agent or the intent is a human_task";
+  problems.push({ pointer: "/workflow/steps", detail });
+  return [];
 }
 
 function compileStep(bundle: Bundle, step: BundleStep, namespace: string): ScenarioStep {

@@ -15,7 +15,7 @@ const REJECTIONS: ReadonlySet<string> = new Set(["rejected", "denied", "declined
 
 type Move =
   | { readonly kind: "begin"; readonly step: ScenarioStep }
-  | { readonly kind: "complete"; readonly last: Step | undefined }
+  | { readonly kind: "complete"; readonly last: Step }
   | { readonly kind: "fail"; readonly error: Failure };
 
 /** Does what comes next. Answers the step for which a child with the given id has to be born in this commit. */
@@ -35,36 +35,39 @@ export function conduct(draft: Draft, scenario: Scenario, childId: string): Agen
 
 function nextMove({ entry, steps }: Scenario, recorded: ReadonlyMap<string, Step>): Move {
   const byKey = new Map(steps.map((step) => [step.key, step]));
-  let last: Step | undefined;
-  for (let key: string | null = entry; key !== null; ) {
-    const step = byKey.get(key);
-    const known = recorded.get(key);
-    if (step === undefined) break;
-    const error = known === undefined ? null : failureOf(known);
-    if (known?.status !== "done" && error === null) return { kind: "begin", step };
+  for (let key = entry; ; ) {
+    // A sound scenario leads only to its own steps, and they were declared with the intent.
+    const step = byKey.get(key) as ScenarioStep;
+    const known = recorded.get(key) as Step;
+    const error = failureOf(known);
+    if (known.status !== "done" && error === null) return { kind: "begin", step };
     if (error !== null && step.onFailure === null) return { kind: "fail", error };
-    last = known;
-    key = error === null ? step.onSuccess : step.onFailure;
+    const next = error === null ? step.onSuccess : step.onFailure;
+    if (next === null) return { kind: "complete", last: known };
+    key = next;
   }
-  return { kind: "complete", last };
 }
+
+/** What a step that is over has recorded: a result or an error is always there. */
+const recordOf = (record: RawJson | null): unknown => (record as RawJson).parse();
+
+/** What people say of a task; of anything else nothing of it is there. */
+type Decision = { readonly outcome?: unknown; readonly comment?: unknown } | null;
 
 /** Null for a step that went well, or is not over. */
 function failureOf({ key, status, result, error }: Step): Failure | null {
   const named = `step ${JSON.stringify(key)}`;
   if (status === "failed") {
-    const known = error?.parse() as Failure | undefined;
-    const message = `${named}: ${known?.message ?? "failed"}`;
-    return { code: known?.code ?? "step_failed", message, retryable: false, details: { step: key } };
+    const { code, message } = recordOf(error) as Failure;
+    return { code, message: `${named}: ${message}`, retryable: false, details: { step: key } };
   }
   if (status !== "done") return null;
-  const decided = result?.parse() as { outcome?: unknown; comment?: unknown } | null | undefined;
-  const outcome = decided?.outcome;
+  const { outcome, comment } = (recordOf(result) as Decision) ?? {};
   if (typeof outcome !== "string" || !REJECTIONS.has(outcome)) return null;
-  const comment = typeof decided?.comment === "string" ? `: ${decided.comment}` : "";
+  const said = typeof comment === "string" ? `: ${comment}` : "";
   return {
     code: "rejected",
-    message: `${named} was decided: ${outcome}${comment}`,
+    message: `${named} was decided: ${outcome}${said}`,
     retryable: false,
     details: { step: key, outcome },
   };
@@ -92,15 +95,15 @@ function waitForPerson({ now }: Draft, { task, timeoutMs }: HumanStep): Wait {
 }
 
 /** How each step went, and the result of the last one. */
-function resultOf(draft: Draft, scenario: Scenario, last: Step | undefined): RawJson {
-  const steps = scenario.steps.flatMap(({ key }) => {
-    const known = draft.steps.get(key);
-    return known === undefined || known.status === "planned" ? [] : [[key, summaryOf(known)] as const];
+function resultOf(draft: Draft, { id, steps }: Scenario, last: Step): RawJson {
+  const begun = steps.flatMap(({ key }) => {
+    const known = draft.steps.get(key) as Step;
+    return known.wait === null ? [] : [[key, summaryOf(known)] as const];
   });
   return RawJson.of({
-    scenario_id: scenario.id,
-    steps: Object.fromEntries(steps),
-    result: last === undefined ? null : told(last),
+    scenario_id: id,
+    steps: Object.fromEntries(begun),
+    result: told(last),
   });
 }
 
@@ -108,30 +111,32 @@ interface End {
   readonly intent_id: string;
   readonly status: string;
   readonly result?: unknown;
+  readonly error?: Failure | null;
 }
 
 function summaryOf({ status, wait, result }: Step): object {
   if (wait?.kind === "intents") return { status, intent_id: wait.ids[0] };
-  const decided = result?.parse() as { outcome?: unknown } | null | undefined;
-  return { status, ...(decided?.outcome === undefined ? {} : { outcome: decided.outcome }) };
+  if (status !== "done") return { status };
+  return { status, outcome: (recordOf(result) as Decision)?.outcome };
 }
 
 /** A child's result as its agent gave it; a person's decision as it is. */
 function told({ wait, result }: Step): unknown {
   if (wait?.kind !== "intents") return result;
-  const [end] = (result?.parse() ?? []) as End[];
-  return end?.result ?? null;
+  const [end] = recordOf(result) as [End];
+  // Too large to be carried along: it is with the child.
+  return "result" in end ? end.result : { result_omitted: true, intent_id: end.intent_id };
 }
 
 /** Whether a child went well; else the failure that its step has. */
 export function failureOfEnds(ends: RawJson): Failure | null {
-  const [end] = ends.parse() as { intent_id: string; status: string; error?: Failure | null }[];
-  if (end === undefined || end.status === "COMPLETED") return null;
-  const { code, message } = end.error ?? { code: end.status.toLowerCase(), message: end.status };
+  const [{ intent_id, status, error }] = ends.parse() as [End];
+  if (status === "COMPLETED") return null;
+  const { code, message } = error ?? { code: "child_ended", message: "nothing is told of why" };
   return {
     code,
-    message: `intent ${end.intent_id} ended as ${end.status}: ${message}`,
+    message: `intent ${intent_id} ended as ${status}: ${message}`,
     retryable: false,
-    details: { intent_id: end.intent_id },
+    details: { intent_id },
   };
 }

@@ -38,7 +38,7 @@ export function unblock(draft: Draft, key: string | null, reason: string | null)
   if (wait.kind === "human")
     decideTask(draft, { step: waiting.key, outcome: APPROVED, comment: reason, data: null });
   else wake(draft, waiting.key, { result: NULL });
-  return { step: draft.steps.get(waiting.key) ?? null, why: null };
+  return { step: draft.steps.get(waiting.key) as Step, why: null };
 }
 
 function whyNot({ intent }: Draft, waiting: WaitingStep | undefined): NotUnblocked | null {
