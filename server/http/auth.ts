@@ -6,10 +6,12 @@ import type { FastifyInstance, FastifyRequest } from "fastify";
 import { type Access, covers, EVERYTHING, may, seesEverything } from "../domain/access.ts";
 import { DEFAULT_NAMESPACE, formatAddress, parseAddress } from "../domain/address.ts";
 import { isKeyText, keyDigest, looksLikeKey } from "../domain/api-key.ts";
+import { Refusal } from "../domain/refusal.ts";
 import { invalid, PerdureError } from "../errors.ts";
 import type { ApiKey } from "../store/queries/keys.ts";
 import type { KeyRing } from "./key-ring.ts";
 import { requireDeclarations, requireVerb } from "./needs.ts";
+import { isWindow } from "./windowed.ts";
 
 export interface Principal {
   /** `org/workspace` that completes one-part addresses. */
@@ -86,6 +88,12 @@ export function presentedKey(request: FastifyRequest): string | null {
   if (apiKey !== undefined) return Array.isArray(apiKey) ? (apiKey[0] ?? null) : apiKey;
   const bearer = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? "");
   return bearer?.[1] ?? null;
+}
+
+/** Whose windows these are: the key as it was presented, so that it can be told without the database. */
+export function accountOf(request: FastifyRequest): string {
+  const text = presentedKey(request);
+  return text === null ? request.principal.sender : keyDigest(text).toString("base64url");
 }
 
 /** The host of `Host` or of an origin, without port: `localhost`, its subdomains, 127.0.0.0/8 and ::1 are loopback. */
@@ -207,7 +215,17 @@ export function installAuth(app: FastifyInstance, options: AuthOptions): void {
       admitKey(found);
       return done();
     }
-    found.then(admitKey).then(() => done(), done);
+    found.then(admitKey).then(
+      () => done(),
+      (error) => {
+        if (error instanceof PerdureError || error instanceof Refusal || !isWindow(request))
+          return done(error);
+        // Who it is will be known at its next request; until then it is told nothing.
+        request.unverified = true;
+        request.heldOnly = true;
+        done();
+      },
+    );
   });
 }
 

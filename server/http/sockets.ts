@@ -4,6 +4,12 @@
 import type { Server } from "node:http";
 import type { Socket } from "node:net";
 
+/** Nobody new gets in. Resolves when the last connection has ended. */
+export function closeListener(server: Server): Promise<void> {
+  if (!server.listening) return Promise.resolve();
+  return new Promise((resolve) => server.close(() => resolve()));
+}
+
 export interface SocketTracker {
   /** Closes what is idle now, and everything else as soon as it becomes idle. */
   drain(): void;

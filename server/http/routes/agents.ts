@@ -15,6 +15,7 @@ import { findIntents } from "../../store/queries/intents.ts";
 import { type Principal, requireStandIn } from "../auth.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
 import { type App, countStream, openFrames, type RouteDeps, waitSignal } from "./deps.ts";
+import { streamWindow } from "./windows.ts";
 
 /** `:address` encoded as one segment, or up to three raw segments. Work at an address is taken by keys that stand for it. */
 const ADDRESS_PATHS = ["/v1/agents/:a", "/v1/agents/:a/:b", "/v1/agents/:a/:b/:c"] as const;
@@ -24,7 +25,8 @@ function addressOf(request: FastifyRequest) {
   const text = [a, b, c].filter((part) => part !== undefined).join("/");
   const { namespace, access } = request.principal;
   const address = parseAddress(text, namespace);
-  requireStandIn(access, address.canonical);
+  // Whose key it is could not be asked: such a window is only held.
+  if (!request.unverified) requireStandIn(access, address.canonical);
   return address;
 }
 
@@ -37,12 +39,7 @@ type StreamQuery = z.output<RequestSchemas["agentStream"]>;
 
 async function streamAgent(deps: RouteDeps, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const query = request.query as StreamQuery;
-  if (query.wait_seconds !== undefined) {
-    throw new PerdureError(
-      "not_supported",
-      "windowed streams (wait_seconds) are not supported yet; leave wait_seconds out for a live stream",
-    );
-  }
+  if (query.wait_seconds !== undefined) return streamWindow(deps, request, reply, addressOf(request));
   if (deps.draining.aborted)
     throw new PerdureError("shutting_down", "the server is shutting down; connect again in a moment", {
       retryAfterSeconds: 1,
@@ -199,7 +196,7 @@ export function agentRoutes(app: App, deps: RouteDeps): void {
       {
         // A HEAD would be a consumer that nobody can hear.
         exposeHeadRoute: false,
-        config: { needs: "act" },
+        config: { needs: "act", windows: true },
         schema: {
           querystring: schemas.agentStream,
           tags,

@@ -8,7 +8,9 @@ import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { AgentStreams } from "../../delivery/agent-streams.ts";
 import type { Dispatcher } from "../../delivery/dispatcher.ts";
 import { FrameStream } from "../../delivery/frame-stream.ts";
+import type { OwedCursors } from "../../delivery/owed-cursors.ts";
 import type { Wakeups } from "../../delivery/wakeups.ts";
+import type { Windows } from "../../delivery/windows.ts";
 import type { Actor } from "../../domain/intent.ts";
 import type { Engine } from "../../engine/context.ts";
 import type { Metrics } from "../../observability/metrics.ts";
@@ -32,6 +34,8 @@ export interface RouteDeps {
   readonly wakeups: Wakeups;
   readonly streams: AgentStreams;
   readonly dispatcher: Dispatcher;
+  readonly windows: Windows;
+  readonly owed: OwedCursors;
   readonly limits: Limits;
   readonly schemas: RequestSchemas;
   readonly metrics: Metrics;
@@ -75,6 +79,10 @@ export function idempotencyOf(
     fingerprint,
   };
 }
+
+/** Agents that listen here at an address, in streams and in windows. */
+export const listenersAt = ({ streams, windows }: RouteDeps, address: string): number =>
+  streams.at(address).length + windows.count(address);
 
 /** Before anything else is done for a stream: 429 when its client has as many as it may. */
 export function countStream(deps: RouteDeps, request: FastifyRequest, reply: { raw: ServerResponse }): void {
@@ -127,7 +135,7 @@ export function openFrames(
 }
 
 /** Calls `end` when the caller's key ends, unless the answer is released before. */
-function whileKeyLives(deps: RouteDeps, { principal }: FastifyRequest, end: () => void): () => void {
+export function whileKeyLives(deps: RouteDeps, { principal }: FastifyRequest, end: () => void): () => void {
   return principal.keyId === null ? () => undefined : deps.keys.hold(principal.keyId, end);
 }
 

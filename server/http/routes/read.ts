@@ -25,7 +25,15 @@ import type { Principal } from "../auth.ts";
 import { waitSeconds } from "../conventions.ts";
 import { cursorCodec, INSTANT_MAX } from "../pagination.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
-import { type App, actorOf, countStream, openFrames, type RouteDeps, waitOptions } from "./deps.ts";
+import {
+  type App,
+  actorOf,
+  countStream,
+  listenersAt,
+  openFrames,
+  type RouteDeps,
+  waitOptions,
+} from "./deps.ts";
 
 const intentCursor = cursorCodec("intents", z.tuple([z.number().min(0).max(INSTANT_MAX), z.guid()]));
 const SEQ_MAX = 2_147_483_647;
@@ -266,13 +274,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
       ]);
       return {
         ok: true,
-        ...explain(
-          record,
-          events,
-          steps.get(intent.id) ?? [],
-          holder,
-          deps.streams.at(intent.toAgent).length,
-        ),
+        ...explain(record, events, steps.get(intent.id) ?? [], holder, listenersAt(deps, intent.toAgent)),
       };
     },
   );
