@@ -6,7 +6,6 @@ import { deliver, lose, release } from "../domain/decide/attempt.ts";
 import type { Draft } from "../domain/draft.ts";
 import { newId } from "../domain/ids.ts";
 import { SERVER } from "../domain/intent.ts";
-import { Refusal } from "../domain/refusal.ts";
 import { isClaimable, isOverdue } from "../domain/schedule.ts";
 import { mayBeTakenOver, nextCursor, type Wanted } from "../domain/window.ts";
 import { type ClaimGroup, lockHeads } from "../store/claim.ts";

@@ -15,32 +15,47 @@ export interface SocketTracker {
   drain(): void;
 }
 
+/** What was taken a moment ago may have its first request on the way: cut off now, its client would see an error. */
+const FIRST_REQUEST_MS = 250;
+
+interface Tracked {
+  /** Requests under way. */
+  busy: number;
+  asked: boolean;
+  readonly since: number;
+}
+
 export function trackSockets(server: Server): SocketTracker {
-  const busy = new Map<Socket, number>();
+  const sockets = new Map<Socket, Tracked>();
   let draining = false;
 
-  const closeIfIdle = (socket: Socket): void => {
-    if (draining && busy.get(socket) === 0) socket.destroy();
+  const closeIfIdle = (socket: Socket, tracked: Tracked): void => {
+    if (!draining || tracked.busy > 0) return;
+    const left = tracked.asked ? 0 : tracked.since + FIRST_REQUEST_MS - performance.now();
+    if (left > 0) setTimeout(() => closeIfIdle(socket, tracked), left + 1);
+    else socket.destroy();
   };
   server.on("connection", (socket: Socket) => {
-    busy.set(socket, 0);
-    socket.once("close", () => busy.delete(socket));
-    closeIfIdle(socket);
+    const tracked = { busy: 0, asked: false, since: performance.now() };
+    sockets.set(socket, tracked);
+    socket.once("close", () => sockets.delete(socket));
+    closeIfIdle(socket, tracked);
   });
   server.on("request", (request, response) => {
     const { socket } = request;
-    busy.set(socket, (busy.get(socket) ?? 0) + 1);
+    const tracked = sockets.get(socket);
+    if (tracked === undefined) return;
+    tracked.busy += 1;
+    tracked.asked = true;
     response.once("close", () => {
-      const count = busy.get(socket);
-      if (count === undefined) return;
-      busy.set(socket, count - 1);
-      closeIfIdle(socket);
+      tracked.busy -= 1;
+      closeIfIdle(socket, tracked);
     });
   });
   return {
     drain() {
       draining = true;
-      for (const socket of [...busy.keys()]) closeIfIdle(socket);
+      for (const [socket, tracked] of [...sockets]) closeIfIdle(socket, tracked);
     },
   };
 }

@@ -97,6 +97,8 @@ export function openFrames(
   request: FastifyRequest,
   reply: { hijack(): unknown; raw: ServerResponse },
   kind: "agent" | "intent",
+  /** Ends it another way than with a word of why. */
+  end?: () => void,
 ): FrameStream {
   reply.hijack();
   const frames = new FrameStream(reply.raw, {
@@ -105,24 +107,17 @@ export function openFrames(
     onSlow: () => deps.metrics.slowReaderDropped(),
   });
   const closed = deps.metrics.streamOpened(kind);
-  const release = whileKeyLives(deps, request, () => {
-    frames.send({ event: "stream.end", data: { reason: "key_ended" } });
-    frames.end();
-  });
-  const goodbye = () => {
-    if (kind === "agent") frames.send({ event: "stream.drain", data: { reason: "shutdown" } });
-    frames.send({ event: "stream.end", data: { reason: "shutdown" } });
+  const endFor = (reason: string) => () => {
+    if (end !== undefined) return end();
+    if (kind === "agent" && reason === "shutdown") frames.send({ event: "stream.drain", data: { reason } });
+    frames.send({ event: "stream.end", data: { reason } });
     frames.end();
   };
+  const release = whileKeyLives(deps, request, endFor("key_ended"));
+  const goodbye = endFor("shutdown");
   deps.draining.addEventListener("abort", goodbye);
   // Jitter keeps a fleet that connected at once from coming back at once.
-  const rotation = setTimeout(
-    () => {
-      frames.send({ event: "stream.end", data: { reason: "rotate" } });
-      frames.end();
-    },
-    deps.streamMaxAgeMs * (0.8 + 0.4 * Math.random()),
-  );
+  const rotation = setTimeout(endFor("rotate"), deps.streamMaxAgeMs * (0.8 + 0.4 * Math.random()));
   rotation.unref();
   frames.onClose(() => {
     closed();

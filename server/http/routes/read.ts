@@ -2,7 +2,7 @@
 
 import type { FastifyRequest } from "fastify";
 import { z } from "zod";
-import { followIntent, waitForEnd } from "../../delivery/event-stream.ts";
+import { followIntent, followInWindow, waitForEnd } from "../../delivery/event-stream.ts";
 import { fetchDelivery } from "../../delivery/frames.ts";
 import { parseAddress } from "../../domain/address.ts";
 import { foldLog } from "../../domain/fold.ts";
@@ -106,6 +106,10 @@ async function pastSteps(deps: RouteDeps, intent: Intent, seq: number) {
   return { ok: true, seq, steps: inOrder.map((step) => pastStepView(intent.id, step)) };
 }
 
+/** AXME's TypeScript SDK reads a body only once it is whole. */
+const readsAtEnd = ({ headers }: FastifyRequest): boolean =>
+  String(headers["x-axme-client"] ?? "").startsWith("axme-sdk-typescript/");
+
 export function readRoutes(app: App, deps: RouteDeps): void {
   const { schemas, engine } = deps;
   const { db } = engine.store;
@@ -199,15 +203,21 @@ export function readRoutes(app: App, deps: RouteDeps): void {
         Number.isSafeInteger(last) && last >= 0 && request.headers["last-event-id"] !== undefined
           ? Math.min(last, SEQ_MAX)
           : (request.query.since ?? 0);
-      const frames = openFrames(deps, request, reply, "intent");
       const gone = new AbortController();
+      const { wait_seconds: seconds } = request.query;
+      const end = seconds === undefined ? undefined : () => gone.abort();
+      const frames = openFrames(deps, request, reply, "intent", end);
       frames.onClose(() => gone.abort());
+      const follow = { since, pollMs: deps.pollMs, signal: gone.signal };
       try {
-        await followIntent(engine, deps.wakeups, id, frames, {
-          since,
-          pollMs: deps.pollMs,
-          signal: gone.signal,
-        });
+        if (seconds === undefined) await followIntent(engine, deps.wakeups, id, frames, follow);
+        else
+          await followInWindow(engine, deps.wakeups, id, frames, {
+            ...follow,
+            waitMs: seconds * 1_000,
+            endsAfterBatch: readsAtEnd(request),
+            onError: (error) => request.log.warn({ err: error }, "a window is held without the database"),
+          });
       } catch (error) {
         request.log.warn({ err: error }, "an event stream ended early; its reader resumes from its cursor");
       } finally {
