@@ -61,6 +61,7 @@ export interface Server {
   readonly store: Store;
   readonly sweepers: Sweepers;
   readonly streams: AgentStreams;
+  readonly windows: Windows;
   readonly keys: KeyRing;
   /** First pulse (which grants grace after an outage), then the background work. Call before listening. */
   start(): Promise<void>;
@@ -325,6 +326,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     store,
     sweepers,
     streams,
+    windows,
     keys,
     async start() {
       await sweepers.pulse.tick();
