@@ -21,6 +21,8 @@ interface Place {
   readonly forgetWakes: () => void;
   /** What happens at this address, one after the other. */
   doing: Promise<void>;
+  /** How much of that is not over yet. While it is, the place stays: two of one address would hand out to the same window. */
+  tasks: number;
   /** A look is planned and has not begun. */
   planned: boolean;
 }
@@ -58,11 +60,15 @@ export class Windows {
 
   /** Nothing is handed to it any more, except what is being handed out at this moment. */
   close(window: OpenWindow): void {
-    const place = this.#places.get(window.address);
-    place?.windows.delete(window);
-    if (place?.windows.size !== 0) return;
+    this.#places.get(window.address)?.windows.delete(window);
+    this.#leave(window.address);
+  }
+
+  #leave(address: string): void {
+    const place = this.#places.get(address);
+    if (place === undefined || place.windows.size > 0 || place.tasks > 0) return;
     place.forgetWakes();
-    this.#places.delete(window.address);
+    this.#places.delete(address);
   }
 
   /** What is under way at an address is over. */
@@ -96,6 +102,7 @@ export class Windows {
       windows: new Set(),
       forgetWakes: this.#wakeups.addresses.on(address, () => this.#plan(address)),
       doing: Promise.resolve(),
+      tasks: 0,
       planned: false,
     };
     this.#places.set(address, place);
@@ -126,10 +133,17 @@ export class Windows {
   #do(address: string, task: () => Promise<void>): Promise<void> {
     const place = this.#places.get(address);
     if (place === undefined) return Promise.resolve();
-    place.doing = place.doing.then(task).catch((error) => {
-      this.#onError(error);
-      this.#plan(address, RETRY_MS);
-    });
+    place.tasks += 1;
+    place.doing = place.doing
+      .then(task)
+      .catch((error) => {
+        this.#onError(error);
+        this.#plan(address, RETRY_MS);
+      })
+      .then(() => {
+        place.tasks -= 1;
+        this.#leave(address);
+      });
     return place.doing;
   }
 
