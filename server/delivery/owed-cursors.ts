@@ -26,6 +26,7 @@ interface Remembered {
 export class OwedCursors {
   readonly #engine: Engine;
   #unwritten: Remembered[] = [];
+  #writing: Promise<void> | null = null;
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -49,8 +50,17 @@ export class OwedCursors {
     return arrive(this.#engine.store, account, since, performance.now() - cameAt);
   }
 
+  /** All of it, also what is just being written: a failure there is a failure here. */
   async #write(): Promise<void> {
+    while (this.#writing !== null) await this.#writing;
     if (this.#unwritten.length === 0) return;
+    this.#writing = this.#writeAll().finally(() => {
+      this.#writing = null;
+    });
+    await this.#writing;
+  }
+
+  async #writeAll(): Promise<void> {
     const all = this.#unwritten;
     this.#unwritten = [];
     const now = performance.now();

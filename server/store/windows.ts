@@ -66,7 +66,8 @@ export interface Arrival {
   readonly now: number;
 }
 
-// One of several debts alike: who had which cannot be told apart, and need not be.
+// The newest of several debts alike: who had which cannot be told apart, and need not be; older ones of one listener are left over
+// from windows of which nobody could ask who came.
 const ARRIVE = {
   name: "owed_cursors_arrive",
   text: `with t as materialized (select now, now - make_interval(secs => $4::int / 1000.0) as came_at
@@ -74,7 +75,7 @@ const ARRIVE = {
       settled as (delete from owed_cursors where id = (
           select o.id from owed_cursors o cross join t
           where o.address = $1 and o.account = $2 and o.seq = $3 and (o.expires_at is null or o.expires_at >= t.came_at)
-          order by o.id limit 1 for update of o skip locked)
+          order by o.id desc limit 1 for update of o skip locked)
         returning arrived_at)
     select exists (select 1 from settled) as continues, t.now,
       case when exists (select 1 from settled) then (select arrived_at from settled) else t.came_at end as arrived_at
@@ -102,7 +103,7 @@ const LATE = {
   text: `delete from owed_cursors where id = (
       select o.id from owed_cursors o cross join (select to_timestamp($4::float8 / 1000) as at) a
       where o.address = $1 and o.account = $2 and o.seq = $3
-        and o.owed_at <= a.at and (o.expires_at is null or o.expires_at >= a.at) order by o.id limit 1 for update of o skip locked) returning arrived_at`,
+        and o.owed_at <= a.at and (o.expires_at is null or o.expires_at >= a.at) order by o.id desc limit 1 for update of o skip locked) returning arrived_at`,
 };
 
 /**

@@ -114,7 +114,10 @@ test("of four idle agents one has the one intent, and the rest leave it alone; i
   await until("one has it again", () => told().length === 2);
   expect(performance.now() - began).toBeLessThan(HOLD_OFF_MS + 2_000);
   const still = clients.filter((client) => client.death === undefined && client.deliveries.length === 0);
-  await until("more windows without work", () => still.every((client) => client.timeouts.length >= 2));
+  const windows = still.map((client) => client.timeouts.length);
+  await until("two more windows each", () =>
+    still.every((client, n) => client.timeouts.length >= (windows[n] ?? 0) + 2),
+  );
   expect(told()).toHaveLength(2);
   expect(await view(server, id)).toMatchObject({ attempt: 2, lost_deliveries: 1 });
   // Nobody asks more often than windows end.
