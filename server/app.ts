@@ -62,6 +62,7 @@ export interface Server {
   readonly sweepers: Sweepers;
   readonly streams: AgentStreams;
   readonly windows: Windows;
+  readonly wakeups: Wakeups;
   readonly keys: KeyRing;
   /** First pulse (which grants grace after an outage), then the background work. Call before listening. */
   start(): Promise<void>;
@@ -327,6 +328,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     sweepers,
     streams,
     windows,
+    wakeups,
     keys,
     async start() {
       await sweepers.pulse.tick();
