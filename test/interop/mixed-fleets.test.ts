@@ -2,9 +2,10 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { PerdureClient } from "../../sdk/src/index.ts";
 import { inStatus, listen, send, step, typesOf, view } from "../delivery/listener.ts";
+import { issueKey, startKeyedServer } from "../support/keys.ts";
 import { call, until } from "../support/server.ts";
 import { startObserver } from "./clients/observers.ts";
-import { agent, endLeases, never, server, useServer, working } from "./stage.ts";
+import { agent, endLeases, never, server, useServer, WINDOW_TIMES, working } from "./stage.ts";
 
 useServer();
 
@@ -56,7 +57,7 @@ test("a live agent has what a window holds only when that lease is over", async 
   live.cut();
 });
 
-test("no window takes what a live agent holds, and an answer without an attempt does not end its work", async () => {
+test("no window takes what a live agent holds, and what that loses is everybody's again", async () => {
   const live = await listen(server, "live", { consumer: "live", incarnation: "1" });
   const id = await send(server, "live");
   await live.next("intent.delivered");
@@ -66,9 +67,32 @@ test("no window takes what a live agent holds, and an answer without an attempt 
   expect(newcomer.deliveries).toEqual([]);
   expect((await step(server, id, "a", { status: "done", attempt: 1 })).status).toBe(200);
   live.cut();
-  // Lost by a live agent, it is everybody's again, as work that somebody had.
   const delivery = await until("the grace is over", () => newcomer.deliveries[0]);
   expect(delivery).toMatchObject({ intentId: id, status: "IN_PROGRESS", data: { attempt: 2 } });
+});
+
+test("an agent's own key ends without an attempt what came through its window, and not what a live agent holds", async () => {
+  const keyed = await startKeyedServer({ env: WINDOW_TIMES });
+  try {
+    const { text, headers } = await issueKey(keyed, "local/dev/own", ["act", "send", "read"]);
+    const create = async () =>
+      (await call(keyed, "POST", "/v1/intents", { intent_type: "a.v1", to_agent: "own" }, headers)).body
+        .intent_id;
+    const resolve = (id: string) =>
+      call(keyed, "POST", `/v1/intents/${id}/resolve`, { status: "COMPLETED", result: 1 }, headers);
+    const windowed = agent("own", { url: keyed.url, key: text, work: never });
+    const first = await create();
+    await until("it is at work", () => windowed.deliveries.length === 1);
+    expect(await resolve(first)).toMatchObject({ status: 200, body: { status: "COMPLETED" } });
+    windowed.kill();
+    const live = await listen(keyed, "own", { consumer: "live", incarnation: "1" }, headers);
+    const second = await create();
+    await live.next("intent.delivered");
+    expect(await resolve(second)).toMatchObject({ status: 409, body: { code: "attempt_required" } });
+    live.cut();
+  } finally {
+    await keyed.close();
+  }
 });
 
 test("an initiator that polls and an agent of ours finish a plan together", async () => {
