@@ -35,6 +35,16 @@ const CONTESTED_MS = 50;
 
 const randomName = (): string => `anonymous-${randomUUID().slice(0, 8)}`;
 
+const STREAM_DESCRIPTION = `Without \`wait_seconds\` a live stream: held open, with a lease that the stream or heartbeats renew.
+
+With \`wait_seconds\` (1 to 60) a window, for agents that acknowledge nothing: the answer ends right after one delivery, or with
+\`stream.timeout {ok, next_seq}\` when there was none in that time. \`since\` is the highest \`seq\` that was delivered here; every delivery
+and redelivery has a higher one. \`status\` (a comma list) filters by the frame's status: \`DELIVERED\` the first time, \`IN_PROGRESS\` when
+somebody had it before. A delivery is its own acknowledgement, and is its agent's for the windowed lease (300 s, or as long as its
+running step may take); \`resolve\` and \`resume\` need no attempt. A request whose \`since\` is not expected comes from an agent that was just
+started: after a hold-off of 2 s it has what its predecessor had. Windows are never answered 429 or 5xx; \`consumer\`, \`incarnation\`,
+\`capacity\` and \`lease_ttl_seconds\` have no effect on them. A delivery too large for a frame says \`fetch: true\`.`;
+
 type StreamQuery = z.output<RequestSchemas["agentStream"]>;
 
 async function streamAgent(deps: RouteDeps, request: FastifyRequest, reply: FastifyReply): Promise<void> {
@@ -202,6 +212,7 @@ export function agentRoutes(app: App, deps: RouteDeps): void {
           tags,
           hide,
           summary: "Listen for intents (server-sent events)",
+          description: STREAM_DESCRIPTION,
         },
       },
       (request, reply) => streamAgent(deps, request, reply),

@@ -106,6 +106,10 @@ async function pastSteps(deps: RouteDeps, intent: Intent, seq: number) {
   return { ok: true, seq, steps: inOrder.map((step) => pastStepView(intent.id, step)) };
 }
 
+const FOLLOW_DESCRIPTION = `After \`since\` or \`Last-Event-ID\`, held open until the last event. With \`wait_seconds\` (1 to 60) a window: it ends
+behind the last event, or with \`stream.timeout {ok, next_seq}\` when its time is up; with \`X-Axme-Client: axme-sdk-typescript/…\` also
+behind the first events, because that client reads no earlier. A window without events is held, also after the last one.`;
+
 /** AXME's TypeScript SDK reads a body only once it is whole. */
 const readsAtEnd = ({ headers }: FastifyRequest): boolean =>
   String(headers["x-axme-client"] ?? "").startsWith("axme-sdk-typescript/");
@@ -192,6 +196,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
         querystring: schemas.followQuery,
         tags,
         summary: "The log as server-sent events, until the intent has ended",
+        description: FOLLOW_DESCRIPTION,
       },
     },
     async (request, reply) => {
