@@ -183,7 +183,12 @@ test("an agent that does not read its stream blocks nobody, and is dropped rathe
     const neighbour = await listen(wide, "slow-neighbour");
     const id = await send(wide, "slow-neighbour");
     expect((await neighbour.next("intent.delivered")).data.intent_id).toBe(id);
-    await until("the slow reader's socket is dropped", () => wide.streams.get(slow.consumerId) === undefined);
+    // A server that is busy, too, takes a while to fill what the kernel buffers; from there it is five seconds.
+    await until(
+      "the slow reader's socket is dropped",
+      () => wide.streams.get(slow.consumerId) === undefined,
+      20_000,
+    );
     const healthy = await listen(wide, "slow", { consumer: "healthy", capacity: 10 });
     await healthy.next("intent.delivered", 10);
     for (const listener of [slow, neighbour, healthy]) listener.cut();

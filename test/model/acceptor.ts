@@ -3,9 +3,10 @@
 
 import { compare, entriesText } from "./compare.ts";
 import { isOwedNews } from "./family.ts";
+import { childrenOf } from "./kin.ts";
 import { apply, digestOf, fork } from "./model.ts";
 import { isDue } from "./operators.ts";
-import { owed, queueOf } from "./queue.ts";
+import { isOver, owed, queueOf } from "./queue.ts";
 import type { LogEntry, Model, ModelIntent, Op, Verdict } from "./shapes.ts";
 import type { Sight } from "./sight.ts";
 
@@ -33,7 +34,12 @@ export function explain(before: Model, told: readonly Told[], sight: Sight, inOr
     if (problem === null) return model;
     if (path.length > best.length)
       best = { length: path.length, text: `${path.join(" → ") || "nothing"}; then: ${problem}` };
-    for (const next of choices(model, left, sight, inOrder)) {
+    for (const next of choices(
+      model,
+      left,
+      sight,
+      inOrder ? (intent) => isHead(before, model, intent) : () => true,
+    )) {
       const copy = fork(model);
       const verdict = apply(copy, next.op);
       const wrong =
@@ -62,11 +68,16 @@ interface Choice extends Told {
   readonly from: Told | null;
 }
 
-function choices(model: Model, left: readonly Told[], sight: Sight, inOrder: boolean): Choice[] {
+function choices(
+  model: Model,
+  left: readonly Told[],
+  sight: Sight,
+  mayBeNext: (intent: ModelIntent) => boolean,
+): Choice[] {
   const own: Op[] = [];
   model.intents.forEach((intent, i) => {
     const next = sight.intents.get(intent.id)?.log[intent.log.length];
-    if (next?.type === "delivered" && next.consumer !== null && (isHead(model, intent) || !inOrder))
+    if (next?.type === "delivered" && next.consumer !== null && mayBeNext(intent))
       own.push({ op: "deliver", i, consumer: next.consumer });
     if (isDue(model, intent)) own.push({ op: "due", i });
     if (isOwedNews(model, intent)) own.push({ op: "told", i });
@@ -82,9 +93,18 @@ function choices(model: Model, left: readonly Told[], sight: Sight, inOrder: boo
   ];
 }
 
-/** Next in its queue, but for those that are being canceled at this moment. */
-const isHead = (model: Model, intent: ModelIntent): boolean =>
-  queueOf(model, intent.address).find((one) => one === intent || !one.doomed) === intent;
+/** Next in its queue, but for those that the server itself has in hand at this moment. */
+const isHead = (before: Model, model: Model, intent: ModelIntent): boolean =>
+  queueOf(model, intent.address).find(
+    (one) => one === intent || !(one.doomed || isBeingTold(before, model, one)),
+  ) === intent;
+
+/** A child of it has ended just now: while that is told, its row is locked, and claims take the next one. */
+const isBeingTold = (before: Model, model: Model, parent: ModelIntent): boolean =>
+  childrenOf(model, parent).some((child) => {
+    const known = before.intents[model.intents.indexOf(child)];
+    return isOver(child) && (known === undefined || !isOver(known));
+  });
 
 const describe = (op: Op): string => JSON.stringify(op);
 
