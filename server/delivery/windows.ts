@@ -2,7 +2,15 @@
 // they never compete with each other in this process. Woken by hints; the pulse makes lost ones good.
 
 import type { Engine } from "../engine/context.ts";
-import { claimForWindows, handBack, takeOver, type Waiting, type WindowDelivery } from "../engine/windows.ts";
+import {
+  claimForWindows,
+  type HandedOut,
+  handBack,
+  takeOver,
+  Unanswered,
+  type Waiting,
+  type WindowDelivery,
+} from "../engine/windows.ts";
 import { addressesWithWork } from "../store/claim.ts";
 import { type DeliveryFrame, windowFrames } from "./frames.ts";
 import type { Wakeups } from "./wakeups.ts";
@@ -32,6 +40,7 @@ const AT_ONCE = 50;
 /** What others hold just now may be free again without a word. */
 const CONTESTED_MS = 50;
 const RETRY_MS = 250;
+const TAKE_BACK_MS = 1_000;
 
 export class Windows {
   readonly #engine: Engine;
@@ -138,6 +147,7 @@ export class Windows {
       .then(task)
       .catch((error) => {
         this.#onError(error);
+        if (error instanceof Unanswered) this.#takeBack(error.perhaps);
         this.#plan(address, RETRY_MS);
       })
       .then(() => {
@@ -167,7 +177,16 @@ export class Windows {
     for (const delivery of deliveries) {
       const frame = frames.get(delivery.intentId);
       if (frame !== undefined && delivery.to.tell(frame)) continue;
-      handBack(this.#engine, delivery).catch((error) => this.#onError(error));
+      this.#takeBack([delivery]);
     }
+  }
+
+  /** Nobody was told of these, and nobody would ask for them before their leases are over: repeated until it is done. */
+  #takeBack(deliveries: readonly HandedOut[]): void {
+    for (const delivery of deliveries)
+      handBack(this.#engine, delivery).catch((error) => {
+        this.#onError(error);
+        if (!this.#stopped) setTimeout(() => this.#takeBack([delivery]), TAKE_BACK_MS).unref();
+      });
   }
 }

@@ -37,9 +37,14 @@ export interface Waiting extends Account {
   readonly arrivedAt: number | null;
 }
 
-export interface WindowDelivery<W extends Waiting = Waiting> {
-  readonly to: W;
+/** What was handed out, to the consumer that this made. */
+export interface HandedOut {
+  readonly consumerId: string;
   readonly intentId: string;
+}
+
+export interface WindowDelivery<W extends Waiting = Waiting> extends HandedOut {
+  readonly to: W;
   readonly attempt: number;
   /** Its number at this address. */
   readonly cursor: number;
@@ -49,6 +54,16 @@ export interface WindowClaim<W extends Waiting> {
   readonly delivered: readonly WindowDelivery<W>[];
   /** More could have been taken, had not others held it: worth another look very soon. */
   readonly contested: boolean;
+}
+
+/** A transaction failed, and it is not sure that none of this was handed out: its commit was not answered. */
+export class Unanswered extends Error {
+  readonly perhaps: readonly HandedOut[];
+
+  constructor(perhaps: readonly HandedOut[], cause: unknown) {
+    super("it is not known whether deliveries through windows were committed", { cause });
+    this.perhaps = perhaps;
+  }
 }
 
 /** A newcomer looks at so many deliveries of its predecessor, the oldest first. */
@@ -95,6 +110,10 @@ class HandingOut<W extends Waiting> {
     return true;
   }
 
+  get perhaps(): readonly HandedOut[] {
+    return this.#made.map(({ consumer, intentId }) => ({ consumerId: consumer.id, intentId }));
+  }
+
   /** Sends all of it; the cursor is locked only now, by whoever needs no other lock any more. */
   async write(tx: Transaction, address: string): Promise<WindowDelivery<W>[]> {
     const { settings, replicaId } = this.#engine;
@@ -104,7 +123,7 @@ class HandingOut<W extends Waiting> {
       let seq = await lockCursor(tx, address);
       for (const { to, intentId, attempt, arrivedAt, consumer } of this.#made) {
         seq = nextCursor(seq, to.since);
-        delivered.push({ to, intentId, attempt, cursor: seq });
+        delivered.push({ to, intentId, attempt, cursor: seq, consumerId: consumer.id });
         owed.push({
           address,
           account: consumer.account,
@@ -125,6 +144,28 @@ class HandingOut<W extends Waiting> {
   }
 }
 
+/** In one transaction, whose loss is told with what it may have done. */
+async function handingOut<W extends Waiting, T>(
+  engine: Engine,
+  body: (tx: Transaction, begin: (work: Workspace) => HandingOut<W>) => Promise<T>,
+): Promise<T> {
+  let out: HandingOut<W> | undefined;
+  try {
+    const { value, changes } = await transact(engine.store, (tx) => {
+      out = undefined;
+      return body(tx, (work) => {
+        out = new HandingOut<W>(engine, work);
+        return out;
+      });
+    });
+    engine.committed(changes);
+    return value;
+  } catch (error) {
+    const perhaps = out?.perhaps ?? [];
+    throw perhaps.length === 0 ? error : new Unanswered(perhaps, error);
+  }
+}
+
 /** New intents for listeners at one address, one each, the longest waiting first. */
 export async function claimForWindows<W extends Waiting>(
   engine: Engine,
@@ -133,12 +174,12 @@ export async function claimForWindows<W extends Waiting>(
   const groups = groupAlike(windows);
   const [first] = windows;
   if (first === undefined || groups.length === 0) return { delivered: [], contested: false };
-  const { value, changes } = await transact(engine.store, async (tx): Promise<WindowClaim<W>> => {
+  return handingOut<W, WindowClaim<W>>(engine, async (tx, begin) => {
     const { work, heads, contested } = await lockHeads(
       tx,
       groups.map((group) => group.claim),
     );
-    const out = new HandingOut<W>(engine, work);
+    const out = begin(work);
     groups.forEach(({ members }, index) => {
       const free = [...members];
       for (const intentId of heads[index] ?? [])
@@ -146,8 +187,6 @@ export async function claimForWindows<W extends Waiting>(
     });
     return { delivered: await out.write(tx, first.address), contested: contested.includes(true) };
   });
-  engine.committed(changes);
-  return value;
 }
 
 interface Group<W> {
@@ -179,7 +218,7 @@ export type TakeOver<W extends Waiting> = WindowDelivery<W> | "expected" | "noth
 export async function takeOver<W extends Waiting>(engine: Engine, newcomer: W): Promise<TakeOver<W>> {
   const { arrivedAt } = newcomer;
   if (arrivedAt === null || !newcomer.wanted.again) return "nothing";
-  const { value, changes } = await transact(engine.store, async (tx): Promise<TakeOver<W>> => {
+  return handingOut<W, TakeOver<W>>(engine, async (tx, begin) => {
     const cameAt = await firstArrival(tx, newcomer, arrivedAt);
     if (cameAt === null) return "expected";
     const consumers = await handedOut(tx, newcomer, cameAt, LOOK_BACK);
@@ -196,13 +235,11 @@ export async function takeOver<W extends Waiting>(engine: Engine, newcomer: W): 
       steps: [...owners.values()].map((intentId) => ({ intentId, keys: [], undone: STEPS_LOADED })),
       records: [],
     });
-    const out = new HandingOut<W>(engine, work);
+    const out = begin(work);
     for (const consumerId of consumers)
       if (loseTo(engine, work, consumerId, owners.get(consumerId), newcomer, out)) break;
     return (await out.write(tx, newcomer.address))[0] ?? "nothing";
   });
-  engine.committed(changes);
-  return value;
 }
 
 /** When it came as a newcomer, over windows of which nobody could ask who came; null: it was expected all the time. */
@@ -240,8 +277,8 @@ function loseTo<W extends Waiting>(
 const takes = ({ intentTypes }: Waiting, type: string): boolean =>
   intentTypes === null || intentTypes.includes(type);
 
-/** A delivery whose listener had gone before it could be told: nothing was lost, and nobody is to blame. */
-export function handBack(engine: Engine, { intentId, attempt }: WindowDelivery): Promise<boolean> {
+/** A delivery of which its listener could not be told: nothing was lost, and nobody is to blame. */
+export function handBack(engine: Engine, { intentId, consumerId }: HandedOut): Promise<boolean> {
   return engine.commits.submit({
     name: "hand_back",
     intents: [intentId],
@@ -249,7 +286,7 @@ export function handBack(engine: Engine, { intentId, attempt }: WindowDelivery):
     decide(work) {
       if (!work.has(intentId)) return false;
       const draft: Draft = work.open(intentId, SERVER);
-      if (draft.intent.consumerId === null || draft.intent.attempt !== attempt) return false;
+      if (draft.intent.consumerId !== consumerId) return false;
       release(draft, [], "listener_gone");
       work.stage(draft);
       return true;

@@ -4,8 +4,9 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { expect, test } from "vitest";
-import { inStatus, send, view } from "../delivery/listener.ts";
+import { inStatus, send, typesOf, view } from "../delivery/listener.ts";
 import { openProxy } from "../faults/proxy.ts";
+import { openWire } from "../store/wire.ts";
 import { startBalancer } from "../support/balancer.ts";
 import { issueKey, startKeyedServer } from "../support/keys.ts";
 import { createTestDatabase } from "../support/postgres.ts";
@@ -133,6 +134,34 @@ test("while the database is away windows are held and end in order, and afterwar
     killAll([busy, idle]);
     await server.close();
     await proxy.close();
+    await database.drop({ openConnections: "close" });
+  }
+}, 60_000);
+
+test("a delivery whose commit nobody answered is handed back once the database is back, and nothing counts as lost", async () => {
+  const database = await createTestDatabase();
+  const wire = await openWire(database.url);
+  const log: string[] = [];
+  const server = await startTestServer({
+    databaseUrl: wire.url,
+    env: { ...WINDOW_TIMES, PERDURE_NOTIFY: "off", PERDURE_LOG_LEVEL: "warn" },
+    log: (line) => log.push(line),
+  });
+  const window = `${server.url}/v1/agents/unanswered/intents/stream?since=0&wait_seconds=1`;
+  try {
+    const id = await send(server, "unanswered");
+    const lost = wire.loseCommit().then(() => wire.stop());
+    expect(await fetch(window).then((response) => response.text())).toContain("stream.timeout");
+    await lost;
+    // As long as an outcome is looked up.
+    await until("nobody can tell", () => log.some((line) => line.includes("it is not known")), 20_000);
+    wire.goOn();
+    await until("it is handed back", async () => (await typesOf(server, id)).includes("released"), 20_000);
+    expect(await view(server, id)).toMatchObject({ attempt: 1, lost_deliveries: 0 });
+    expect(await fetch(window).then((response) => response.text())).toContain('"attempt":2');
+  } finally {
+    await server.close();
+    await wire.close();
     await database.drop({ openConnections: "close" });
   }
 }, 60_000);
