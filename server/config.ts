@@ -120,6 +120,11 @@ function contradictions(config: Config): string[] {
       `PERDURE_BODY_MAX_BYTES (${config.bodyMaxBytes}) must not exceed PERDURE_BATCH_BODY_MAX_BYTES (${config.batchBodyMaxBytes})`,
     );
   }
+  if (config.batchBodyMaxBytes > config.bodiesMaxBytes / 2) {
+    problems.push(
+      `PERDURE_BATCH_BODY_MAX_BYTES (${config.batchBodyMaxBytes}) must not exceed half of PERDURE_BODIES_MAX_BYTES (${config.bodiesMaxBytes}), or no client could send one`,
+    );
+  }
   return problems;
 }
 
@@ -160,7 +165,7 @@ export function isLoopback(host: string): boolean {
   return address === "localhost" || address === "::1" || /^127\.\d+\.\d+\.\d+$/.test(address);
 }
 
-/** Call before listening: a server that others can reach must know who may use it. `keysInDatabase`: an administrator's is there. */
+/** Call before listening: a server that others can reach must know who may use it. `keysInDatabase`: an administrator's is or was there. */
 export function requireSafeExposure(
   config: Pick<Config, "host" | "adminKey">,
   known: { keysInDatabase: boolean },

@@ -85,6 +85,7 @@ export const ERRORS = Object.freeze({
   too_many_signals: kind(429, "Too many unread signals", true),
   rate_limited: kind(429, "Too many requests", true),
   too_many_streams: kind(429, "Too many open streams", true),
+  too_much_at_once: kind(429, "Too much at once", true),
   backlog_full: kind(429, "The agent's backlog is full", true),
   unavailable: kind(503, "The server cannot reach its database", true),
   outcome_unknown: kind(503, "The outcome is not known yet", true),

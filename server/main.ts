@@ -6,7 +6,7 @@ import { buildServer } from "./app.ts";
 import { type Config, ConfigError, loadConfig, requireSafeExposure } from "./config.ts";
 import { createLogger, type Logger } from "./observability/logger.ts";
 import { EmbeddedPostgresError } from "./postgres/errors.ts";
-import { adminKeyIn, saveFirstAdminKey } from "./store/first-key.ts";
+import { adminKeysIn, saveFirstAdminKey } from "./store/first-key.ts";
 import { migrate, SchemaError } from "./store/migrate.ts";
 import { VERSION } from "./version.ts";
 
@@ -127,9 +127,12 @@ export async function runServer(env: NodeJS.ProcessEnv): Promise<void> {
   try {
     const applied = await migrate(database.url);
     if (applied.length > 0) logger.info({ migrations: applied }, "database schema brought up to date");
-    const keysInDatabase = await adminKeyIn(database.url);
-    requireSafeExposure(config, { keysInDatabase });
-    if (!signals.signal.aborted) await serve(config, logger, database, keysInDatabase, stopped);
+    const keys = await adminKeysIn(database.url);
+    requireSafeExposure(config, { keysInDatabase: keys.made });
+    // What was closed stays closed: keys of tenants may live on, and their intents do in any case.
+    if (keys.made && !keys.live && config.adminKey === undefined)
+      logger.warn("every administrator's key has ended: make one with perdure keys create NAME --admin");
+    if (!signals.signal.aborted) await serve(config, logger, database, keys.made, stopped);
   } finally {
     await database.stop();
   }

@@ -60,6 +60,7 @@ describe("loadConfig", () => {
       maxTotalLosses: 100,
       bodyMaxBytes: 2_097_152,
       batchBodyMaxBytes: 16_777_216,
+      bodiesMaxBytes: 268_435_456,
       payloadMaxBytes: 1_048_576,
       resultMaxBytes: 1_048_576,
       resultsMaxBytes: 33_554_432,

@@ -32,9 +32,9 @@ export function processIo(): Io {
   const { env } = process;
   return {
     env,
-    out: (text) => void process.stdout.write(`${text}\n`),
+    out: (text) => void process.stdout.write(`${shown(text, process.stdout)}\n`),
     outBytes: (chunk) => new Promise((resolve) => process.stdout.write(chunk, () => resolve())),
-    err: (text) => void process.stderr.write(`${text}\n`),
+    err: (text) => void process.stderr.write(`${shown(text, process.stderr)}\n`),
     errBytes: (chunk) => void process.stderr.write(chunk),
     terminal: { err: process.stderr.isTTY === true },
     colour: { out: wantsColour(env, process.stdout), err: wantsColour(env, process.stderr) },
@@ -46,6 +46,24 @@ export function processIo(): Io {
       };
     },
   };
+}
+
+/** A program gets text as it is. */
+const shown = (text: string, stream: { isTTY?: boolean }): string =>
+  stream.isTTY === true ? forTerminal(text) : text;
+
+/** Colours, tabs and line ends: whatever else would steer a terminal is written out, whoever put it into a name or an error. */
+export function forTerminal(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are exactly what is replaced
+  return text.replace(/\u001b\[[\d;]*m|\r\n|[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (found) =>
+    found.length > 1 ? found : spell(found),
+  );
+}
+
+/** A control character in words; JSON leaves some of them as they are. */
+export function spell(control: string): string {
+  const spelled = JSON.stringify(control).slice(1, -1);
+  return spelled === control ? `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}` : spelled;
 }
 
 /** https://no-color.org: set to anything but the empty string. */

@@ -1,5 +1,5 @@
 // Owns laying rows out in columns. Nothing is cut off: a wide terminal is easier to find than a lost character.
-import { type Colour, type Io, paint } from "./io.ts";
+import { type Colour, type Io, paint, spell } from "./io.ts";
 
 export interface Column<Row> {
   readonly title: string;
@@ -65,5 +65,5 @@ export function statusColour(status: string): Colour | undefined {
 /** A line break inside a cell would break the row: it is written as \n. Control characters must not reach the terminal. */
 export function oneLine(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are exactly what is replaced
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (char) => JSON.stringify(char).slice(1, -1));
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, spell);
 }

@@ -1,6 +1,7 @@
 // What a caller may touch: its verbs, its own address, and the addresses its patterns cover. Whatever is out of sight does
 // not exist for it. Pure: who the caller is has been found out before.
 
+import { isSegment } from "./address.ts";
 import { Refusal } from "./refusal.ts";
 
 export const VERBS = ["send", "act", "read", "operate", "admin"] as const;
@@ -36,7 +37,10 @@ const PATTERN = /^(?:\*|[^/*]+\/\*|[^/*]+\/[^/*]+\/(?:\*|[^/*]+\*?))$/;
 
 /** Throws `invalid_address` for what is no pattern: a star stands alone, or behind a slash, or ends a name. */
 export function checkPattern(pattern: string): string {
-  if (pattern.length <= 640 && PATTERN.test(pattern)) return pattern;
+  // Behind the last slash there may be nothing but the star.
+  const names = pattern.replace(/\*$/, "").split("/");
+  if (names.at(-1) === "") names.pop();
+  if (pattern.length <= 640 && PATTERN.test(pattern) && names.every(isSegment)) return pattern;
   throw new Refusal(
     "invalid_address",
     `${JSON.stringify(pattern.slice(0, 80))} is not an address pattern. Write org/workspace/name, org/workspace/*, org/* or *`,

@@ -19,6 +19,10 @@ export interface Address {
   readonly name: string;
 }
 
+/** Whether a decoded segment may be one. */
+export const isSegment = (text: string): boolean =>
+  text !== "." && text !== ".." && text !== "" && text.length <= SEGMENT_MAX && !FORBIDDEN.test(text);
+
 function decodeSegment(segment: string, text: string): string {
   let decoded: string;
   try {

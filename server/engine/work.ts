@@ -145,7 +145,7 @@ function writeStep(engine: Engine, draft: Draft, input: RecordStepInput): Step {
     case "running": {
       // A done step is told to whoever asks, also after its attempt: nothing changes by it.
       if (draft.steps.get(key)?.status !== "done") requireOpenAttempt(draft, attempt);
-      return begin(draft, key, { ...write, stepsMax });
+      return begin(draft, key, { ...write, stepsMax, resultsMaxBytes });
     }
     case "done": {
       const digest = resolveDigest({ status: "COMPLETED", attempt, result: write.result, error: null });

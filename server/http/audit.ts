@@ -1,9 +1,13 @@
 // What operators do, in the audit log before they are told that it is done. Key changes write their own entries, in the
 // transaction that makes them.
 
+import type { Socket } from "node:net";
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from "fastify";
+import { may, mayActOn, seesEverything } from "../domain/access.ts";
 import type { Store } from "../store/connection.ts";
 import { type AuditEntry, appendAudit } from "../store/queries/audit.ts";
+import { findOwned } from "../store/queries/intents.ts";
+import type { Audited } from "./needs.ts";
 
 /** Who is doing it, and where from. */
 export function auditorOf(
@@ -14,33 +18,56 @@ export function auditorOf(
     actor: principal.ownerAgent ?? principal.sender,
     keyId: principal.keyId,
     namespace: principal.namespace,
-    source: request.ip,
+    source: request.ip ?? GONE,
   };
 }
 
+/** Whoever was cut off before its address was ever asked for. */
+const GONE = "unknown";
+
 /** Only routes that declare an action pay for it. Installed before the first of them. */
 export function installAudit(app: FastifyInstance, store: Store): void {
+  // Asked for once, a socket still tells its peer after it is gone: hanging up must not keep anybody out of the log.
+  app.server.on("connection", (socket: Socket) => void socket.remoteAddress);
   app.addHook("onRoute", (route: RouteOptions) => {
-    const action = route.config?.audit;
-    if (action === undefined) return;
+    const audit = route.config?.audit;
+    if (audit === undefined) return;
+    const { action, when } = typeof audit === "string" ? { action: audit, when: always } : audit;
     route.onSend = async (request: FastifyRequest, reply: FastifyReply, payload: unknown) => {
       const repeated = reply.getHeader("idempotent-replayed") !== undefined;
-      if (reply.statusCode < 400 && !repeated) await appendAudit(store.pool, entryOf(request, action));
+      if (reply.statusCode < 400 && !repeated && (await when(request)))
+        await appendAudit(store.pool, entryOf(request, action));
       return payload;
     };
   });
 }
 
+const always = (): boolean => true;
+
+/** For what agents do with an attempt of theirs: an operator does it without one, or to an intent that is another's. */
+export function whenOperating(store: Store): Audited["when"] {
+  return async ({ principal: { access, operator }, params, body }) => {
+    if (!operator) return false;
+    if ((body as { attempt?: unknown } | null | undefined)?.attempt == null) return true;
+    if (seesEverything(access) && may(access, "act")) return false;
+    const intent = await findOwned(store, (params as { id: string }).id);
+    return intent === undefined || !mayActOn(access, intent);
+  };
+}
+
 function entryOf(request: FastifyRequest, action: string): AuditEntry {
-  const { id, name, key } = request.params as { id?: string; name?: string; key?: string };
+  const { id, name, key, scope } = request.params as Record<
+    "id" | "name" | "key" | "scope",
+    string | undefined
+  >;
   const more = {
-    ...(key === undefined ? {} : { step: key }),
+    ...(key === undefined ? {} : scope === undefined ? { step: key } : { key }),
     ...(id === undefined || name === undefined ? {} : { name }),
   };
   return {
     ...auditorOf(request),
     action,
-    target: id ?? name ?? null,
+    target: id ?? name ?? scope ?? null,
     details: { request_id: request.id, ...more },
   };
 }

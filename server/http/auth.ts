@@ -1,5 +1,6 @@
-// Who is asking. One onRequest hook for the whole server, closed by default: a route says what it needs (needs.ts), or it is
-// not registered. Keys are compared here, Host and Origin checked; what a principal may touch is decided with the rows.
+// Who is asking, and may they. Two onRequest hooks for the whole server, closed by default: a route says what it needs
+// (needs.ts), or it is not registered. Between them requests are counted (rate-limits.ts), also those that are then refused.
+// Keys are compared here; what a principal may touch is decided with the rows.
 
 import { timingSafeEqual } from "node:crypto";
 import type { FastifyInstance, FastifyRequest } from "fastify";
@@ -10,6 +11,7 @@ import { Refusal } from "../domain/refusal.ts";
 import { invalid, PerdureError } from "../errors.ts";
 import type { ApiKey } from "../store/queries/keys.ts";
 import type { KeyRing } from "./key-ring.ts";
+import { requireLocal } from "./local.ts";
 import { requireDeclarations, requireVerb } from "./needs.ts";
 import { isWindow } from "./windowed.ts";
 
@@ -21,7 +23,7 @@ export interface Principal {
   readonly access: Access;
   readonly operator: boolean;
   readonly allNamespaces: boolean;
-  /** The address this request acts for (`owner_agent`, `x-owner-agent`), as sent. */
+  /** The address this request acts for (`owner_agent`, `x-owner-agent`), written in full: a bare name might read like the server's own. */
   readonly ownerAgent: string | null;
   /** Of a key in the database. */
   readonly keyId: string | null;
@@ -96,31 +98,14 @@ export function accountOf(request: FastifyRequest): string {
   return text === null ? request.principal.sender : keyDigest(text).toString("base64url");
 }
 
-/** The host of `Host` or of an origin, without port: `localhost`, its subdomains, 127.0.0.0/8 and ::1 are loopback. */
-export function isLoopbackHost(host: string): boolean {
-  const name = host.trim().toLowerCase().replace(/:\d*$/, "").replace(/\.$/, "");
-  if (name === "localhost" || name.endsWith(".localhost") || name === "[::1]") return true;
-  return /^127\.(?:\d{1,3})\.(?:\d{1,3})\.(?:\d{1,3})$/.test(name);
-}
-
-function originHost(origin: string): string | null {
-  try {
-    const url = new URL(origin);
-    return url.protocol === "http:" || url.protocol === "https:" ? url.host : null;
-  } catch {
-    return null;
-  }
-}
-
 function ownerAgent(request: FastifyRequest, { access, namespace }: Known): string | null {
   const fromQuery = (request.query as { owner_agent?: unknown } | undefined)?.owner_agent;
   const owner = typeof fromQuery === "string" ? fromQuery : request.headers["x-owner-agent"];
   if (typeof owner !== "string" || owner === "") return null;
-  requireStandIn(
-    access,
-    addressOf(owner, namespace, typeof fromQuery === "string" ? "?owner_agent" : "header x-owner-agent"),
-  );
-  return owner;
+  const place = typeof fromQuery === "string" ? "?owner_agent" : "header x-owner-agent";
+  const address = addressOf(owner, namespace, place);
+  requireStandIn(access, address);
+  return formatAddress(address);
 }
 
 function addressOf(text: string, namespace: string, place: string): string {
@@ -140,38 +125,6 @@ export function requireStandIn(access: Access, address: string): void {
   );
 }
 
-/** Without a key the browser is the danger: a page from elsewhere, or a name rebound to this machine. */
-function requireLocal(request: FastifyRequest, allowedOrigins: ReadonlySet<string>): void {
-  const host = request.headers.host ?? "";
-  if (!isLoopbackHost(host)) {
-    throw new PerdureError(
-      "forbidden",
-      "without PERDURE_ADMIN_KEY this server answers only to localhost; call it by that name, or set a key to serve other hosts",
-    );
-  }
-  const { origin } = request.headers;
-  if (origin !== undefined) {
-    const from = originHost(origin);
-    if ((from === null || !isLoopbackHost(from)) && !allowedOrigins.has(origin)) {
-      throw new PerdureError(
-        "forbidden",
-        "this web page may not call a server that has no key; set PERDURE_ADMIN_KEY and PERDURE_CORS_ORIGINS",
-      );
-    }
-    return;
-  }
-  // An <img> or a form of another site sends no Origin on GET, but current browsers say where it comes from.
-  if (
-    request.headers["sec-fetch-site"] === "cross-site" &&
-    request.headers["sec-fetch-mode"] !== "navigate"
-  ) {
-    throw new PerdureError(
-      "forbidden",
-      "requests started by another site are refused while the server has no key; set PERDURE_ADMIN_KEY",
-    );
-  }
-}
-
 export function installAuth(app: FastifyInstance, options: AuthOptions): void {
   const { ring, keysRequired } = options;
   const expected = options.adminKey === null ? null : keyDigest(options.adminKey);
@@ -186,8 +139,7 @@ export function installAuth(app: FastifyInstance, options: AuthOptions): void {
   };
 
   const admit = (request: FastifyRequest, who: Known): void => {
-    requireVerb(who.access, request.routeOptions.config?.needs ?? "key");
-    request.principal = { ...who, ownerAgent: ownerAgent(request, who) };
+    request.principal = { ...who, ownerAgent: null };
   };
 
   requireDeclarations(app);
@@ -226,6 +178,17 @@ export function installAuth(app: FastifyInstance, options: AuthOptions): void {
         done();
       },
     );
+  });
+}
+
+/** Behind `installAuth`, which says who it is: whether that may call this route, and for whom. */
+export function installRights(app: FastifyInstance): void {
+  app.addHook("onRequest", (request, _reply, done) => {
+    const { principal } = request;
+    const needs = request.routeOptions.config?.needs ?? "key";
+    requireVerb(principal.access, needs);
+    if (needs !== "nothing") request.principal = { ...principal, ownerAgent: ownerAgent(request, principal) };
+    done();
   });
 }
 

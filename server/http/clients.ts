@@ -23,7 +23,7 @@ export function remoteOf({ ip }: Pick<FastifyRequest, "ip">): string {
 
 const RETRY_SECONDS = 5;
 
-/** Counts open streams by name, each up to a bound. What has none open is forgotten. */
+/** Counts open streams, and answers that are held like one, by name, each up to a bound. What has none open is forgotten. */
 export class StreamCounts {
   readonly #open = new Map<string, number>();
 
@@ -33,7 +33,7 @@ export class StreamCounts {
     if (open >= max)
       throw new PerdureError(
         "too_many_streams",
-        `${name} has ${open} open streams, as many as this server allows (${setting}); close one first`,
+        `${name} has ${open} open streams and held answers, as many as this server allows (${setting}); close one first`,
         { retryAfterSeconds: RETRY_SECONDS },
       );
     if (reply.raw.destroyed) return;

@@ -4,6 +4,8 @@ export interface Limits {
   readonly bodyMaxBytes: number;
   /** For routes that take many operations at once. */
   readonly batchBodyMaxBytes: number;
+  /** Of all unfinished requests and unread answers together. */
+  readonly bodiesMaxBytes: number;
   readonly payloadMaxBytes: number;
   readonly resultMaxBytes: number;
   /** Encoded metadata of one intent. */
@@ -31,9 +33,9 @@ export interface Limits {
   /** How long nothing may move on a connection in the middle of a request or an answer. */
   readonly stallTimeoutMs: number;
   readonly connectionsMax: number;
-  /** Open streams of one key, or of one remote address where there are no keys. */
   /** Requests without a valid key from one address before they are answered 429. */
   readonly wrongKeysBurst: number;
+  /** Open streams and held answers of one key, or of one remote address where there are no keys. */
   readonly streamsPerClientMax: number;
   /** Agents that listen on one address. */
   readonly streamsPerAddressMax: number;
@@ -47,6 +49,7 @@ const MIB = 1024 * 1024;
 export const DEFAULT_LIMITS: Limits = Object.freeze({
   bodyMaxBytes: 2 * MIB,
   batchBodyMaxBytes: 16 * MIB,
+  bodiesMaxBytes: 256 * MIB,
   payloadMaxBytes: MIB,
   resultMaxBytes: MIB,
   metadataMaxBytes: 16 * 1024,

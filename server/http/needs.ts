@@ -1,17 +1,24 @@
 // What each route needs of its caller. A route that does not say is refused when it is registered: whatever is new is closed.
 
-import type { FastifyInstance, RouteOptions } from "fastify";
+import type { FastifyInstance, FastifyRequest, RouteOptions } from "fastify";
 import { type Access, may, type Verb } from "../domain/access.ts";
 import { PerdureError } from "../errors.ts";
 
 /** A verb, or one of several; `key`: any key will do; `nothing`: whoever asks. */
 export type Needs = Verb | readonly Verb[] | "key" | "nothing";
 
+/** What is done as an operator only sometimes. */
+export interface Audited {
+  readonly action: string;
+  /** Asked once it is done. */
+  readonly when: (request: FastifyRequest) => boolean | Promise<boolean>;
+}
+
 declare module "fastify" {
   interface FastifyContextConfig {
     needs?: Needs;
     /** The name under which the audit log has it, for what operators and administrators do. */
-    audit?: string;
+    audit?: string | Audited;
   }
   interface FastifyInstance {
     /** Every route there is, for tests that walk them all. */

@@ -43,7 +43,7 @@ export class WrongKeys {
   }
 }
 
-/** Behind auth, which says whose requests they are. */
+/** Behind auth, which says whose requests they are, and before their rights are looked at: refusals count too. */
 export function installRateLimits(app: FastifyInstance, { quota, keyed }: RateLimitOptions): void {
   if (quota !== null) limitClients(app, quota, keyed);
 }
@@ -51,8 +51,7 @@ export function installRateLimits(app: FastifyInstance, { quota, keyed }: RateLi
 function limitClients(app: FastifyInstance, quota: Quota, keyed: boolean): void {
   const buckets = new TokenBuckets(quota);
   const policy = `"default";q=${quota.burst};w=${Math.max(1, Math.ceil(quota.burst / quota.rate))}`;
-  // Behind every onRequest hook, so behind auth, and before the body is read.
-  app.addHook("preParsing", (request, reply, _payload, done) => {
+  app.addHook("onRequest", (request, reply, done) => {
     if (UNLIMITED.has(request.routeOptions.url ?? "")) return done();
     const taken = buckets.take(clientOf(request, keyed), performance.now());
     void reply.header("ratelimit-policy", policy);

@@ -13,6 +13,13 @@ export const limits = {
     1_024 * MIB,
     "Largest body of a batch request.",
   ),
+  bodiesMaxBytes: integer(
+    "PERDURE_BODIES_MAX_BYTES",
+    256 * MIB,
+    4_096,
+    1_024 * 1_024 * MIB,
+    "What the bodies of unfinished requests and of large answers that are not read yet may hold in all, and half of it those of one client; further ones are answered 429.",
+  ),
   payloadMaxBytes: integer(
     "PERDURE_PAYLOAD_MAX_BYTES",
     MIB,
@@ -32,7 +39,7 @@ export const limits = {
     32 * MIB,
     1_024,
     1_024 * MIB,
-    "What the steps of one intent may record in all.",
+    "What the steps of one intent may record in all: inputs, results and errors.",
   ),
   requestTimeoutMs: integer(
     "PERDURE_REQUEST_TIMEOUT_MS",
@@ -81,7 +88,7 @@ export const limits = {
     5_000,
     1,
     1_000_000,
-    "Most open streams of one key, or of one remote address where there are no keys; further ones are answered 429. Windows of work are not counted.",
+    "Most open streams and held answers of one key, or of one remote address where there are no keys; further ones are answered 429. Windows of work are not counted.",
   ),
   streamsPerAddressMax: integer(
     "PERDURE_STREAMS_PER_ADDRESS_MAX",

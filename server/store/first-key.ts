@@ -6,7 +6,7 @@ import { DEFAULT_NAMESPACE } from "../domain/address.ts";
 import { keyDigest, newKeyText } from "../domain/api-key.ts";
 import { newId } from "../domain/ids.ts";
 import { typeParsers } from "./connection.ts";
-import { type ApiKey, hasAdminKey, saveKey } from "./queries/keys.ts";
+import { type AdminKeys, type ApiKey, adminKeys, saveKey } from "./queries/keys.ts";
 
 async function withPool<T>(connectionString: string, body: (pool: pg.Pool) => Promise<T>): Promise<T> {
   const pool = new pg.Pool({ connectionString, types: typeParsers, max: 1, connectionTimeoutMillis: 10_000 });
@@ -18,8 +18,8 @@ async function withPool<T>(connectionString: string, body: (pool: pg.Pool) => Pr
   }
 }
 
-/** Whether somebody can administer a server on this database without PERDURE_ADMIN_KEY. */
-export const adminKeyIn = (url: string): Promise<boolean> => withPool(url, (pool) => hasAdminKey(pool));
+/** Who can administer a server on this database without PERDURE_ADMIN_KEY. */
+export const adminKeysIn = (url: string): Promise<AdminKeys> => withPool(url, (pool) => adminKeys(pool));
 
 /** A key that may do everything everywhere, for whoever has the database itself. */
 export function saveFirstAdminKey(

@@ -24,6 +24,15 @@ export function seen(access: Access, alias: string): Condition {
   return sql<boolean>`(${covered(access, column("to_agent"))} or (${column("namespace")} = ${access.namespace} and ${within}))`;
 }
 
+/** Whether the key of this row reaches no further than what its reader may give away: engine/keys.ts, for many rows at once. */
+export function grantable(access: Access, alias: string): Condition {
+  if (seesEverything(access)) return sql<boolean>`true`;
+  const own = { ...access, patterns: [...access.patterns, `${access.namespace}/*`] };
+  const [patterns, namespace] = [sql.ref(`${alias}.patterns`), sql.ref(`${alias}.namespace`)];
+  const reaches = sql`unnest(array_append(${patterns}, ${namespace} || '/*')) as r(pattern)`;
+  return sql<boolean>`not exists (select 1 from ${reaches} where not ${covered(own, sql.ref("r.pattern"))})`;
+}
+
 const inSession = (namespace: Expression, name: Expression) =>
   sql`from intent_data d join intents i on i.id = d.id where d.session_namespace = ${namespace} and d.session = ${name}`;
 

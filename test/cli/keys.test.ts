@@ -1,6 +1,6 @@
 // perdure keys and perdure audit: the first key from the database, the others from the server.
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { adminKeyIn } from "../../server/store/first-key.ts";
+import { adminKeysIn } from "../../server/store/first-key.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 import { perdure } from "./terminal.ts";
@@ -21,7 +21,7 @@ const cli = (key: string, ...argv: string[]) => perdure(server.url, argv, { env:
 const lastWord = (text: string) => text.trim().split("\n").at(-1) ?? "";
 
 test("the first administrator's key is made by whoever has the database, and opens the server", async () => {
-  expect(await adminKeyIn(database.url)).toBe(false);
+  expect(await adminKeysIn(database.url)).toEqual({ made: false, live: false });
   const made = await perdure(server.url, ["keys", "create", "first", "--admin"], {
     env: { DATABASE_URL: database.url },
   });
@@ -29,7 +29,7 @@ test("the first administrator's key is made by whoever has the database, and ope
   admin = made.out.trim();
   expect(admin).toMatch(/^pdr_\w{49}$/);
   expect(made.err).toContain("shown only once");
-  expect(await adminKeyIn(database.url)).toBe(true);
+  expect(await adminKeysIn(database.url)).toEqual({ made: true, live: true });
   expect((await cli(admin, "keys")).out).toMatch(/first +yes +agent:\/\/local\/dev\/admin/);
   expect((await cli("wrong", "keys")).exit).toBe(3);
   const refused = await cli("", "keys", "create", "x", "--admin", "--scope", "read");

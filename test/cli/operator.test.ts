@@ -1,5 +1,6 @@
 // The commands of senders and operators against a real server.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { forTerminal } from "../../server/cli/io.ts";
 import { runCli } from "../../server/cli/run.ts";
 import { call, startTestServer, type TestServer, until } from "../support/server.ts";
 import { openTerminal, perdure } from "./terminal.ts";
@@ -268,8 +269,15 @@ test("a table cell with control characters cannot move the cursor", async () => 
   await call(server, "PUT", `/v1/intents/${id}/steps/a`, {
     status: "failed",
     attempt: 1,
-    error: { code: "x", message: "\u001b[2Jgone\nline" },
+    error: { code: "x", message: "\u001b[2Jgone\nline\u009b2J" },
   });
   const { out } = await cli("steps", id);
-  expect(out).toContain("\\u001b[2Jgone\\nline");
+  expect(out).toContain("\\u001b[2Jgone\\nline\\u009b2J");
+});
+
+test("whatever a terminal is told, others' words cannot steer it, and its colours stay", () => {
+  expect(forTerminal("\u001b[31mFAILED\u001b[39m  \u001b]0;title\u0007\u001b[2J\rover\u009b1A")).toBe(
+    "\u001b[31mFAILED\u001b[39m  \\u001b]0;title\\u0007\\u001b[2J\\rover\\u009b1A",
+  );
+  expect(forTerminal("{\n\t1\r\n}")).toBe("{\n\t1\r\n}");
 });

@@ -37,12 +37,25 @@ describe("an address pattern", () => {
     expect(checkPattern(pattern)).toBe(pattern);
   });
 
-  test.each(["", "acme", "acme*", "acme/pr*", "*/prod/x", "acme/*/x", "acme/prod/*x", "a/b/c/d", "a/b/c**"])(
-    "may not be %j, whose reach one would misjudge",
-    (pattern) => {
-      expect(() => checkPattern(pattern)).toThrow(/not an address pattern/);
-    },
-  );
+  test.each([
+    "",
+    "acme",
+    "acme*",
+    "acme/pr*",
+    "*/prod/x",
+    "acme/*/x",
+    "acme/prod/*x",
+    "a/b/c/d",
+    "a/b/c**",
+    "a/b/c\n",
+    "a/b/c d",
+    "a/../*",
+    "a/b/\u200bc*",
+    "a/b/..",
+    "a/b#/*",
+  ])("may not be %j, whose reach one would misjudge", (pattern) => {
+    expect(() => checkPattern(pattern)).toThrow(/not an address pattern/);
+  });
 
   test("may not be longer than an address", () => {
     expect(() => checkPattern(`a/b/${"c".repeat(700)}`)).toThrow(/not an address pattern/);

@@ -228,6 +228,27 @@ test("the restore of an intent that waits ends the wait, and it is waited for ag
   expect(await typesOf(server, id)).not.toContain("lost");
 });
 
+test("an export of much is read in pages that end by their bytes, and holds all of it in order", async () => {
+  const id = await send(server, "large-export");
+  const names = Array.from({ length: 12 }, (_, n) => `s${n}`);
+  for (const name of names) await post(server, id, `signals/${name}`, { data: "x".repeat(900_000) });
+  const pages: number[] = [];
+  const query = server.store.pool.query.bind(server.store.pool);
+  server.store.pool.query = (async (...args: unknown[]) => {
+    const answer = await (query as (...all: unknown[]) => Promise<{ rows: unknown[] }>)(...args);
+    if (String(args[0]).includes("from signals")) pages.push(answer.rows.length);
+    return answer;
+  }) as unknown as typeof server.store.pool.query;
+  try {
+    const lines = (await (await fetch(`${server.url}/v1/intents/${id}/export`)).text()).trim().split("\n");
+    const signals = lines.map((line) => JSON.parse(line)).filter((line) => line.kind === "signal");
+    expect(signals.map((one) => one.name)).toEqual(names);
+    expect(pages).toEqual([4, 4, 4, 0]);
+  } finally {
+    server.store.pool.query = query;
+  }
+});
+
 test("steps as they were after any entry are told, and an export holds all of it", async () => {
   const id = await send(server, "export", { steps: ["a", "b"] });
   const { attempt } = await claimOne(server, "export");

@@ -4,8 +4,9 @@ import { once } from "node:events";
 import type { Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { listen, post, send } from "../delivery/listener.ts";
+import { ADMIN_KEY, type Issued, issueKey } from "../support/keys.ts";
 import { call, startTestServer, type TestServer, until } from "../support/server.ts";
-import { exchange, open, parseAnswer } from "./wire.ts";
+import { exchange, open, parseAnswer, type Raw } from "./wire.ts";
 
 let server: TestServer;
 afterEach(() => server.close());
@@ -74,6 +75,86 @@ test("one client opens so many streams and no more", async () => {
   first.cut();
   await until("its place", async () => (await listen(server, "three")).refusal === undefined);
   await following.body?.cancel();
+});
+
+test("answers that are held count as open streams, and whoever may not wait has stored nothing", async () => {
+  await start({ PERDURE_STREAMS_PER_CLIENT_MAX: "2" });
+  const id = await send(server, "held");
+  const path = `/v1/intents/${id}`;
+  const held = [
+    fetch(`${server.url}${path}?wait=50`),
+    fetch(`${server.url}/v1/agents/idle/claim`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ consumer: "c", wait_seconds: 50, lease_seconds: 600 }),
+    }),
+  ];
+  await until("two are held", async () => (await listen(server, "third")).refusal?.status === 429);
+  const create = () => call(server, "POST", "/v1/intents?wait=1", { intent_type: "a", to_agent: "held" });
+  for (const answer of [await call(server, "GET", `${path}?wait=1`), await create()])
+    expect(answer).toMatchObject({ status: 429, body: { code: "too_many_streams" } });
+  const { rows } = await server.store.pool.query("select count(*)::int as n from intents");
+  expect(rows[0].n).toBe(1);
+  expect((await call(server, "GET", path)).status).toBe(200);
+  await post(server, id, "cancel", {});
+  expect((await held[0])?.status).toBe(200);
+  await until("its place", async () => (await create()).status === 200);
+  // It ends with the server.
+  held[1]?.catch(() => undefined);
+});
+
+const BODY_BYTES = 9_000;
+
+test("unfinished bodies hold so much in all, and half of it those of one client", async () => {
+  await start({
+    PERDURE_ADMIN_KEY: ADMIN_KEY,
+    PERDURE_BODIES_MAX_BYTES: "40000",
+    PERDURE_BATCH_BODY_MAX_BYTES: "20000",
+    PERDURE_BODY_MAX_BYTES: "20000",
+    PERDURE_PAYLOAD_MAX_BYTES: "20000",
+    PERDURE_RESULT_MAX_BYTES: "20000",
+  });
+  const keys = await Promise.all(
+    ["a", "b", "c"].map((name) => issueKey(server, `acme/prod/${name}`, ["send"])),
+  );
+  const [greedy, other, third] = keys as [Issued, Issued, Issued];
+  const body = JSON.stringify({ intent_type: "a", to_agent: "b", payload: { x: "" } });
+  const full = body.replace('""', `"${"x".repeat(BODY_BYTES - body.length)}"`);
+  const head = ({ text }: Issued) => `${HEAD}x-api-key: ${text}\r\nconnection: close\r\n`;
+  const length = `content-length: ${full.length}`;
+  const chunk = `${full.length.toString(16)}\r\n${full}`;
+  let stored = 0;
+  const counting = async (answer: Promise<Raw>): Promise<Raw> => {
+    if ((await answer).status === 200) stored += 1;
+    return answer;
+  };
+  const whole = (key: Issued) => counting(exchange(server, `${head(key)}${length}\r\n\r\n${full}`));
+  const chunked = (key: Issued) =>
+    counting(exchange(server, `${head(key)}transfer-encoding: chunked\r\n\r\n${chunk}\r\n0\r\n\r\n`));
+  expect([(await whole(greedy)).status, (await chunked(greedy)).status]).toEqual([200, 200]);
+  /** All but the last byte. */
+  const heldBack = async (key: Issued, framing: string, text: string): Promise<Socket> => {
+    const read = once(server.app.server, "request");
+    const socket = open(server);
+    socket.write(`${head(key)}${framing}\r\n\r\n${text.slice(0, -1)}`);
+    await read;
+    return socket;
+  };
+  const sockets = [
+    await heldBack(greedy, length, full),
+    await heldBack(greedy, "transfer-encoding: chunked", chunk),
+  ];
+  await until("its share is taken", async () => (await whole(greedy)).status === 429);
+  expect(JSON.parse((await whole(greedy)).body)).toMatchObject({ code: "too_much_at_once", retryable: true });
+  expect((await chunked(greedy)).status).toBe(429);
+  expect([(await whole(other)).status, (await chunked(other)).status]).toEqual([200, 200]);
+  sockets.push(await heldBack(other, length, full), await heldBack(other, length, full));
+  await until("all is taken", async () => (await whole(third)).status === 429);
+  await Promise.all(sockets.map(left));
+  await until("room", async () => (await whole(greedy)).status === 200);
+  await until("more room", async () => (await chunked(greedy)).status === 200);
+  const { rows } = await server.store.pool.query("select count(*)::int as n from intents");
+  expect(rows[0].n).toBe(stored);
 });
 
 test("so many agents listen on one address and no more, and a refused one keeps no place", async () => {
@@ -182,6 +263,31 @@ test("a reader that takes nothing of a large answer is cut off", async () => {
   }));
   expect((await call(server, "POST", "/v1/intents/batch", { intents })).status).toBe(200);
   await neverRead("/v1/intents?include=payload&limit=500");
+});
+
+test("answers that nobody reads hold so much and no more", async () => {
+  await start({ PERDURE_PAGE_MAX_BYTES: "67108864", PERDURE_BODIES_MAX_BYTES: "80000000" });
+  const intents = Array.from({ length: LARGE_COUNT }, () => ({
+    intent_type: "a",
+    to_agent: "b",
+    payload: { LARGE },
+  }));
+  expect((await call(server, "POST", "/v1/intents/batch", { intents })).status).toBe(200);
+  const path = "/v1/intents?include=payload";
+  expect((await call(server, "GET", path)).status).toBe(200);
+  const unread: Socket[] = [];
+  await until("no more room", async () => {
+    const socket = open(server);
+    socket.pause();
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+    unread.push(socket);
+    return (await call(server, "GET", path)).status === 429;
+  });
+  expect(unread.length).toBeLessThan(10);
+  expect((await call(server, "GET", "/v1/intents")).status).toBe(200);
+  expect((await call(server, "POST", "/v1/intents", { intent_type: "a", to_agent: "b" })).status).toBe(200);
+  await Promise.all(unread.map(left));
+  await until("room", async () => (await call(server, "GET", path)).status === 200);
 });
 
 test("a reader that takes nothing of an event stream is cut off, and a silent stream that is read is not", async () => {

@@ -213,6 +213,31 @@ describe("large results", () => {
     }
   });
 
+  test("are refused as inputs too, beyond what an intent may record, and another try's input counts once", async () => {
+    const narrow = await startTestServer({ env: { PERDURE_INTENT_RESULTS_MAX_BYTES: "1500000" } });
+    try {
+      const id = await send(narrow, "inputs");
+      await claimOne(narrow, "inputs");
+      const begin = (key: string) => step(narrow, id, key, { status: "running", attempt: 1, input: big });
+      const fail = (key: string) =>
+        step(narrow, id, key, {
+          status: "failed",
+          attempt: 1,
+          retryable: true,
+          error: { code: "x", message: "m" },
+        });
+      for (let tries = 1; tries <= 3; tries += 1) {
+        expect((await begin("a")).body.step.tries).toBe(tries);
+        expect((await fail("a")).status).toBe(200);
+      }
+      expect(await begin("b")).toMatchObject({ status: 413, body: { code: "results_too_large" } });
+      const { steps } = (await call(narrow, "GET", `/v1/intents/${id}/steps`)).body;
+      expect(steps.map((one: { key: string }) => one.key)).toEqual(["a"]);
+    } finally {
+      await narrow.close();
+    }
+  });
+
   test("make short pages of a list", async () => {
     const intents = Array.from({ length: 12 }, () => ({
       intent_type: "big.v1",

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { PerdureClient } from "../../sdk/src/index.ts";
 import { remoteOf } from "../../server/http/clients.ts";
 import { TokenBuckets } from "../../server/http/token-buckets.ts";
+import { issueKey } from "../support/keys.ts";
 import { call, startTestServer, type TestServer, until } from "../support/server.ts";
 
 const KEY = "rate-limit-test-key-01234";
@@ -99,6 +100,15 @@ describe("a server", () => {
     const { rows } = await server.store.pool.query("select count(*)::int as n from intents");
     expect(rows[0].n).toBe(granted.length);
     expect((await call(server, "GET", "/ready")).status).toBe(200);
+  });
+
+  test("counts requests that a key has no right to", async () => {
+    await start({ PERDURE_ADMIN_KEY: KEY, PERDURE_RATE_LIMIT: "1", PERDURE_RATE_BURST: "3" });
+    const { headers } = await issueKey(server, "acme/prod/reader", ["read"], {}, AUTH);
+    const create = () => call(server, "POST", "/v1/intents", {}, headers);
+    const answers = [await create(), await create(), await create()];
+    expect(answers.map(({ status }) => status)).toEqual([403, 403, 403]);
+    await until("its limit", async () => (await create()).status === 429);
   });
 
   test("answers guesses at a key with 429 after a while, and whoever has the key goes on beside them", async () => {

@@ -20,7 +20,7 @@ const killAll = (agents: readonly WindowAgent[]) => {
   for (const agent of agents) agent.kill();
 };
 
-test("a server that stops ends every window in order, with the number to come back with", async () => {
+test.concurrent("a server that stops ends every window in order, with the number to come back with", async () => {
   const server = await startTestServer({ env: WINDOW_TIMES });
   const url = `${server.url}/v1/agents/stopping/intents/stream?since=5&wait_seconds=50`;
   const windows = Array.from({ length: 20 }, () => fetch(url).then((response) => response.text()));
@@ -32,7 +32,7 @@ test("a server that stops ends every window in order, with the number to come ba
   expect(performance.now() - began).toBeLessThan(3_000);
 });
 
-test("a window that is asked for on an open connection of a server that stops is held a moment and ends in order", async () => {
+test.concurrent("a window that is asked for on an open connection of a server that stops is held a moment and ends in order", async () => {
   const server = await startTestServer({ env: WINDOW_TIMES });
   const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
   await once(socket, "connect");
@@ -51,7 +51,7 @@ test("a window that is asked for on an open connection of a server that stops is
   expect(text).toMatch(/\r\n0\r\n\r\n$/);
 });
 
-test("with two servers behind a balancer a rolling restart is an error to nobody, and no work is lost", async () => {
+test.concurrent("with two servers behind a balancer a rolling restart is an error to nobody, and no work is lost", async () => {
   const database = await createTestDatabase();
   const start = () => startTestServer({ databaseUrl: database.url, env: WINDOW_TIMES });
   const servers: TestServer[] = [await start(), await start()];
@@ -94,7 +94,7 @@ test("with two servers behind a balancer a rolling restart is an error to nobody
   }
 });
 
-test("while the database is away windows are held and end in order, and afterwards nobody counts as just started", async () => {
+test.concurrent("while the database is away windows are held and end in order, and afterwards nobody counts as just started", async () => {
   const database = await createTestDatabase();
   const { hostname, port } = new URL(database.url);
   const proxy = await openProxy({ host: hostname, port: Number(port) });
@@ -138,7 +138,7 @@ test("while the database is away windows are held and end in order, and afterwar
   }
 }, 60_000);
 
-test("a delivery whose commit nobody answered is handed back once the database is back, and nothing counts as lost", async () => {
+test.concurrent("a delivery whose commit nobody answered is handed back once the database is back, and nothing counts as lost", async () => {
   const database = await createTestDatabase();
   const wire = await openWire(database.url);
   const log: string[] = [];
@@ -166,7 +166,7 @@ test("a delivery whose commit nobody answered is handed back once the database i
   }
 }, 60_000);
 
-test("a window whose key cannot be asked for is held without work, and ends in order", async () => {
+test.concurrent("a window whose key cannot be asked for is held without work, and ends in order", async () => {
   const database = await createTestDatabase();
   const { hostname, port } = new URL(database.url);
   const proxy = await openProxy({ host: hostname, port: Number(port) });
@@ -195,7 +195,7 @@ test("a window whose key cannot be asked for is held without work, and ends in o
   }
 });
 
-test("beyond a limit on requests, streams or connections a window is held, never refused", async () => {
+test.concurrent("beyond a limit on requests, streams or connections a window is held, never refused", async () => {
   const server = await startTestServer({
     env: {
       ...WINDOW_TIMES,
@@ -223,7 +223,7 @@ test("beyond a limit on requests, streams or connections a window is held, never
   }
 });
 
-test("a key that ends takes its windows with it, in order", async () => {
+test.concurrent("a key that ends takes its windows with it, in order", async () => {
   const server = await startKeyedServer({ env: WINDOW_TIMES });
   try {
     const issued = await issueKey(server, "local/dev/ended", ["act"]);

@@ -155,7 +155,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "lists show everything",
     file: "server/store/sight.ts",
     find: "if (seesEverything(access)) return sql<boolean>`true`;\n  const column",
-    replace: "if (seesEverything(access) || access) return sql<boolean>`true`;\n  const column",
+    replace:
+      "if (seesEverything(access) || access.patterns.length >= 0) return sql<boolean>`true`;\n  const column",
     judge: "tenants",
   },
   {

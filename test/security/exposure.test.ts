@@ -1,17 +1,17 @@
 // Beyond loopback a server starts only if somebody can administer it: with PERDURE_ADMIN_KEY, or a key in its database.
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { saveFirstAdminKey } from "../../server/store/first-key.ts";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { adminKeysIn, saveFirstAdminKey } from "../../server/store/first-key.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { until } from "../support/server.ts";
 
 const MAIN = fileURLToPath(new URL("../../dist/server/main.js", import.meta.url));
 let database: TestDatabase;
-beforeAll(async () => {
+beforeEach(async () => {
   database = await createTestDatabase();
 });
-afterAll(() => database.drop());
+afterEach(() => database.drop());
 
 function start(host: string) {
   const env = {
@@ -47,6 +47,24 @@ test("without any key it refuses, with words; with a key in the database it star
       const url = `http://127.0.0.1:${await portOf(server)}/v1/intents`;
       expect((await fetch(url)).status, host).toBe(401);
       expect((await fetch(url, { headers: { "x-api-key": text } })).status, host).toBe(200);
+    } finally {
+      server.child.kill("SIGTERM");
+      await server.exited;
+    }
+  }
+});
+
+test("what once wanted keys wants them still after the last administrator's key has ended, and says what to do", async () => {
+  const { text } = await saveFirstAdminKey(database.url, "ended", 1);
+  await until("its end", async () => !(await adminKeysIn(database.url)).live);
+  expect(await adminKeysIn(database.url)).toEqual({ made: true, live: false });
+  for (const host of ["127.0.0.1", "0.0.0.0"]) {
+    const server = start(host);
+    try {
+      const url = `http://127.0.0.1:${await portOf(server)}/v1/intents`;
+      expect((await fetch(url)).status, host).toBe(401);
+      expect((await fetch(url, { headers: { "x-api-key": text } })).status, host).toBe(401);
+      expect(server.said()).toContain("perdure keys create NAME --admin");
     } finally {
       server.child.kill("SIGTERM");
       await server.exited;

@@ -172,9 +172,22 @@ describe("an administrator of one namespace", () => {
     }
     const { keys } = (await call(server, "GET", "/v1/keys", undefined, tenant)).body;
     expect(new Set(keys.map((key: { namespace: string }) => key.namespace))).toEqual(new Set(["acme/prod"]));
+    expect(keys.map((key: { id: string }) => key.id)).not.toContain(mighty.id);
     const { entries } = (await call(server, "GET", "/v1/audit", undefined, tenant)).body;
     expect(JSON.stringify(entries)).not.toContain(foreign.id);
   });
+});
+
+test("an administrator with patterns lists the keys that it may change, in other namespaces too", async () => {
+  const group = await issueKey(server, "acme/prod/group", ["admin"], {
+    patterns: ["delta/*", "acme/prod/one"],
+  });
+  const within = await issueKey(server, "delta/prod/x", ["read"], { patterns: ["delta/prod/*"] });
+  const beyond = await issueKey(server, "delta/prod/y", ["read"], { patterns: ["delta/*", "beta/*"] });
+  const { keys } = (await call(server, "GET", "/v1/keys?limit=500", undefined, group.headers)).body;
+  const ids = keys.map((key: { id: string }) => key.id);
+  expect(ids).toEqual(expect.arrayContaining([group.id, within.id]));
+  expect(ids).not.toContain(beyond.id);
 });
 
 test("what operators and administrators do is in the audit log with who, what and from where", async () => {

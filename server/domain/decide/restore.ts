@@ -96,8 +96,8 @@ const isBegun = (step: FoldedStep): boolean => step.status !== "superseded" && s
 
 const isWorkedOn = (step: Step): boolean => step.status !== "planned" && step.status !== "superseded";
 
-const recorded = (step: Step): number =>
-  Buffer.byteLength(step.result?.text ?? "") + Buffer.byteLength(step.error?.text ?? "");
+const recorded = ({ input, result, error }: Step): number =>
+  [input, result, error].reduce((sum, one) => sum + Buffer.byteLength(one?.text ?? ""), 0);
 
 const isSame = (step: Step, target: FoldedStep): boolean =>
   step.status === target.status &&

@@ -132,6 +132,8 @@ export interface BeginInput {
   readonly timeoutMs?: number | null;
   readonly retry?: RetryPolicy | null;
   readonly stepsMax?: number;
+  /** Bytes that all of the intent's steps may record, inputs too: who reads its steps reads them whole. Default: no bound. */
+  readonly resultsMaxBytes?: number;
 }
 
 /** Begins a step of the open attempt. A done one is returned as it is, never handed out again (I5). */
@@ -163,7 +165,7 @@ export function begin(draft: Draft, key: string, options: BeginInput): Step {
   if (options.onInterrupt != null) step.onInterrupt = options.onInterrupt;
   if (options.timeoutMs != null) step.timeoutMs = options.timeoutMs;
   if (options.retry != null) step.retry = options.retry;
-  if (options.input != null) step.input = options.input;
+  if (options.input != null) takeInput(draft, step, options.input, options);
   intent.openSteps = [...intent.openSteps, key];
   intent.stepDeadline = earliestStepDeadline(draft);
   if (intent.status !== "IN_PROGRESS") {
@@ -180,6 +182,14 @@ export function begin(draft: Draft, key: string, options: BeginInput): Step {
     ...(options.input != null ? { input: options.input } : {}),
   });
   return step;
+}
+
+/** The last one counts: a step that is tried again has one input. */
+function takeInput(draft: Draft, step: Step, input: RawJson, bound: Bound): void {
+  draft.intent.resultsBytes -= Buffer.byteLength(step.input?.text ?? "");
+  requireSpace(draft, input, bound);
+  draft.intent.resultsBytes += Buffer.byteLength(input.text);
+  step.input = input;
 }
 
 /** What a restore or another plan took back is another step to the outside world. */
@@ -243,15 +253,17 @@ export function recordDone(draft: Draft, key: string, result: RawJson, input: Re
   return step;
 }
 
-const hasSpace = (draft: Draft, text: string, { resultsMaxBytes }: RecordInput): boolean =>
+type Bound = Pick<RecordInput, "resultsMaxBytes">;
+
+const hasSpace = (draft: Draft, text: string, { resultsMaxBytes }: Bound): boolean =>
   draft.intent.resultsBytes + Buffer.byteLength(text) <= (resultsMaxBytes ?? Number.POSITIVE_INFINITY);
 
-function requireSpace(draft: Draft, result: RawJson, input: RecordInput): void {
-  if (hasSpace(draft, result.text, input)) return;
+function requireSpace(draft: Draft, value: RawJson, bound: Bound): void {
+  if (hasSpace(draft, value.text, bound)) return;
   throw new Refusal(
     "results_too_large",
-    `the results of an intent's steps may have ${input.resultsMaxBytes} bytes in all; keep what is large elsewhere and record where`,
-    { limit: input.resultsMaxBytes },
+    `inputs and results of an intent's steps may have ${bound.resultsMaxBytes} bytes in all; keep what is large elsewhere and record where`,
+    { limit: bound.resultsMaxBytes },
   );
 }
 

@@ -93,6 +93,7 @@ async function streamAgent(deps: RouteDeps, request: FastifyRequest, reply: Fast
 async function claimForAgent(deps: RouteDeps, request: FastifyRequest, reply: FastifyReply) {
   const body = request.body as z.output<RequestSchemas["claim"]>;
   const address = addressOf(request);
+  if (body.wait_seconds > 0) countStream(deps, request, reply);
   const leaseTtlMs = Math.round(body.lease_seconds * 1000);
   const name = body.consumer ?? randomName();
   const stopWaiting = waitSignal(deps, request, reply);

@@ -84,7 +84,7 @@ export function idempotencyOf(
 export const listenersAt = ({ streams, windows }: RouteDeps, address: string): number =>
   streams.at(address).length + windows.count(address);
 
-/** Before anything else is done for a stream: 429 when its client has as many as it may. */
+/** Before anything else is done for a stream, or for an answer that will be held: 429 when its client has as many as it may. */
 export function countStream(deps: RouteDeps, request: FastifyRequest, reply: { raw: ServerResponse }): void {
   const { streamsPerClientMax } = deps.limits;
   const client = clientOf(request, deps.keyed);

@@ -12,6 +12,7 @@ import {
   removeCheckpoint,
 } from "../../store/queries/history.ts";
 import { eventView, intentView } from "../../wire/views.ts";
+import { whenOperating } from "../audit.ts";
 import { type App, actorOf, idempotencyOf, type RouteDeps } from "./deps.ts";
 import { intentAnswer, requireIntent } from "./read.ts";
 
@@ -63,7 +64,10 @@ export function historyRoutes(app: App, deps: RouteDeps): void {
   app.put(
     "/v1/intents/:id/checkpoints/:name",
     {
-      config: { needs: ["act", "operate"] },
+      config: {
+        needs: ["act", "operate"],
+        audit: { action: "checkpoint.name", when: whenOperating(store) },
+      },
       schema: {
         params,
         body: schemas.checkpoint,

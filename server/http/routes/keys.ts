@@ -87,7 +87,7 @@ export function keyRoutes(app: App, deps: RouteDeps): void {
       const { limit, cursor } = request.query;
       const after = cursor === undefined ? null : keyCursor.decode(cursor);
       const rows = await listKeys(store, {
-        namespace: namespaceOf(request),
+        access: request.principal.access,
         after: after === null ? null : { createdAt: after[0], id: after[1] },
         limit: limit + 1,
       });

@@ -157,6 +157,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
       const { id } = request.params;
       const wait = waitSeconds(request, request.query.wait);
       if (wait === 0) return answerWithDoubts(deps, await requireIntent(deps, request, id));
+      countStream(deps, request, reply);
       const waiting = waitOptions(deps, request, reply, wait);
       return answerWithDoubts(deps, found(id, await waitForEnd(engine, deps.wakeups, id, waiting)));
     },

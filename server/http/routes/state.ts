@@ -103,6 +103,14 @@ function behalfOf(body: Behalf, scope: Scope | null) {
   return { intentId, attempt: body.attempt ?? null };
 }
 
+/** An intent's state is written with its holder's attempt; whoever writes it without one does so as an operator. */
+function isBesideHolder({ principal, params, body }: FastifyRequest): boolean {
+  if (!principal.operator) return false;
+  const { intent_id, attempt, writes = [] } = (body ?? {}) as Behalf & { writes?: { scope: string }[] };
+  const scopes = [(params as { scope?: string }).scope ?? "", ...writes.map((one) => one.scope)];
+  return attempt == null && (intent_id != null || scopes.some((scope) => scope.startsWith("intent:")));
+}
+
 /** Only an intent has a log by which its past is told. */
 function requireLog(scope: Scope, seq: number | undefined): void {
   if (seq !== undefined && scope.kind !== "intent")
@@ -120,6 +128,8 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
   const { store } = engine;
   const schemas = stateSchemas(deps.limits);
   const tags = ["state"];
+
+  const audit = { action: "state.write", when: isBesideHolder };
 
   const run = async (
     request: FastifyRequest,
@@ -258,7 +268,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
   app.put(
     "/v1/state/:scope/:key",
     {
-      config: { needs: ["send", "act", "operate"] },
+      config: { needs: ["send", "act", "operate"], audit },
       schema: {
         params: schemas.entryParams,
         body: schemas.put,
@@ -278,7 +288,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
   app.delete(
     "/v1/state/:scope/:key",
     {
-      config: { needs: ["send", "act", "operate"] },
+      config: { needs: ["send", "act", "operate"], audit },
       schema: {
         params: schemas.entryParams,
         body: schemas.remove,
@@ -300,7 +310,7 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
     "/v1/state/commit",
     {
       bodyLimit: deps.limits.batchBodyMaxBytes,
-      config: { needs: ["send", "act", "operate"] },
+      config: { needs: ["send", "act", "operate"], audit },
       schema: { body: schemas.commit, tags, summary: "Write several entries of any scopes, all or nothing" },
     },
     async (request, reply) => {

@@ -5,6 +5,7 @@ import { RawJson } from "../../domain/raw-json.ts";
 import { decideHumanTask, signalIntent } from "../../engine/waits.ts";
 import { listTasks, type Task } from "../../store/queries/tasks.ts";
 import { stepView } from "../../wire/views.ts";
+import { whenOperating } from "../audit.ts";
 import { cursorCodec, INSTANT_MAX, pageOf } from "../pagination.ts";
 import { type App, actorOf, idempotencyOf, type RouteDeps } from "./deps.ts";
 import { intentAnswer, requireIntent } from "./read.ts";
@@ -58,7 +59,10 @@ export function waitingRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents/:id/resume",
     {
-      config: { needs: ["act", "operate"] },
+      config: {
+        needs: ["act", "operate"],
+        audit: { action: "task.decide", when: whenOperating(engine.store) },
+      },
       schema: {
         params: schemas.params.intent,
         body: schemas.resume,

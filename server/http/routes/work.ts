@@ -19,6 +19,7 @@ import {
 import { invalid } from "../../errors.ts";
 import { readSteps } from "../../store/queries/log.ts";
 import { eventView, nextStepView, stepView } from "../../wire/views.ts";
+import { whenOperating } from "../audit.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
 import { type App, actorOf, type RouteDeps } from "./deps.ts";
 import { intentAnswer, requireIntent } from "./read.ts";
@@ -79,11 +80,12 @@ function agentRoutes(app: App, deps: RouteDeps): void {
   const { schemas, engine } = deps;
   const tags = ["agents"];
   const params = schemas.params.intent;
+  const when = whenOperating(engine.store);
 
   app.post(
     "/v1/intents/:id/start",
     {
-      config: { needs: ["act", "operate"] },
+      config: { needs: ["act", "operate"], audit: { action: "intent.start", when } },
       schema: { params, body: schemas.start, tags, summary: "Work begins: begins the plan's next step too" },
     },
     async (request) => {
@@ -117,7 +119,7 @@ function agentRoutes(app: App, deps: RouteDeps): void {
   app.put(
     "/v1/intents/:id/steps/:key",
     {
-      config: { needs: ["act", "operate"] },
+      config: { needs: ["act", "operate"], audit: { action: "step.record", when } },
       schema: {
         params: schemas.params.step,
         body: schemas.step,
@@ -151,7 +153,7 @@ function agentRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents/:id/release",
     {
-      config: { needs: ["act", "operate"] },
+      config: { needs: ["act", "operate"], audit: { action: "intent.release", when } },
       schema: { params, body: schemas.release, tags, summary: "Hand the intent back; costs no attempt" },
     },
     async (request) => {
@@ -201,10 +203,11 @@ function agentRoutes(app: App, deps: RouteDeps): void {
 function endingRoutes(app: App, deps: RouteDeps): void {
   const { schemas, engine } = deps;
   const params = schemas.params.intent;
+  const when = whenOperating(engine.store);
   app.post(
     "/v1/intents/:id/resolve",
     {
-      config: { needs: ["act", "operate"] },
+      config: { needs: ["act", "operate"], audit: { action: "intent.resolve", when } },
       schema: { params, body: schemas.resolve, tags: ["agents"], summary: "Complete, fail or cancel" },
     },
     async (request) => {

@@ -26,12 +26,28 @@ export async function* exportIntent(store: Store, intent: Intent): AsyncGenerato
   yield* rowsOf(store, "signal", SIGNALS, [intent.id]);
 }
 
-const STATE = `select key, version, value, value is null as deleted, seq, attempt, actor, at from state_versions
-  where namespace = $1 and scope = $2 order by key, version limit $3 offset $4`;
-const CHECKPOINTS = `select name, seq, steps_done, actor, metadata, created_at from checkpoints
-  where intent_id = $1 order by seq, name limit $2 offset $3`;
-const SIGNALS = `select no as seq, name, data, actor, at, taken_by from signals
-  where intent_id = $1 order by no limit $2 offset $3`;
+const PAGE_BYTES = 4 * 1024 * 1024;
+
+/** A page of a query ends by its bytes, too: at least one row, and two hundred of a mebibyte each never at once. */
+const paged = (columns: string, data: string, rest: string): string => `select ${columns} from (
+    select *, row_number() over () as place, sum(coalesce(octet_length(${data}::text), 0)) over (rows unbounded preceding) as bytes
+    from (${rest}) page) counted where place = 1 or bytes <= ${PAGE_BYTES} order by place`;
+
+const STATE = paged(
+  "key, version, value, value is null as deleted, seq, attempt, actor, at",
+  "value",
+  "select * from state_versions where namespace = $1 and scope = $2 order by key, version limit $3 offset $4",
+);
+const CHECKPOINTS = paged(
+  "name, seq, steps_done, actor, metadata, created_at",
+  "metadata",
+  "select * from checkpoints where intent_id = $1 order by seq, name limit $2 offset $3",
+);
+const SIGNALS = paged(
+  "no as seq, name, data, actor, at, taken_by",
+  "data",
+  "select * from signals where intent_id = $1 order by no limit $2 offset $3",
+);
 const JSON_COLUMNS = new Set(["value", "data", "metadata"]);
 const TIME_COLUMNS = new Set(["at", "created_at"]);
 
@@ -41,10 +57,11 @@ async function* rowsOf(
   text: string,
   values: unknown[],
 ): AsyncGenerator<Exported> {
-  for (let offset = 0; ; offset += PAGE) {
+  for (let offset = 0; ; ) {
     const { rows } = await store.pool.query<Record<string, unknown>>(text, [...values, PAGE, offset]);
     for (const row of rows) yield { kind, row: Object.fromEntries(Object.entries(row).map(present)) };
-    if (rows.length < PAGE) return;
+    if (rows.length === 0) return;
+    offset += rows.length;
   }
 }
 

@@ -1,8 +1,10 @@
 // API keys as they are stored. Changes go with their audit entry in one transaction; a key's text never comes here.
 
+import { sql } from "kysely";
 import type { PoolClient } from "pg";
-import type { Verb } from "../../domain/access.ts";
+import type { Access, Verb } from "../../domain/access.ts";
 import { inTransaction, type Store } from "../connection.ts";
+import { grantable } from "../sight.ts";
 import { type AuditEntry, appendAudit } from "./audit.ts";
 
 export interface ApiKey {
@@ -61,28 +63,37 @@ export async function endedKeys(store: Store, ids: readonly string[]): Promise<s
   return rows.map((row) => row.id);
 }
 
-export async function hasAdminKey(db: Pick<PoolClient, "query">): Promise<boolean> {
-  const { rows } = await db.query<{ found: boolean }>(
-    `select exists (select 1 from api_keys where ${LIVE} and 'admin' = any(scopes) and '*' = any(patterns)) as found`,
+export interface AdminKeys {
+  /** Whether there has ever been one, ended or not: from then on the database is not anybody's. */
+  readonly made: boolean;
+  readonly live: boolean;
+}
+
+/** Keys that administer all namespaces. */
+export async function adminKeys(db: Pick<PoolClient, "query">): Promise<AdminKeys> {
+  const { rows } = await db.query<AdminKeys>(
+    `select count(*) > 0 as made, coalesce(bool_or(${LIVE}), false) as live from api_keys
+      where 'admin' = any(scopes) and '*' = any(patterns)`,
   );
-  return rows[0]?.found === true;
+  return rows[0] as AdminKeys;
 }
 
 export interface KeyPage {
-  /** Keys of this namespace; null: of all. */
-  readonly namespace: string | null;
+  /** Only keys are listed that it could have made itself. */
+  readonly access: Access;
   readonly after: { readonly createdAt: number; readonly id: string } | null;
   readonly limit: number;
 }
 
 /** The newest first. */
 export async function listKeys(store: Store, page: KeyPage): Promise<ApiKey[]> {
-  const { rows } = await store.pool.query<ApiKey>(
-    `select ${COLUMNS} from api_keys where ($1::text is null or namespace = $1)
-        and ($2::float8 is null or (date_trunc('milliseconds', created_at), id) < (to_timestamp($2::float8 / 1000), $3::uuid))
-      order by date_trunc('milliseconds', created_at) desc, id desc limit $4`,
-    [page.namespace, page.after?.createdAt ?? null, page.after?.id ?? null, page.limit],
-  );
+  const { access, after } = page;
+  const at = after?.createdAt ?? null;
+  const { rows } =
+    await sql<ApiKey>`select ${sql.raw(COLUMNS)} from api_keys k where ${grantable(access, "k")}
+      and (${at}::float8 is null
+        or (date_trunc('milliseconds', created_at), id) < (to_timestamp(${at}::float8 / 1000), ${after?.id ?? null}::uuid))
+    order by date_trunc('milliseconds', created_at) desc, id desc limit ${page.limit}`.execute(store.db);
   return rows;
 }
 
