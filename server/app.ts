@@ -340,7 +340,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
       draining.abort();
       await Promise.all([dispatcher.stop(), windows.stop()]);
       await Promise.all(workers.map((worker) => worker.stop()));
-      sockets.drain();
+      await sockets.drain();
       await Promise.all([app.close(), closed]);
       await engine.commits.close();
       await notifications?.stop();

