@@ -12,6 +12,8 @@ export interface ClaimGroup {
   readonly address: string;
   /** Only these types; null takes all. */
   readonly intentTypes: readonly string[] | null;
+  /** Only what nobody had before, or only what somebody had; left out: both. */
+  readonly first?: boolean | null;
   readonly limit: number;
 }
 
@@ -21,7 +23,9 @@ const LOOK_BEYOND = 32;
 // An overdue intent is its deadline's, and keeps its entry until the sweeper comes.
 const IN_TIME = "(i.deadline_at is null or i.deadline_at > perdure_now())";
 
-const GROUPS = "unnest($1::text[], $2::text[], $3::int4[]) with ordinality as g(address, types, free, n)";
+const GROUPS =
+  "unnest($1::text[], $2::text[], $3::int4[], $4::bool[]) with ordinality as g(address, types, free, first, n)";
+const WANTED = "(g.first is null or g.first = (i.attempt = 0))";
 const WINDOW = `select r.intent_id, r.rank, r.queue_at from ready r
   where r.to_agent = g.address and (g.types is null or r.intent_type = any(g.types::text[]))
   order by r.rank, r.queue_at, r.intent_id limit g.free + ${LOOK_BEYOND}`;
@@ -32,7 +36,7 @@ const HEADS = {
   text: `select x.*, g.n::int as group_no from ${GROUPS}
     cross join lateral (
       select i.*, h.rank as ready_rank, h.queue_at as ready_at from (${WINDOW}) h
-      join intents i on i.id = h.intent_id where ${IN_TIME}
+      join intents i on i.id = h.intent_id where ${IN_TIME} and ${WANTED}
       order by h.rank, h.queue_at, h.intent_id limit g.free for update of i skip locked) x
     order by g.n, x.ready_rank, x.ready_at, x.id`,
 };
@@ -40,7 +44,7 @@ const HEADS = {
 const QUEUED = {
   name: "claim_queued",
   text: `select g.n::int as group_no, (select count(*)::int from (
-      select 1 from (${WINDOW}) h join intents i on i.id = h.intent_id where ${IN_TIME} limit g.free) q) as queued
+      select 1 from (${WINDOW}) h join intents i on i.id = h.intent_id where ${IN_TIME} and ${WANTED} limit g.free) q) as queued
     from ${GROUPS}`,
 };
 
@@ -71,6 +75,10 @@ export async function lockHeads(tx: Transaction, groups: readonly ClaimGroup[]):
     encodeArray(
       "int4",
       groups.map((g) => g.limit),
+    ),
+    encodeArray(
+      "bool",
+      groups.map((g) => g.first ?? null),
     ),
   ];
   const [rows, queued, [clock]] = await Promise.all([

@@ -18,6 +18,7 @@ export interface IntentsTable {
   attempt: number;
   generation: number;
   consumer_id: string | null;
+  windowed: boolean;
   started: boolean;
   delivered_at: number | null;
   strikes: number;
@@ -146,7 +147,7 @@ export interface ConsumersTable {
   address: string;
   name: string;
   incarnation: string;
-  mode: "stream" | "claim";
+  mode: "stream" | "claim" | "windowed";
   explicit_ack: boolean;
   capacity: number;
   intent_types: string[] | null;
@@ -158,6 +159,8 @@ export interface ConsumersTable {
   replica_id: string | null;
   refused_at: number | null;
   superseded: string[];
+  /** Whose window it was; null for all others. */
+  account: string | null;
   created_at: number;
   seen_at: number;
 }

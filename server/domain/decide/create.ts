@@ -48,6 +48,7 @@ export function create(input: NewIntent, actor: Actor, now: number, sessionPause
     attempt: 0,
     generation: 0,
     consumerId: null,
+    windowed: false,
     started: false,
     deliveredAt: null,
     strikes: 0,
