@@ -8,7 +8,9 @@ import type { Config } from "./config.ts";
 import { AgentStreams } from "./delivery/agent-streams.ts";
 import { Dispatcher } from "./delivery/dispatcher.ts";
 import { Notifications } from "./delivery/notifications.ts";
+import { OwedCursors } from "./delivery/owed-cursors.ts";
 import { Wakeups } from "./delivery/wakeups.ts";
+import { Windows } from "./delivery/windows.ts";
 import { WriteRenewals } from "./delivery/write-renewals.ts";
 import type { Intent } from "./domain/intent.ts";
 import { isTerminal } from "./domain/lifecycle.ts";
@@ -42,7 +44,7 @@ import { unsupportedRoutes } from "./http/routes/unsupported.ts";
 import { waitingRoutes } from "./http/routes/waiting.ts";
 import { workRoutes } from "./http/routes/work.ts";
 import { requestSchemas } from "./http/schemas/requests.ts";
-import { trackSockets } from "./http/sockets.ts";
+import { closeListener, trackSockets } from "./http/sockets.ts";
 import type { Quota } from "./http/token-buckets.ts";
 import type { Logger } from "./observability/logger.ts";
 import { createMetrics, type Metrics } from "./observability/metrics.ts";
@@ -68,6 +70,8 @@ export interface Server {
   readonly store: Store;
   readonly sweepers: Sweepers;
   readonly streams: AgentStreams;
+  readonly windows: Windows;
+  readonly wakeups: Wakeups;
   readonly keys: KeyRing;
   /** First pulse (which grants grace after an outage), then the background work. Call before listening. */
   start(): Promise<void>;
@@ -160,6 +164,9 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
     restartGraceMs,
     pollIntervalMs,
     maxTotalLosses,
+    windowedLeaseMs,
+    windowedHoldOffMs,
+    windowedReturnMs,
     stepsMax,
     resultsMaxBytes,
     frameMaxBytes,
@@ -177,6 +184,9 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
       restartGraceMs,
       pollIntervalMs,
       maxTotalLosses,
+      windowedLeaseMs,
+      windowedHoldOffMs,
+      windowedReturnMs,
       stepsMax,
       resultsMaxBytes,
       frameMaxBytes,
@@ -192,7 +202,10 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
     logger.warn({ err: error }, "a lease could not be renewed by a write; the next write repeats it"),
   );
   wakeups.observe((changes) => renewals.follow(changes));
-  return { store, wakeups, streams, engine, dispatcher };
+  const windows = new Windows(engine, wakeups, (error) =>
+    logger.warn({ err: error }, "a claim for windows failed; the next look repeats it"),
+  );
+  return { store, wakeups, streams, engine, dispatcher, windows };
 }
 
 const owesSomebody = (intent: Intent): boolean =>
@@ -213,7 +226,7 @@ function axpRoutes(app: App, deps: RouteDeps): void {
 export async function buildServer(options: ServerOptions): Promise<Server> {
   const { config, logger } = options;
   const metrics = createMetrics({ processMetrics: options.processMetrics ?? true });
-  const { store, wakeups, streams, engine, dispatcher } = buildEngine(options, metrics);
+  const { store, wakeups, streams, engine, dispatcher, windows } = buildEngine(options, metrics);
   const draining = new AbortController();
   // Every open stream and wait listens on it, by the thousands.
   setMaxListeners(0, draining.signal);
@@ -297,6 +310,8 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     wakeups,
     streams,
     dispatcher,
+    windows,
+    owed: new OwedCursors(engine),
     limits,
     schemas: requestSchemas(limits),
     metrics,
@@ -335,17 +350,21 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     store,
     sweepers,
     streams,
+    windows,
+    wakeups,
     keys,
     async start() {
       await sweepers.pulse.tick();
       for (const worker of workers) worker.start();
     },
     async stop() {
+      // First: whoever is sent off now comes back at once, and has to find another server.
+      const closed = closeListener(app.server);
       draining.abort();
-      await dispatcher.stop();
+      await Promise.all([dispatcher.stop(), windows.stop()]);
       await Promise.all(workers.map((worker) => worker.stop()));
-      sockets.drain();
-      await app.close();
+      await sockets.drain();
+      await Promise.all([app.close(), closed]);
       await engine.commits.close();
       await notifications?.stop();
       await endPulse(engine).catch((error) => logger.warn({ err: error }, "the database is away at the end"));

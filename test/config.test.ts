@@ -51,6 +51,8 @@ describe("loadConfig", () => {
       restartGraceMs: 10_000,
       pollIntervalMs: 1_000,
       windowedLeaseMs: 300_000,
+      windowedHoldOffMs: 2_000,
+      windowedReturnMs: 5_000,
       streamMaxAgeMs: 600_000,
       keepAliveMs: 15_000,
       shutdownTimeoutMs: 10_000,

@@ -19,6 +19,73 @@ export interface FollowOptions {
   readonly signal: AbortSignal;
 }
 
+/** One reader's way through one log. */
+class Following {
+  readonly #engine: Engine;
+  readonly #intentId: string;
+  readonly #frames: FrameStream;
+  /** The last event that was sent, or that was asked to be left out. */
+  cursor: number;
+  /** Events that were sent. */
+  sent = 0;
+
+  constructor(engine: Engine, intentId: string, frames: FrameStream, since: number) {
+    this.#engine = engine;
+    this.#intentId = intentId;
+    this.#frames = frames;
+    this.cursor = since;
+  }
+
+  /** What retention took away is announced, never passed over in silence. */
+  async announceGap(): Promise<void> {
+    const first = await firstSeq(this.#engine.store.db, this.#intentId);
+    if (first === undefined || this.cursor + 1 >= first) return;
+    const data = { from: this.cursor + 1, to: first - 1 };
+    this.#frames.send({ id: first - 1, event: "stream.gap", data });
+    this.cursor = first - 1;
+  }
+
+  /** Sends a page. `over`: there is nothing more, and nothing will come. */
+  async sendPage(): Promise<"more" | "all" | "over" | "gone"> {
+    const { store } = this.#engine;
+    const status = await findStatus(store.db, this.#intentId);
+    const events = await readEvents(store, this.#intentId, this.cursor, PAGE);
+    for (const event of events) {
+      const data = frameOf(this.#engine, event);
+      if (!this.#frames.send({ id: event.seq, event: event.type, data })) return "gone";
+      this.cursor = event.seq;
+      this.sent += 1;
+      await this.#frames.ready();
+    }
+    // A page may end early, by its bytes.
+    if (events.length > 0 && status !== undefined && this.cursor < status.seq) return "more";
+    return status === undefined || (isTerminal(status.status) && this.cursor >= status.seq) ? "over" : "all";
+  }
+}
+
+/** Does `look` until it answers true; between two looks waits for the intent's log to grow, or the poll. */
+async function lookAgain(
+  wakeups: Wakeups,
+  intentId: string,
+  look: () => Promise<boolean>,
+  pause: () => { readonly ms: number; readonly signal: AbortSignal },
+): Promise<void> {
+  while (!pause().signal.aborted) {
+    // Subscribed before reading: a commit between the read and the wait still wakes us.
+    let woken = false;
+    const unsubscribe = wakeups.intents.on(intentId, () => {
+      woken = true;
+    });
+    try {
+      if (await look()) return;
+    } finally {
+      unsubscribe();
+    }
+    const { ms, signal } = pause();
+    if (!woken) await nextWake((listener) => wakeups.intents.on(intentId, listener), ms, signal);
+  }
+}
+
 /** Sends events after `since` until the intent has ended and its last event is sent. */
 export async function followIntent(
   engine: Engine,
@@ -27,38 +94,57 @@ export async function followIntent(
   frames: FrameStream,
   options: FollowOptions,
 ): Promise<void> {
-  let cursor = options.since;
-  const first = await firstSeq(engine.store.db, intentId);
-  if (first !== undefined && cursor + 1 < first) {
-    frames.send({ id: first - 1, event: "stream.gap", data: { from: cursor + 1, to: first - 1 } });
-    cursor = first - 1;
-  }
-  while (frames.open && !options.signal.aborted) {
-    // Subscribed before reading: a commit between the read and the wait still wakes us.
-    let woken = false;
-    const unsubscribe = wakeups.intents.on(intentId, () => {
-      woken = true;
-    });
+  const following = new Following(engine, intentId, frames, options.since);
+  await following.announceGap();
+  const look = async (): Promise<boolean> => {
+    let page = await following.sendPage();
+    while (page === "more" && frames.open) page = await following.sendPage();
+    if (page === "over") frames.send({ event: "stream.end", data: { reason: "terminal" } });
+    return page !== "all";
+  };
+  await lookAgain(wakeups, intentId, look, () => ({ ms: options.pollMs, signal: options.signal }));
+}
+
+export interface EventWindow extends FollowOptions {
+  readonly waitMs: number;
+  /** Its reader sees nothing before the answer has ended. */
+  readonly endsAfterBatch: boolean;
+  readonly onError: (error: unknown) => void;
+}
+
+/**
+ * The same for a while. Ends behind the intent's last event, and holds a window in which there is nothing to tell, also after that event:
+ * its reader would be back at once.
+ */
+export async function followInWindow(
+  engine: Engine,
+  wakeups: Wakeups,
+  intentId: string,
+  frames: FrameStream,
+  options: EventWindow,
+): Promise<void> {
+  const until = performance.now() + options.waitMs;
+  const following = new Following(engine, intentId, frames, options.since);
+  let begun = false;
+  let ended = false;
+  const look = async (): Promise<boolean> => {
     try {
-      const status = await findStatus(engine.store.db, intentId);
-      const events = await readEvents(engine.store, intentId, cursor, PAGE);
-      for (const event of events) {
-        if (!frames.send({ id: event.seq, event: event.type, data: frameOf(engine, event) })) return;
-        cursor = event.seq;
-        await frames.ready();
-      }
-      // A page may end early, by its bytes.
-      if (events.length > 0 && status !== undefined && cursor < status.seq) continue;
-      if (status === undefined || (isTerminal(status.status) && cursor >= status.seq)) {
-        frames.send({ event: "stream.end", data: { reason: "terminal" } });
-        return;
-      }
-    } finally {
-      unsubscribe();
+      if (!begun) await following.announceGap();
+      begun = true;
+      let page = await following.sendPage();
+      while (page === "more" && frames.open) page = await following.sendPage();
+      ended = page === "gone" || (following.sent > 0 && (page === "over" || options.endsAfterBatch));
+    } catch (error) {
+      // Held until its time is up: cut off, its reader would give up.
+      options.onError(error);
     }
-    if (!woken)
-      await nextWake((listener) => wakeups.intents.on(intentId, listener), options.pollMs, options.signal);
-  }
+    return ended || performance.now() >= until;
+  };
+  await lookAgain(wakeups, intentId, look, () => ({
+    ms: Math.min(options.pollMs, until - performance.now()),
+    signal: options.signal,
+  }));
+  if (!ended) frames.send({ event: "stream.timeout", data: { ok: true, next_seq: following.cursor } });
 }
 
 /** An event for a frame: large details are left out, and fetched with the log. */

@@ -49,7 +49,7 @@ export class FrameStream {
       ...options.headers,
     });
     response.flushHeaders();
-    this.#keepAlive = setInterval(() => this.#write(":\n"), options.keepAliveMs);
+    this.#keepAlive = setInterval(() => this.breathe(), options.keepAliveMs);
     this.#keepAlive.unref();
     response.on("close", () => this.#close());
     response.on("error", () => this.#close());
@@ -81,6 +81,11 @@ export class FrameStream {
 
   retry(ms: number): void {
     this.#write(`retry: ${ms}\n`);
+  }
+
+  /** A comment without a blank line: a sign of life that no reader takes for an event. */
+  breathe(): void {
+    this.#write(":\n");
   }
 
   /** Ends the answer normally, after what is buffered. */

@@ -5,7 +5,9 @@ import { requireHolderRight } from "../domain/decide/authority.ts";
 import type { Actor, Intent } from "../domain/intent.ts";
 import { encodeJson, RawJson } from "../domain/raw-json.ts";
 import { Refusal } from "../domain/refusal.ts";
+import { frameStatus } from "../domain/window.ts";
 import type { Engine } from "../engine/context.ts";
+import type { WindowDelivery } from "../engine/windows.ts";
 import { findWorkingSets } from "../store/queries/working-sets.ts";
 import type { HandOver } from "../store/workspace.ts";
 import { type DeliveryView, deliveryView } from "../wire/views.ts";
@@ -56,6 +58,32 @@ export async function buildFrames(
 }
 
 const READ_AT_ONCE = 16;
+
+/** The frames of deliveries through windows. One that cannot be made, or not in time, only says where to fetch it: its reader has to be told. */
+export async function windowFrames(
+  engine: Engine,
+  deliveries: readonly WindowDelivery[],
+): Promise<Map<string, DeliveryFrame>> {
+  const views = await readDeliveries(engine, deliveries).catch(() => new Map<string, DeliveryView>());
+  return new Map(
+    deliveries.map(({ intentId, attempt, cursor }) => {
+      const view = views.get(intentId);
+      const told = {
+        intent_id: intentId,
+        seq: cursor,
+        event_type: "intent.delivered",
+        status: frameStatus(attempt),
+        attempt,
+      };
+      const whole = view === undefined ? null : encodeJson({ ...view, ...told });
+      const data =
+        whole !== null && Buffer.byteLength(whole) <= engine.settings.frameMaxBytes
+          ? new RawJson(whole)
+          : RawJson.of({ ...told, fetch: true });
+      return [intentId, { intentId, seq: cursor, data }];
+    }),
+  );
+}
 
 /** The first frame of an intent that was leased as it was created: all of it is still at hand. */
 export function firstFrame(engine: Engine, intent: Intent, handed: HandOver): DeliveryFrame {

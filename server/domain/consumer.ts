@@ -1,7 +1,7 @@
 // Whether a consumer may be given work now (I7, I15): read under its row's lock, on the database's clock.
 
 export interface Taker {
-  readonly mode: "stream" | "claim";
+  readonly mode: "stream" | "claim" | "windowed";
   readonly leaseUntil: number | null;
   readonly streamNo: number;
   readonly closedStreamNo: number;

@@ -49,6 +49,8 @@ export interface Intent {
   conducted: boolean;
   /** Owner of the open attempt; null when none is open. */
   consumerId: string | null;
+  /** The open attempt went out through a window: its agent knows no attempts, and no sign of its life is to be expected. */
+  windowed: boolean;
   /** A step has begun in the open attempt. */
   started: boolean;
   deliveredAt: number | null;

@@ -6,6 +6,7 @@ import { lose } from "../domain/decide/attempt.ts";
 import { newId } from "../domain/ids.ts";
 import { SERVER } from "../domain/intent.ts";
 import { Refusal } from "../domain/refusal.ts";
+import { leaseIsExtended } from "../domain/window.ts";
 import {
   type ConsumerRow,
   endLeases,
@@ -19,6 +20,7 @@ import {
 } from "../store/consumers.ts";
 import { servedLately } from "../store/replicas.ts";
 import { type Transaction, transact } from "../store/transaction.ts";
+import { extendLease } from "../store/windows.ts";
 import type { Workspace } from "../store/workspace.ts";
 import type { Engine } from "./context.ts";
 import { patience } from "./pulse.ts";
@@ -149,11 +151,25 @@ async function loseHeld(
   return work;
 }
 
+/** A windowed agent shows no life within a step that is allowed longer than the lease. */
+async function extendedUntil(tx: Transaction, row: ConsumerRow): Promise<number | null> {
+  const [lease] = await heldBy(tx, [row.id]);
+  if (lease === undefined) return null;
+  const work = await tx.load({ intents: [lease.intent_id], steps: [], records: [] });
+  const intent = work.peek(lease.intent_id)?.intent;
+  return intent?.consumerId === row.id ? leaseIsExtended(intent, work.now) : null;
+}
+
 /** Ends the leases of consumers that are over, one transaction each so that one slow lock holds up no other. */
 export async function expireConsumer(engine: Engine, consumerId: string): Promise<boolean> {
   const { value, changes } = await transact(engine.store, async (tx) => {
     const [[row], isServed] = await Promise.all([lockConsumers(tx, [consumerId]), served(tx, engine)]);
     if (row === undefined || row.lease_until === null || !isOver(row, isServed)) return false;
+    const until = row.mode === "windowed" ? await extendedUntil(tx, row) : null;
+    if (until !== null) {
+      extendLease(tx, row.id, until);
+      return false;
+    }
     await loseHeld(engine, tx, [row], "lease_expired");
     endLeases(tx, [row.id]);
     return true;

@@ -18,6 +18,12 @@ export interface EngineSettings {
   readonly restartGraceMs: number;
   readonly pollIntervalMs: number;
   readonly maxTotalLosses: number;
+  /** How long a delivery through a window is its agent's without a sign of life. */
+  readonly windowedLeaseMs: number;
+  /** How long a newcomer waits before it takes over what went out before. */
+  readonly windowedHoldOffMs: number;
+  /** How long a listener whose window ended without work is expected. */
+  readonly windowedReturnMs: number;
   readonly stepsMax: number;
   readonly resultsMaxBytes: number;
   readonly frameMaxBytes: number;

@@ -47,7 +47,8 @@ export function resolveIntent(
         actor,
         { attempt: input.attempt, operation: `resolve ${input.status}` },
         (draft) => {
-          const holderIsLive = draft.intent.consumerId !== null;
+          // Agents that are handed work through a window know no attempts.
+          const holderIsLive = draft.intent.consumerId !== null && !draft.intent.windowed;
           const outcome = resolve(draft, { ...input, random: Math.random(), holderIsLive });
           return { outcome, intent: draft.intent, event: draft.events.at(-1) ?? null };
         },

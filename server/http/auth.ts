@@ -7,11 +7,13 @@ import type { FastifyInstance, FastifyRequest } from "fastify";
 import { type Access, covers, EVERYTHING, may, seesEverything } from "../domain/access.ts";
 import { DEFAULT_NAMESPACE, formatAddress, parseAddress } from "../domain/address.ts";
 import { isKeyText, keyDigest, looksLikeKey } from "../domain/api-key.ts";
+import { Refusal } from "../domain/refusal.ts";
 import { invalid, PerdureError } from "../errors.ts";
 import type { ApiKey } from "../store/queries/keys.ts";
 import type { KeyRing } from "./key-ring.ts";
 import { requireLocal } from "./local.ts";
 import { requireDeclarations, requireVerb } from "./needs.ts";
+import { isWindow } from "./windowed.ts";
 
 export interface Principal {
   /** `org/workspace` that completes one-part addresses. */
@@ -90,6 +92,12 @@ export function presentedKey(request: FastifyRequest): string | null {
   return bearer?.[1] ?? null;
 }
 
+/** Whose windows these are: the key as it was presented, so that it can be told without the database. */
+export function accountOf(request: FastifyRequest): string {
+  const text = presentedKey(request);
+  return text === null ? request.principal.sender : keyDigest(text).toString("base64url");
+}
+
 function ownerAgent(request: FastifyRequest, { access, namespace }: Known): string | null {
   const fromQuery = (request.query as { owner_agent?: unknown } | undefined)?.owner_agent;
   const owner = typeof fromQuery === "string" ? fromQuery : request.headers["x-owner-agent"];
@@ -159,13 +167,25 @@ export function installAuth(app: FastifyInstance, options: AuthOptions): void {
       admitKey(found);
       return done();
     }
-    found.then(admitKey).then(() => done(), done);
+    found.then(admitKey).then(
+      () => done(),
+      (error) => {
+        if (error instanceof PerdureError || error instanceof Refusal || !isWindow(request))
+          return done(error);
+        // Who it is will be known at its next request; until then it is told nothing.
+        request.unverified = true;
+        request.heldOnly = true;
+        done();
+      },
+    );
   });
 }
 
 /** Behind `installAuth`, which says who it is: whether that may call this route, and for whom. */
 export function installRights(app: FastifyInstance): void {
   app.addHook("onRequest", (request, _reply, done) => {
+    // Nobody knows yet; it is told nothing.
+    if (request.unverified) return done();
     const { principal } = request;
     const needs = request.routeOptions.config?.needs ?? "key";
     requireVerb(principal.access, needs);

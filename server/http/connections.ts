@@ -4,6 +4,7 @@
 import type { Socket } from "node:net";
 import type { FastifyInstance } from "fastify";
 import { PerdureError } from "../errors.ts";
+import { isWindow } from "./windowed.ts";
 
 /** Room for being told no: a share of the bound, and never less than this. */
 const REFUSALS_MIN = 16;
@@ -22,7 +23,7 @@ export function installConnectionLimit(app: FastifyInstance, max: number): void 
     });
   });
   app.addHook("onRequest", (request, reply, done) => {
-    if (!surplus.has(request.raw.socket)) return done();
+    if (!surplus.has(request.raw.socket) || isWindow(request)) return done();
     void reply.header("connection", "close");
     throw new PerdureError(
       "too_many_connections",

@@ -53,6 +53,8 @@ export function serverOptions(limits: Limits): FastifyServerOptions {
       requireHostHeader: false,
     },
     requestIdHeader: false,
+    // windowed.ts refuses what comes while the server closes, and knows what must not be refused.
+    return503OnClosing: false,
     genReqId: (request) => {
       const given = header(request.headers, "x-request-id");
       return given !== undefined && PRINTABLE_ID.test(given) ? given : randomUUID();

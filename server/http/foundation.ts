@@ -18,6 +18,7 @@ import { installRateLimits, WrongKeys } from "./rate-limits.ts";
 import { installRequestLog } from "./request-log.ts";
 import type { Quota } from "./token-buckets.ts";
 import { installValidation } from "./validation.ts";
+import { installWindows } from "./windowed.ts";
 
 export interface FoundationOptions {
   readonly limits: Limits;
@@ -35,6 +36,7 @@ export async function installFoundation(app: FastifyInstance, options: Foundatio
   installProblems(app);
   // Ids before auth: a refused request is answered with them too.
   installConventions(app);
+  installWindows(app);
   installConnectionLimit(app, options.limits.connectionsMax);
   installRequestLog(app, options.metrics);
   installCors(app, options.auth.corsOrigins ?? []);

@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyRequest } from "fastify";
 import { PerdureError } from "../errors.ts";
 import { clientOf, remoteOf } from "./clients.ts";
 import { type Quota, type Taken, TokenBuckets } from "./token-buckets.ts";
+import { isWindow } from "./windowed.ts";
 
 export interface RateLimitOptions {
   /** Null: no limit. */
@@ -55,7 +56,8 @@ function limitClients(app: FastifyInstance, quota: Quota, keyed: boolean): void 
     const taken = buckets.take(clientOf(request, keyed), performance.now());
     void reply.header("ratelimit-policy", policy);
     void reply.header("ratelimit", `"default";r=${taken.remaining};t=${taken.fullInSeconds}`);
-    if (!taken.granted)
+    if (!taken.granted && isWindow(request)) request.heldOnly = true;
+    else if (!taken.granted)
       throw refused(
         taken,
         `more than ${quota.rate} requests a second (PERDURE_RATE_LIMIT); wait as long as Retry-After says`,

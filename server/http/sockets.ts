@@ -2,39 +2,66 @@
 // for the others: a browser's spare connection, or one that never sent anything, would hold it up for ever.
 
 import type { Server } from "node:http";
-import type { Socket } from "node:net";
+import { Server as NetServer, type Socket } from "node:net";
+
+/**
+ * Nobody new gets in. Resolves when the last connection has ended. Not as an HTTP server closes: that also cuts connections on which
+ * the next request may be on its way.
+ */
+export function closeListener(server: Server): Promise<void> {
+  if (!server.listening) return Promise.resolve();
+  return new Promise((resolve) => NetServer.prototype.close.call(server, () => resolve()));
+}
 
 export interface SocketTracker {
-  /** Closes what is idle now, and everything else as soon as it becomes idle. */
-  drain(): void;
+  /** Closes each connection as soon as it has been quiet for a moment. Resolves when none is left that is not in use. */
+  drain(): Promise<void>;
+}
+
+/** Whoever connected or was answered a moment ago may have its next request on the way: cut off now, it would see an error. */
+const QUIET_MS = 150;
+
+interface Tracked {
+  /** Requests under way. */
+  busy: number;
+  quietSince: number;
 }
 
 export function trackSockets(server: Server): SocketTracker {
-  const busy = new Map<Socket, number>();
+  const sockets = new Map<Socket, Tracked>();
   let draining = false;
 
-  const closeIfIdle = (socket: Socket): void => {
-    if (draining && busy.get(socket) === 0) socket.destroy();
+  const closeIfQuiet = (socket: Socket, tracked: Tracked): void => {
+    if (!draining || tracked.busy > 0) return;
+    const left = tracked.quietSince + QUIET_MS - performance.now();
+    if (left > 0) setTimeout(() => closeIfQuiet(socket, tracked), left + 1);
+    else socket.destroy();
   };
   server.on("connection", (socket: Socket) => {
-    busy.set(socket, 0);
-    socket.once("close", () => busy.delete(socket));
-    closeIfIdle(socket);
+    const tracked = { busy: 0, quietSince: performance.now() };
+    sockets.set(socket, tracked);
+    socket.once("close", () => sockets.delete(socket));
+    closeIfQuiet(socket, tracked);
   });
-  server.on("request", (request, response) => {
+  // Before anybody answers: a client that is told of the end does not use the connection again.
+  server.prependListener("request", (request, response) => {
     const { socket } = request;
-    busy.set(socket, (busy.get(socket) ?? 0) + 1);
+    const tracked = sockets.get(socket);
+    if (tracked === undefined) return;
+    if (draining) response.shouldKeepAlive = false;
+    tracked.busy += 1;
     response.once("close", () => {
-      const count = busy.get(socket);
-      if (count === undefined) return;
-      busy.set(socket, count - 1);
-      closeIfIdle(socket);
+      tracked.busy -= 1;
+      tracked.quietSince = performance.now();
+      closeIfQuiet(socket, tracked);
     });
   });
   return {
-    drain() {
+    async drain() {
       draining = true;
-      for (const socket of [...busy.keys()]) closeIfIdle(socket);
+      for (const [socket, tracked] of [...sockets]) closeIfQuiet(socket, tracked);
+      while ([...sockets.values()].some((tracked) => tracked.busy === 0))
+        await new Promise((resolve) => setTimeout(resolve, QUIET_MS / 10));
     },
   };
 }

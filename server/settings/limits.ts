@@ -88,7 +88,7 @@ export const limits = {
     5_000,
     1,
     1_000_000,
-    "Most open streams and held answers of one key, or of one remote address where there are no keys; further ones are answered 429.",
+    "Most open streams and held answers of one key, or of one remote address where there are no keys; further ones are answered 429. Windows of work are not counted.",
   ),
   streamsPerAddressMax: integer(
     "PERDURE_STREAMS_PER_ADDRESS_MAX",

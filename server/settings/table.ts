@@ -180,7 +180,21 @@ const delivery = {
     300_000,
     1_000,
     DAY_MS,
-    "Lease of agents that poll in windows and send no heartbeats. Not in effect yet: there are no windows.",
+    "How long an agent that asks for work in windows keeps an intent without a sign of life.",
+  ),
+  windowedHoldOffMs: integer(
+    "PERDURE_WINDOWED_HOLD_OFF_MS",
+    2_000,
+    0,
+    DAY_MS,
+    "How long such an agent that has just started waits before it gets what its predecessor had.",
+  ),
+  windowedReturnMs: integer(
+    "PERDURE_WINDOWED_RETURN_MS",
+    5_000,
+    100,
+    DAY_MS,
+    "How soon such an agent comes back after a window without work; later it counts as just started.",
   ),
   streamMaxAgeMs: integer(
     "PERDURE_STREAM_MAX_AGE_MS",

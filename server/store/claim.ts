@@ -12,6 +12,8 @@ export interface ClaimGroup {
   readonly address: string;
   /** Only these types; null takes all. */
   readonly intentTypes: readonly string[] | null;
+  /** Only what nobody had before, or only what somebody had; left out: both. */
+  readonly first?: boolean | null;
   readonly limit: number;
 }
 
@@ -25,8 +27,9 @@ const isPaused = (address: string): string =>
   `exists (select 1 from agents p where p.address = ${address} and p.paused_at is not null)`;
 
 /** To an agent that is paused nothing is delivered (S5). */
-const GROUPS = `(select u.* from unnest($1::text[], $2::text[], $3::int4[]) with ordinality as u(address, types, free, n)
+const GROUPS = `(select u.* from unnest($1::text[], $2::text[], $3::int4[], $4::bool[]) with ordinality as u(address, types, free, first, n)
     where not ${isPaused("u.address")}) as g`;
+const WANTED = "(g.first is null or g.first = (i.attempt = 0))";
 const WINDOW = `select r.intent_id, r.rank, r.queue_at from ready r
   where r.to_agent = g.address and (g.types is null or r.intent_type = any(g.types::text[]))
   order by r.rank, r.queue_at, r.intent_id limit g.free + ${LOOK_BEYOND}`;
@@ -37,7 +40,7 @@ const HEADS = {
   text: `select x.*, g.n::int as group_no from ${GROUPS}
     cross join lateral (
       select i.*, h.rank as ready_rank, h.queue_at as ready_at from (${WINDOW}) h
-      join intents i on i.id = h.intent_id where ${IN_TIME}
+      join intents i on i.id = h.intent_id where ${IN_TIME} and ${WANTED}
       order by h.rank, h.queue_at, h.intent_id limit g.free for update of i skip locked) x
     order by g.n, x.ready_rank, x.ready_at, x.id`,
 };
@@ -45,7 +48,7 @@ const HEADS = {
 const QUEUED = {
   name: "claim_queued",
   text: `select g.n::int as group_no, (select count(*)::int from (
-      select 1 from (${WINDOW}) h join intents i on i.id = h.intent_id where ${IN_TIME} limit g.free) q) as queued
+      select 1 from (${WINDOW}) h join intents i on i.id = h.intent_id where ${IN_TIME} and ${WANTED} limit g.free) q) as queued
     from ${GROUPS}`,
 };
 
@@ -76,6 +79,10 @@ export async function lockHeads(tx: Transaction, groups: readonly ClaimGroup[]):
     encodeArray(
       "int4",
       groups.map((g) => g.limit),
+    ),
+    encodeArray(
+      "bool",
+      groups.map((g) => g.first ?? null),
     ),
   ];
   const [rows, queued, [clock]] = await Promise.all([

@@ -240,9 +240,9 @@ export async function streamsWithoutLease(
 }
 
 const SHOWN = `update consumers c set lease_until = perdure_now() + make_interval(secs => c.lease_ttl_ms / 1000.0), seen_at = perdure_now()
-      where c.mode = 'claim' and c.lease_until > perdure_now()`;
+      where c.mode in ('claim', 'windowed') and c.lease_until > perdure_now()`;
 
-/** A claim-mode consumer shows life by its fenced writes. */
+/** A consumer without a stream shows life by its fenced writes. */
 export async function renewByWrite(store: Store, ids: readonly string[]): Promise<void> {
   await withoutHeld(ids.length, (condition) =>
     store.pool.query(`${SHOWN} and c.id = any($1::uuid[]) ${condition}`, [ids]),

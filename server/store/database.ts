@@ -20,6 +20,7 @@ export interface IntentsTable {
   patches: number;
   conducted: boolean;
   consumer_id: string | null;
+  windowed: boolean;
   started: boolean;
   delivered_at: number | null;
   strikes: number;
@@ -150,7 +151,7 @@ export interface ConsumersTable {
   address: string;
   name: string;
   incarnation: string;
-  mode: "stream" | "claim";
+  mode: "stream" | "claim" | "windowed";
   explicit_ack: boolean;
   capacity: number;
   intent_types: string[] | null;
@@ -162,6 +163,8 @@ export interface ConsumersTable {
   replica_id: string | null;
   refused_at: number | null;
   superseded: string[];
+  /** Whose window it was; null for all others. */
+  account: string | null;
   created_at: number;
   seen_at: number;
 }

@@ -16,6 +16,7 @@ import {
 import { forgetSilentAgents } from "../store/queries/agents.ts";
 import { dueIntents } from "../store/queries/timers.ts";
 import type { OpenStream } from "../store/replicas.ts";
+import { forgetOwed, forgetSpent } from "../store/windows.ts";
 import { createPulse, type PulseOptions } from "./pulse.ts";
 import { createWorker, type Worker } from "./service.ts";
 
@@ -62,6 +63,7 @@ async function sweepTimers(engine: Engine): Promise<number> {
 /** One that cannot be ended now, because somebody holds its row, keeps no other from its end. */
 async function sweepLeases({ engine, onError }: SweeperOptions): Promise<number> {
   let ended = 0;
+  await forgetSpent(engine.store, FORGET_BATCH);
   for (const id of await expiredConsumers(engine.store, BATCH)) {
     try {
       if (await expireConsumer(engine, id)) ended += 1;
@@ -104,6 +106,7 @@ export function createSweepers(options: SweeperOptions): Sweepers {
     onError,
     pass: async () => {
       await forgetReplicas(engine);
+      await forgetOwed(engine.store);
       await forgetSilentAgents(engine.store, FORGET_BATCH);
       return forgetAllIdle(engine);
     },

@@ -19,6 +19,8 @@ export interface Consumer {
   readonly name: string;
   /** Says `start` itself; for all others the delivery is the acknowledgement. */
   readonly explicitAck: boolean;
+  /** Its lease is this one delivery's, and nobody keeps it alive. */
+  readonly windowed?: boolean;
 }
 
 /** Leases the intent to a consumer: a new attempt. */
@@ -31,6 +33,7 @@ export function deliver(draft: Draft, consumer: Consumer): void {
   apply(draft, "deliver");
   intent.attempt += 1;
   intent.consumerId = consumer.id;
+  intent.windowed = consumer.windowed === true;
   intent.deliveredAt = draft.now;
   intent.started = false;
   emit(draft, "intent.delivered", { consumer: consumer.name, consumer_id: consumer.id, redelivered });

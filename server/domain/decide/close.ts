@@ -23,6 +23,7 @@ export function closeAttempt(draft: Draft, notRun: readonly string[] = []): Step
   intent.openSteps = [];
   intent.stepDeadline = null;
   intent.consumerId = null;
+  intent.windowed = false;
   intent.started = false;
   for (const step of interrupted) {
     emit(draft, "intent.step_interrupted", {

@@ -52,6 +52,7 @@ export function create(input: NewIntent, actor: Actor, now: number, sessionPause
     patches: 0,
     conducted: input.conducted === true,
     consumerId: null,
+    windowed: false,
     started: false,
     deliveredAt: null,
     strikes: 0,

@@ -15,6 +15,7 @@ import { findIntents } from "../../store/queries/intents.ts";
 import { type Principal, requireStandIn } from "../auth.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
 import { type App, countStream, openFrames, type RouteDeps, waitSignal } from "./deps.ts";
+import { streamWindow } from "./windows.ts";
 
 /** `:address` encoded as one segment, or up to three raw segments. Work at an address is taken by keys that stand for it. */
 const ADDRESS_PATHS = ["/v1/agents/:a", "/v1/agents/:a/:b", "/v1/agents/:a/:b/:c"] as const;
@@ -24,7 +25,8 @@ function addressOf(request: FastifyRequest) {
   const text = [a, b, c].filter((part) => part !== undefined).join("/");
   const { namespace, access } = request.principal;
   const address = parseAddress(text, namespace);
-  requireStandIn(access, address.canonical);
+  // Whose key it is could not be asked: such a window is only held.
+  if (!request.unverified) requireStandIn(access, address.canonical);
   return address;
 }
 
@@ -33,16 +35,21 @@ const CONTESTED_MS = 50;
 
 const randomName = (): string => `anonymous-${randomUUID().slice(0, 8)}`;
 
+const STREAM_DESCRIPTION = `Without \`wait_seconds\` a live stream: held open, with a lease that the stream or heartbeats renew.
+
+With \`wait_seconds\` (1 to 60) a window, for agents that acknowledge nothing: the answer ends right after one delivery, or with
+\`stream.timeout {ok, next_seq}\` when there was none in that time. \`since\` is the highest \`seq\` that was delivered here; every delivery
+and redelivery has a higher one. \`status\` (a comma list) filters by the frame's status: \`DELIVERED\` the first time, \`IN_PROGRESS\` when
+somebody had it before. A delivery is its own acknowledgement, and is its agent's for the windowed lease (300 s, or as long as its
+running step may take); \`resolve\` and \`resume\` need no attempt. A request whose \`since\` is not expected comes from an agent that was just
+started: after a hold-off of 2 s it has what its predecessor had. Windows are never answered 429 or 5xx; \`consumer\`, \`incarnation\`,
+\`capacity\` and \`lease_ttl_seconds\` have no effect on them. A delivery too large for a frame says \`fetch: true\`.`;
+
 type StreamQuery = z.output<RequestSchemas["agentStream"]>;
 
 async function streamAgent(deps: RouteDeps, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const query = request.query as StreamQuery;
-  if (query.wait_seconds !== undefined) {
-    throw new PerdureError(
-      "not_supported",
-      "windowed streams (wait_seconds) are not supported yet; leave wait_seconds out for a live stream",
-    );
-  }
+  if (query.wait_seconds !== undefined) return streamWindow(deps, request, reply, addressOf(request));
   if (deps.draining.aborted)
     throw new PerdureError("shutting_down", "the server is shutting down; connect again in a moment", {
       retryAfterSeconds: 1,
@@ -200,12 +207,13 @@ export function agentRoutes(app: App, deps: RouteDeps): void {
       {
         // A HEAD would be a consumer that nobody can hear.
         exposeHeadRoute: false,
-        config: { needs: "act" },
+        config: { needs: "act", windows: true },
         schema: {
           querystring: schemas.agentStream,
           tags,
           hide,
           summary: "Listen for intents (server-sent events)",
+          description: STREAM_DESCRIPTION,
         },
       },
       (request, reply) => streamAgent(deps, request, reply),

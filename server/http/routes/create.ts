@@ -16,7 +16,7 @@ import { type Principal, requireStandIn } from "../auth.ts";
 import { idempotencyKey, waitSeconds } from "../conventions.ts";
 import type { Limits } from "../limits.ts";
 import type { CreateBody } from "../schemas/requests.ts";
-import { type App, actorOf, countStream, type RouteDeps, waitOptions } from "./deps.ts";
+import { type App, actorOf, countStream, listenersAt, type RouteDeps, waitOptions } from "./deps.ts";
 
 const EMPTY = new RawJson("{}");
 const toMs = (seconds: number | null | undefined): number | null =>
@@ -197,7 +197,7 @@ export function createRoutes(app: App, deps: RouteDeps): void {
       const { answer, submissions } = await submit(deps, request, reply, "create", [request.body]);
       const created = answer.intents[0];
       const address = submissions[0]?.intent.toAgent ?? "";
-      const base = { ok: true, ...created, listeners: deps.streams.at(address).length };
+      const base = { ok: true, ...created, listeners: listenersAt(deps, address) };
       if (wait === 0 || created === undefined) return base;
       // The commit is done: from here on the answer is always 200 with the current truth (E4).
       const waiting = waitOptions(deps, request, reply, wait);

@@ -8,7 +8,9 @@ import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { AgentStreams } from "../../delivery/agent-streams.ts";
 import type { Dispatcher } from "../../delivery/dispatcher.ts";
 import { FrameStream } from "../../delivery/frame-stream.ts";
+import type { OwedCursors } from "../../delivery/owed-cursors.ts";
 import type { Wakeups } from "../../delivery/wakeups.ts";
+import type { Windows } from "../../delivery/windows.ts";
 import type { Actor } from "../../domain/intent.ts";
 import type { Engine } from "../../engine/context.ts";
 import type { Metrics } from "../../observability/metrics.ts";
@@ -32,6 +34,8 @@ export interface RouteDeps {
   readonly wakeups: Wakeups;
   readonly streams: AgentStreams;
   readonly dispatcher: Dispatcher;
+  readonly windows: Windows;
+  readonly owed: OwedCursors;
   readonly limits: Limits;
   readonly schemas: RequestSchemas;
   readonly metrics: Metrics;
@@ -76,6 +80,10 @@ export function idempotencyOf(
   };
 }
 
+/** Agents that listen here at an address, in streams and in windows. */
+export const listenersAt = ({ streams, windows }: RouteDeps, address: string): number =>
+  streams.at(address).length + windows.count(address);
+
 /** Before anything else is done for a stream, or for an answer that will be held: 429 when its client has as many as it may. */
 export function countStream(deps: RouteDeps, request: FastifyRequest, reply: { raw: ServerResponse }): void {
   const { streamsPerClientMax } = deps.limits;
@@ -89,6 +97,8 @@ export function openFrames(
   request: FastifyRequest,
   reply: { hijack(): unknown; raw: ServerResponse },
   kind: "agent" | "intent",
+  /** Ends it another way than with a word of why. */
+  end?: () => void,
 ): FrameStream {
   reply.hijack();
   const frames = new FrameStream(reply.raw, {
@@ -97,24 +107,17 @@ export function openFrames(
     onSlow: () => deps.metrics.slowReaderDropped(),
   });
   const closed = deps.metrics.streamOpened(kind);
-  const release = whileKeyLives(deps, request, () => {
-    frames.send({ event: "stream.end", data: { reason: "key_ended" } });
-    frames.end();
-  });
-  const goodbye = () => {
-    if (kind === "agent") frames.send({ event: "stream.drain", data: { reason: "shutdown" } });
-    frames.send({ event: "stream.end", data: { reason: "shutdown" } });
+  const endFor = (reason: string) => () => {
+    if (end !== undefined) return end();
+    if (kind === "agent" && reason === "shutdown") frames.send({ event: "stream.drain", data: { reason } });
+    frames.send({ event: "stream.end", data: { reason } });
     frames.end();
   };
+  const release = whileKeyLives(deps, request, endFor("key_ended"));
+  const goodbye = endFor("shutdown");
   deps.draining.addEventListener("abort", goodbye);
   // Jitter keeps a fleet that connected at once from coming back at once.
-  const rotation = setTimeout(
-    () => {
-      frames.send({ event: "stream.end", data: { reason: "rotate" } });
-      frames.end();
-    },
-    deps.streamMaxAgeMs * (0.8 + 0.4 * Math.random()),
-  );
+  const rotation = setTimeout(endFor("rotate"), deps.streamMaxAgeMs * (0.8 + 0.4 * Math.random()));
   rotation.unref();
   frames.onClose(() => {
     closed();
@@ -127,7 +130,7 @@ export function openFrames(
 }
 
 /** Calls `end` when the caller's key ends, unless the answer is released before. */
-function whileKeyLives(deps: RouteDeps, { principal }: FastifyRequest, end: () => void): () => void {
+export function whileKeyLives(deps: RouteDeps, { principal }: FastifyRequest, end: () => void): () => void {
   return principal.keyId === null ? () => undefined : deps.keys.hold(principal.keyId, end);
 }
 

@@ -2,7 +2,7 @@
 
 import type { FastifyRequest } from "fastify";
 import { z } from "zod";
-import { followIntent, waitForEnd } from "../../delivery/event-stream.ts";
+import { followIntent, followInWindow, waitForEnd } from "../../delivery/event-stream.ts";
 import { fetchDelivery } from "../../delivery/frames.ts";
 import { parseAddress } from "../../domain/address.ts";
 import { foldLog } from "../../domain/fold.ts";
@@ -34,7 +34,15 @@ import type { Principal } from "../auth.ts";
 import { waitSeconds } from "../conventions.ts";
 import { cursorCodec, INSTANT_MAX } from "../pagination.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
-import { type App, actorOf, countStream, openFrames, type RouteDeps, waitOptions } from "./deps.ts";
+import {
+  type App,
+  actorOf,
+  countStream,
+  listenersAt,
+  openFrames,
+  type RouteDeps,
+  waitOptions,
+} from "./deps.ts";
 
 const intentCursor = cursorCodec("intents", z.tuple([z.number().min(0).max(INSTANT_MAX), z.guid()]));
 const SEQ_MAX = 2_147_483_647;
@@ -110,6 +118,14 @@ async function pastSteps(deps: RouteDeps, intent: Intent, seq: number) {
   );
   return { ok: true, seq, steps: inOrder.map((step) => pastStepView(intent.id, step)) };
 }
+
+const FOLLOW_DESCRIPTION = `After \`since\` or \`Last-Event-ID\`, held open until the last event. With \`wait_seconds\` (1 to 60) a window: it ends
+behind the last event, or with \`stream.timeout {ok, next_seq}\` when its time is up; with \`X-Axme-Client: axme-sdk-typescript/…\` also
+behind the first events, because that client reads no earlier. A window without events is held, also after the last one.`;
+
+/** AXME's TypeScript SDK reads a body only once it is whole. */
+const readsAtEnd = ({ headers }: FastifyRequest): boolean =>
+  String(headers["x-axme-client"] ?? "").startsWith("axme-sdk-typescript/");
 
 export function readRoutes(app: App, deps: RouteDeps): void {
   const { schemas, engine } = deps;
@@ -194,6 +210,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
         querystring: schemas.followQuery,
         tags,
         summary: "The log as server-sent events, until the intent has ended",
+        description: FOLLOW_DESCRIPTION,
       },
     },
     async (request, reply) => {
@@ -205,15 +222,21 @@ export function readRoutes(app: App, deps: RouteDeps): void {
         Number.isSafeInteger(last) && last >= 0 && request.headers["last-event-id"] !== undefined
           ? Math.min(last, SEQ_MAX)
           : (request.query.since ?? 0);
-      const frames = openFrames(deps, request, reply, "intent");
       const gone = new AbortController();
+      const { wait_seconds: seconds } = request.query;
+      const end = seconds === undefined ? undefined : () => gone.abort();
+      const frames = openFrames(deps, request, reply, "intent", end);
       frames.onClose(() => gone.abort());
+      const follow = { since, pollMs: deps.pollMs, signal: gone.signal };
       try {
-        await followIntent(engine, deps.wakeups, id, frames, {
-          since,
-          pollMs: deps.pollMs,
-          signal: gone.signal,
-        });
+        if (seconds === undefined) await followIntent(engine, deps.wakeups, id, frames, follow);
+        else
+          await followInWindow(engine, deps.wakeups, id, frames, {
+            ...follow,
+            waitMs: seconds * 1_000,
+            endsAfterBatch: readsAtEnd(request),
+            onError: (error) => request.log.warn({ err: error }, "a window is held without the database"),
+          });
       } catch (error) {
         request.log.warn({ err: error }, "an event stream ended early; its reader resumes from its cursor");
       } finally {
@@ -282,7 +305,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
       return {
         ok: true,
         ...explain(record, events, steps.get(intent.id) ?? [], holder, {
-          listeners: deps.streams.at(intent.toAgent).length,
+          listeners: listenersAt(deps, intent.toAgent),
           agentPaused,
         }),
       };

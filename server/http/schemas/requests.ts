@@ -13,6 +13,11 @@ import { waitingSchemas } from "./waiting.ts";
 
 const flag = z.stringbool();
 
+/** The longest window of work, or of an intent's events. */
+const WINDOW_SECONDS_MAX = 60;
+/** Far from where a number is no whole number any more. */
+const CURSOR_MAX = 1_000_000_000_000_000;
+
 const isObjectText = (value: unknown) =>
   value === undefined || (value instanceof RawJson && value.text.trimStart().startsWith("{"));
 
@@ -133,6 +138,16 @@ export function requestSchemas(limits: Limits) {
       error: `metadata is larger than ${limits.metadataMaxBytes} bytes`,
     });
 
+  const statuses = z
+    .string()
+    .transform((list) =>
+      list
+        .split(",")
+        .map((one) => one.trim())
+        .filter((one) => one !== ""),
+    )
+    .pipe(z.array(z.enum(STATUSES)).min(1, { error: "is empty; name a status, or leave it out" }));
+  const windowSeconds = z.coerce.number().min(1).max(WINDOW_SECONDS_MAX);
   const wait = z.coerce.number().min(0).max(WAIT_SECONDS_MAX).optional();
   const reason = text.min(1).nullish();
 
@@ -150,20 +165,11 @@ export function requestSchemas(limits: Limits) {
       limit: limit.default(200),
       cursor: z.string().max(1_000).optional(),
     }),
-    followQuery: z.object({ since: seq.optional() }),
+    followQuery: z.object({ since: seq.optional(), wait_seconds: windowSeconds.optional() }),
     list: withFieldPrefix(
       z
         .object({
-          status: z
-            .string()
-            .transform((list) =>
-              list
-                .split(",")
-                .map((one) => one.trim())
-                .filter((one) => one !== ""),
-            )
-            .pipe(z.array(z.enum(STATUSES)).min(1, { error: "is empty; name a status, or leave it out" }))
-            .optional(),
+          status: statuses.optional(),
           to_agent: address.optional(),
           intent_type: name.optional(),
           session: name.optional(),
@@ -247,8 +253,9 @@ export function requestSchemas(limits: Limits) {
         .pipe(z.array(name).max(100))
         .optional(),
       ack: z.enum(["explicit"]).optional(),
-      since: z.coerce.number().int().min(0).optional(),
-      wait_seconds: z.coerce.number().optional(),
+      since: z.coerce.number().int().min(0).max(CURSOR_MAX).optional(),
+      wait_seconds: windowSeconds.optional(),
+      status: statuses.optional(),
       owner_agent: address.optional(),
     }),
     claim: z.object({
