@@ -3,6 +3,7 @@
 import type { FastifyRequest } from "fastify";
 import { type Address, formatAddress, parseAddress } from "../../domain/address.ts";
 import { heartbeatAgent } from "../../engine/agents.ts";
+import { renewWindowedLeases } from "../../engine/windows.ts";
 import { PerdureError } from "../../errors.ts";
 import { listAgentEvents, listAgents } from "../../store/queries/agents.ts";
 import {
@@ -15,6 +16,7 @@ import {
   meshMetricsView,
   meshView,
 } from "../../wire/agents.ts";
+import { accountOf } from "../auth.ts";
 import { axpSchemas } from "../schemas/axp.ts";
 import type { App, RouteDeps } from "./deps.ts";
 import { requireReach, setPaused, showAgent } from "./fleet.ts";
@@ -24,11 +26,6 @@ const DETAIL_EVENTS = 50;
 /** An id of ours, or an address in any form. */
 const addressOf = ({ principal }: FastifyRequest, text: string): Address =>
   parseAddress(addressOfId(text), principal.namespace);
-
-/** An AXP client that waits for windows proves by its heartbeat that it lives; answers how many of its leases are renewed. */
-async function renewWindows(_deps: RouteDeps, _agent: Address): Promise<number> {
-  return 0;
-}
 
 function readRoutes(app: App, deps: RouteDeps): void {
   const { store } = deps.engine;
@@ -172,7 +169,11 @@ export function meshRoutes(app: App, deps: RouteDeps): void {
       const { principal } = request;
       const { metrics } = request.body;
       const address = parseAddress(principal.ownerAgent ?? principal.sender, principal.namespace);
-      const renewed = await renewWindows(deps, address);
+      const renewed = await renewWindowedLeases(engine, {
+        account: accountOf(request),
+        // A key that names nobody speaks for whatever it has taken.
+        address: principal.ownerAgent === null ? null : address.canonical,
+      });
       const told =
         metrics == null
           ? null

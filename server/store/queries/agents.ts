@@ -4,6 +4,7 @@ import { type RawBuilder, sql } from "kysely";
 import { type Access, may, seesEverything } from "../../domain/access.ts";
 import { inTransaction, type Store } from "../connection.ts";
 import { covered } from "../sight.ts";
+import { LOCK_CURSOR } from "../windows.ts";
 import { type AuditEntry, appendAudit } from "./audit.ts";
 
 export const PERIODS = ["day", "week", "month"] as const;
@@ -178,6 +179,8 @@ export function noteHeldIntents(store: Store, { address, namespace }: Named): Pr
       "select 1 from consumers where namespace = $1 and address = $2 order by id for update",
       [namespace, address],
     );
+    // Deliveries through windows make their consumers: whoever hands one out just now has this lock.
+    await client.query(LOCK_CURSOR, [address]);
     const { rows } = await client.query<{ held: string[] }>(
       `update agents a set paused_intents = array(select unnest(a.paused_intents) union
           select l.intent_id from consumers c join leases l on l.consumer_id = c.id where c.namespace = $2 and c.address = $1)
