@@ -61,6 +61,8 @@ describe("loadConfig", () => {
       bodyMaxBytes: 2_097_152,
       batchBodyMaxBytes: 16_777_216,
       bodiesMaxBytes: 268_435_456,
+      bulkMax: 5_000,
+      scenarioStepsMax: 100,
       payloadMaxBytes: 1_048_576,
       resultMaxBytes: 1_048_576,
       resultsMaxBytes: 33_554_432,
