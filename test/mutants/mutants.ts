@@ -232,8 +232,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "keys that reach further than their maker",
     file: "server/engine/keys.ts",
-    find: "if (!mayGrant(by.access, { namespace, patterns }))",
-    replace: 'if (namespace === "" && !mayGrant(by.access, { namespace, patterns }))',
+    find: "if (mayGrant(access, { namespace, patterns })) return;",
+    replace: 'if (namespace !== "" || mayGrant(access, { namespace, patterns })) return;',
     judge: "tenants",
   },
 ];
