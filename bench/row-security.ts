@@ -63,6 +63,8 @@ function submission(n: number, name = "nobody"): Submission {
     parentIntentId: null,
     parentStep: null,
     replyTo: null,
+    replyToAddress: null,
+    scenario: null,
   };
   const intent = {
     id,

@@ -65,7 +65,7 @@ function greet(url: string, where: string, config: Config, keysRequired: boolean
     config.logFormat === "json" ||
     (config.logFormat === "auto" && config.databaseUrl !== undefined && !process.stdout.isTTY);
   if (json) {
-    logger.info({ url, data: where, version: VERSION }, `Perdure listens on ${url}`);
+    logger.info({ url, data_at: where, version: VERSION }, `Perdure listens on ${url}`);
     return;
   }
   const key =

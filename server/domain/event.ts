@@ -37,6 +37,7 @@ export const EVENT_TYPES = [
   "intent.failed",
   "intent.canceled",
   "intent.timed_out",
+  "intent.policy_changed",
 ] as const;
 export type EventType = (typeof EVENT_TYPES)[number];
 

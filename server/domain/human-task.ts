@@ -38,7 +38,7 @@ export function checkDecision(task: HumanTask, decision: HumanDecision): void {
   }
   if (task.requiredComment && (decision.comment ?? "").trim() === "")
     problems.push({ pointer: "/task_result/comment", detail: "this task asks for a comment" });
-  if (task.formSchema !== null) problems.push(...checkForm(task.formSchema, decision.data));
+  if (task.formSchema !== null) problems.push(...checkForm(task.formSchema, decision));
   if (problems.length === 0) return;
   const text = problems.map(({ pointer, detail }) => `${pointer}: ${detail}`).join("; ");
   throw new Refusal("validation_failed", text, { errors: problems });
@@ -47,10 +47,13 @@ export function checkDecision(task: HumanTask, decision: HumanDecision): void {
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-function checkForm(schema: Readonly<Record<string, unknown>>, data: unknown): Problem[] {
+/** Forms of AXP also name what stands beside the data: the outcome and the comment. */
+function checkForm(schema: Readonly<Record<string, unknown>>, decision: HumanDecision): Problem[] {
   const at = "/task_result/data";
+  const { data } = decision;
+  const beside = new Set(["outcome", ...(decision.comment === null ? [] : ["comment"])]);
   const required = Array.isArray(schema.required)
-    ? schema.required.filter((one) => typeof one === "string")
+    ? schema.required.filter((one): one is string => typeof one === "string" && !beside.has(one))
     : [];
   if (data === undefined || data === null) {
     if (required.length === 0) return [];

@@ -21,7 +21,7 @@ export const ON_INTERRUPT = ["retry", "fail", "ask"] as const;
 export type OnInterrupt = (typeof ON_INTERRUPT)[number];
 
 /** Who can pause an intent; it is paused while any of them does. */
-export type Pauser = "intent" | "session";
+export type Pauser = "intent" | "session" | "agent";
 
 export interface RetryPolicy {
   readonly maxRetries: number;
@@ -43,6 +43,10 @@ export interface Intent {
   attempt: number;
   /** Grows at every operator retry and restore. */
   generation: number;
+  /** How often its policy was changed. */
+  patches: number;
+  /** The server leads it through its scenario: it is handed to no agent. */
+  conducted: boolean;
   /** Owner of the open attempt; null when none is open. */
   consumerId: string | null;
   /** The open attempt went out through a window: its agent knows no attempts, and no sign of its life is to be expected. */
@@ -136,6 +140,10 @@ export interface IntentData {
   readonly parentStep: string | null;
   readonly detached: boolean;
   readonly replyTo: string | null;
+  /** Canonical: whose inbox its end appears in. */
+  readonly replyToAddress: string | null;
+  /** The steps that the server leads it through; null for all others. */
+  readonly scenario: RawJson | null;
   readonly retention: RawJson | null;
   readonly traceparent: string | null;
 }

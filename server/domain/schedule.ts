@@ -4,8 +4,8 @@
 import type { Intent } from "./intent.ts";
 import { isTerminal } from "./lifecycle.ts";
 
-/** True when a consumer with free capacity may take the intent now (I7); a delay is lifted by its timer. */
-export function isClaimable(intent: Intent): boolean {
+/** Whether anybody may go on with it now: nobody holds it, and nothing holds it back. */
+function isFree(intent: Intent): boolean {
   return (
     intent.consumerId === null &&
     !intent.paused &&
@@ -15,6 +15,12 @@ export function isClaimable(intent: Intent): boolean {
     !isTerminal(intent.status)
   );
 }
+
+/** True when a consumer with free capacity may take the intent now (I7); a delay is lifted by its timer. */
+export const isClaimable = (intent: Intent): boolean => !intent.conducted && isFree(intent);
+
+/** The same for the server, which leads some intents itself. */
+export const isConductible = (intent: Intent): boolean => intent.conducted && isFree(intent);
 
 export function isOverdue(intent: Intent, now: number): boolean {
   return intent.deadlineAt !== null && now >= intent.deadlineAt;
@@ -31,7 +37,16 @@ export function nextDueAt(intent: Intent): number | null {
   if (isTerminal(intent.status)) return null;
   const stepDeadline = intent.consumerId === null ? null : intent.stepDeadline;
   const wakeAt = intent.status === "WAITING" ? intent.wakeAt : null;
-  const dues = [intent.deadlineAt, intent.availableAt, attemptDeadline(intent), stepDeadline, wakeAt];
+  // Long past, so that its timer is due at once and stays so until the server has done its part.
+  const conductAt = isConductible(intent) ? intent.createdAt : null;
+  const dues = [
+    intent.deadlineAt,
+    intent.availableAt,
+    attemptDeadline(intent),
+    stepDeadline,
+    wakeAt,
+    conductAt,
+  ];
   let due: number | null = null;
   for (const at of dues) if (at !== null && (due === null || at < due)) due = at;
   return due;

@@ -1,10 +1,13 @@
 // Parents and children: what the end of one owes to the other is in the outbox, written with that end, and is worked off here
 // in commits of its own (W3). Repeating an entry changes nothing, so that it may be lost only by being done.
 
+import { failureOfEnds } from "../domain/decide/conduct.ts";
 import { cancel } from "../domain/decide/resolve.ts";
-import { wake } from "../domain/decide/waits.ts";
+import { failWait, wake } from "../domain/decide/waits.ts";
+import { type Draft, editStep } from "../domain/draft.ts";
 import { SERVER } from "../domain/intent.ts";
 import { isTerminal } from "../domain/lifecycle.ts";
+import type { RawJson } from "../domain/raw-json.ts";
 import { waitingSteps } from "../domain/wait.ts";
 import { awaitedIntents, type OutboxEntry, orphans, readOutbox } from "../store/queries/family.ts";
 import { ENDS_MAX_BYTES } from "../store/workspace.ts";
@@ -50,12 +53,19 @@ async function tellParent(engine: Engine, { id, parentId }: OutboxEntry): Promis
             if (wait.kind !== "intents" || wait.ids.some((child) => work.endOf(child) === undefined))
               continue;
             const ends = endsOf(work, draft.intent, wait.ids);
-            if (ends !== undefined) wake(draft, key, { result: ends });
+            if (ends !== undefined) endWait(draft, key, ends);
           }
         });
       work.workedOff.push(id);
     },
   });
+}
+
+/** A handler looks at each end itself; of an intent that the server leads, the step fails with its child. */
+function endWait(draft: Draft, key: string, ends: RawJson): void {
+  const error = draft.intent.conducted ? failureOfEnds(ends) : null;
+  if (error === null) wake(draft, key, { result: ends });
+  else failWait(draft, editStep(draft, key), error);
 }
 
 /** A canceled or timed out parent takes its children with it, but for detached ones. */

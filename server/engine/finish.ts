@@ -3,10 +3,12 @@
 import { requireSenderRight } from "../domain/decide/authority.ts";
 import { decideStep, type StepAnswer } from "../domain/decide/doubt.ts";
 import { pause, retry, unpause } from "../domain/decide/operator.ts";
+import { changePolicy } from "../domain/decide/policy.ts";
 import { cancel, type ResolveInput, type ResolveOutcome, resolve } from "../domain/decide/resolve.ts";
 import type { Draft } from "../domain/draft.ts";
 import type { IntentEvent } from "../domain/event.ts";
 import type { Actor, Intent } from "../domain/intent.ts";
+import { isStale, type PolicyPatch } from "../domain/policy.ts";
 import { RawJson } from "../domain/raw-json.ts";
 import type { IdempotencyRef } from "../store/workspace.ts";
 import { bytesOf, change, type Engine, fenced } from "./context.ts";
@@ -16,7 +18,8 @@ import { findReplay } from "./idempotency.ts";
 const UNDONE = 50;
 
 export interface ResolveAnswer {
-  readonly outcome: ResolveOutcome;
+  /** `stale`: the policy is another than the caller expects; nothing happened. */
+  readonly outcome: ResolveOutcome | "stale";
   readonly intent: Intent;
   /** The event this call wrote; null for a replay. */
   readonly event: IntentEvent | null;
@@ -27,14 +30,18 @@ export function resolveIntent(
   actor: Actor,
   intentId: string,
   input: Omit<ResolveInput, "random" | "holderIsLive">,
+  expectedGeneration: number | null = null,
 ): Promise<ResolveAnswer> {
   return engine.commits.submit<ResolveAnswer>({
     name: "resolve",
     intents: [intentId],
     bytes: bytesOf(input.result, input.error),
     steps: [{ intentId, keys: [], undone: UNDONE }],
-    decide: (work) =>
-      fenced(
+    decide(work) {
+      const seen = work.seen(intentId, actor);
+      if (seen !== undefined && isStale(seen, expectedGeneration))
+        return { outcome: "stale", intent: seen, event: null };
+      return fenced<ResolveAnswer>(
         work,
         intentId,
         actor,
@@ -45,7 +52,8 @@ export function resolveIntent(
           const outcome = resolve(draft, { ...input, random: Math.random(), holderIsLive });
           return { outcome, intent: draft.intent, event: draft.events.at(-1) ?? null };
         },
-      ),
+      );
+    },
   });
 }
 
@@ -113,3 +121,57 @@ export const decideIntentStep = (operation: Operation, key: string, answer: Step
   operate(operation, "decide_step", { keys: [key], undone: UNDONE }, (draft) =>
     decideStep(draft, key, answer),
   );
+
+export interface PolicyAnswer extends Operated {
+  readonly applied: boolean;
+  readonly reason: "stale_policy_generation" | "nothing_to_apply" | null;
+  /** What it was changed in, by name. */
+  readonly changed: readonly string[];
+}
+
+type PolicyTold = Pick<PolicyAnswer, "applied" | "reason" | "changed">;
+
+/** Compare and set: a patch over another policy than the caller saw changes nothing. */
+export function patchPolicy(
+  { engine, actor, intentId, idempotency }: Operation,
+  patch: PolicyPatch,
+  about: { readonly expectedGeneration: number | null; readonly reason: string | null },
+): Promise<PolicyAnswer> {
+  return engine.commits.submit<PolicyAnswer>({
+    name: "patch_policy",
+    intents: [intentId],
+    steps: [{ intentId, keys: [], undone: 1 }],
+    ...(idempotency === null ? {} : { idempotency }),
+    decide(work) {
+      const known = work.seen(intentId, actor);
+      const earlier = known === undefined ? undefined : findReplay(work, idempotency);
+      if (known !== undefined && earlier !== undefined)
+        return { ...(earlier.response.parse() as PolicyTold), intent: known, replayed: true };
+      const answer = change(work, intentId, actor, (draft): PolicyAnswer => {
+        requireSenderRight(draft);
+        const { intent } = draft;
+        if (isStale(intent, about.expectedGeneration))
+          return {
+            intent,
+            applied: false,
+            reason: "stale_policy_generation",
+            changed: [],
+            replayed: false,
+          };
+        const changed = changePolicy(draft, patch, about.reason);
+        const asked = Object.keys(patch).length > 0;
+        return {
+          intent,
+          applied: asked,
+          reason: asked ? null : "nothing_to_apply",
+          changed,
+          replayed: false,
+        };
+      });
+      const { applied, reason, changed } = answer;
+      if (idempotency !== null)
+        work.stageRecord({ ...idempotency, intentId, response: RawJson.of({ applied, reason, changed }) });
+      return answer;
+    },
+  });
+}

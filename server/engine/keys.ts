@@ -48,15 +48,19 @@ function mayGrant(access: Access, { namespace, patterns }: Granted): boolean {
   );
 }
 
+/** Refuses a key that would reach further than whoever makes it. */
+export function requireGrant(access: Access, { namespace }: Address, patterns: readonly string[] = []): void {
+  if (mayGrant(access, { namespace, patterns })) return;
+  throw new Refusal(
+    "forbidden",
+    "a key may reach no further than the key that makes it; use an administrator's key of all namespaces",
+  );
+}
+
 export async function createKey(store: Store, by: Administrator, input: KeyInput): Promise<IssuedKey> {
-  const { namespace, canonical } = input.address;
+  const { canonical, namespace } = input.address;
   const patterns = input.patterns.map(checkPattern);
-  if (!mayGrant(by.access, { namespace, patterns })) {
-    throw new Refusal(
-      "forbidden",
-      "a key may reach no further than the key that makes it; use an administrator's key of all namespaces",
-    );
-  }
+  requireGrant(by.access, input.address, patterns);
   const { name, lifetimeMs } = input;
   const scopes = [...new Set(input.scopes)];
   const id = newId();
@@ -81,8 +85,10 @@ export async function createKey(store: Store, by: Administrator, input: KeyInput
 async function requireKey(store: Store, by: Administrator, id: string): Promise<ApiKey> {
   const key = await findKey(store, id);
   if (key !== undefined && (seesEverything(by.access) || mayGrant(by.access, key))) return key;
-  throw new Refusal("key_not_found", `there is no key ${id}`, { key_id: id });
+  throw noKey(id);
 }
+
+const noKey = (id: string): Refusal => new Refusal("key_not_found", `there is no key ${id}`, { key_id: id });
 
 export async function rotateKey(
   store: Store,
@@ -113,9 +119,16 @@ export async function rotateKey(
   return { key: saved, text, old: await requireKey(store, by, id) };
 }
 
-/** Repeating it changes nothing. */
-export async function revokeKey(store: Store, by: Administrator, id: string): Promise<ApiKey> {
-  const { name } = await requireKey(store, by, id);
+/** Repeating it changes nothing. With an address, only a key of that address. */
+export async function revokeKey(
+  store: Store,
+  by: Administrator,
+  id: string,
+  address?: string,
+): Promise<ApiKey> {
+  const key = await requireKey(store, by, id);
+  if (address !== undefined && key.address !== address) throw noKey(id);
+  const { name } = key;
   await endKey(store, id, { ...by.audit, action: "key.revoke", target: id, details: { name } });
   return requireKey(store, by, id);
 }

@@ -16,9 +16,12 @@ import type { IdempotencyRef, Workspace } from "../store/workspace.ts";
 import { bytesOf, type Engine } from "./context.ts";
 import { findReplay } from "./idempotency.ts";
 
-export interface Submission {
+export interface Born {
   readonly intent: NewIntent;
   readonly data: IntentData;
+}
+
+export interface Submission extends Born {
   /** The sender's attempt at the parent; null for whoever does not hold it. */
   readonly parentAttempt: number | null;
 }
@@ -44,7 +47,16 @@ function handOver(work: Workspace, draft: Draft, data: IntentData): void {
   work.handOver(slot, data);
 }
 
-function slotsFor(engine: Engine, submissions: readonly Submission[]): SlotRef[] {
+/** Creates it in this commit, and hands it to whoever is free; answers the status it was born with. */
+export function bear(work: Workspace, actor: Actor, { intent, data }: Born, paused = false): Status {
+  const draft = create(intent, actor, work.now, paused);
+  const { status } = draft.intent;
+  handOver(work, draft, data);
+  work.stage(draft, data);
+  return status;
+}
+
+export function slotsFor(engine: Engine, submissions: readonly Born[]): SlotRef[] {
   const counts = new Map<string, number>();
   for (const { intent } of submissions) counts.set(intent.toAgent, (counts.get(intent.toAgent) ?? 0) + 1);
   return [...counts].flatMap(([address, count]) => engine.freeSlots(address, count));
@@ -118,10 +130,7 @@ export function submitIntents(
         adopt(work, actor, submission);
         const session = sessionOf(data);
         const paused = session !== null && work.isSessionPaused(session.namespace, session.name);
-        const draft = create(intent, actor, work.now, paused);
-        const { status } = draft.intent;
-        handOver(work, draft, data);
-        work.stage(draft, data);
+        const status = bear(work, actor, submission, paused);
         return { intent_id: intent.id, status, created_at: new Date(work.now).toISOString() };
       });
       const first = intents[0];

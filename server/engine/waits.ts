@@ -1,8 +1,6 @@
 // Waiting on behalf of an agent, and what ends a wait from outside: signals and people. A wait that is satisfied already is
 // done in the same commit.
 
-import { requireHolderRight } from "../domain/decide/authority.ts";
-import { type Decided, type Decision, decideTask } from "../domain/decide/human.ts";
 import { type Signaled, signal } from "../domain/decide/signals.ts";
 import { type Found, park } from "../domain/decide/waits.ts";
 import type { Draft } from "../domain/draft.ts";
@@ -127,29 +125,5 @@ export function signalIntent(
       }
       return answer;
     },
-  });
-}
-
-export interface TaskAnswer extends Decided {
-  readonly intent: Intent;
-}
-
-/** A person's decision. Whoever repeats it is told that it stands, also without an Idempotency-Key. */
-export function decideHumanTask(
-  engine: Engine,
-  actor: Actor,
-  intentId: string,
-  decision: Decision,
-): Promise<TaskAnswer> {
-  return engine.commits.submit<TaskAnswer>({
-    name: "decide_task",
-    intents: [intentId],
-    steps: [{ intentId, keys: [], undone: "all" }],
-    decide: (work) =>
-      change(work, intentId, actor, (draft) => {
-        requireHolderRight(actor, draft.intent);
-        const { step, applied } = decideTask(draft, decision);
-        return { step, applied, intent: draft.intent };
-      }),
   });
 }

@@ -85,11 +85,13 @@ interface Made<W> {
 class HandingOut<W extends Waiting> {
   readonly #engine: Engine;
   readonly #work: Workspace;
+  readonly #cursor: number;
   readonly #made: Made<W>[] = [];
 
-  constructor(engine: Engine, work: Workspace) {
+  constructor(engine: Engine, work: Workspace, cursor: number) {
     this.#engine = engine;
     this.#work = work;
+    this.#cursor = cursor;
   }
 
   /** False when the intent cannot be delivered any more: paused, canceled or taken meanwhile. `arrivedAt`: what its listener keeps of its right. */
@@ -114,13 +116,13 @@ class HandingOut<W extends Waiting> {
     return this.#made.map(({ consumer, intentId }) => ({ consumerId: consumer.id, intentId }));
   }
 
-  /** Sends all of it; the cursor is locked only now, by whoever needs no other lock any more. */
-  async write(tx: Transaction, address: string): Promise<WindowDelivery<W>[]> {
+  /** Sends all of it. */
+  write(tx: Transaction, address: string): WindowDelivery<W>[] {
     const { settings, replicaId } = this.#engine;
     const delivered: WindowDelivery<W>[] = [];
     if (this.#made.length > 0) {
       const owed: Owed[] = [];
-      let seq = await lockCursor(tx, address);
+      let seq = this.#cursor;
       for (const { to, intentId, attempt, arrivedAt, consumer } of this.#made) {
         seq = nextCursor(seq, to.since);
         delivered.push({ to, intentId, attempt, cursor: seq, consumerId: consumer.id });
@@ -147,14 +149,14 @@ class HandingOut<W extends Waiting> {
 /** In one transaction, whose loss is told with what it may have done. */
 async function handingOut<W extends Waiting, T>(
   engine: Engine,
-  body: (tx: Transaction, begin: (work: Workspace) => HandingOut<W>) => Promise<T>,
+  body: (tx: Transaction, begin: (work: Workspace, cursor: number) => HandingOut<W>) => Promise<T>,
 ): Promise<T> {
   let out: HandingOut<W> | undefined;
   try {
     const { value, changes } = await transact(engine.store, (tx) => {
       out = undefined;
-      return body(tx, (work) => {
-        out = new HandingOut<W>(engine, work);
+      return body(tx, (work, cursor) => {
+        out = new HandingOut<W>(engine, work, cursor);
         return out;
       });
     });
@@ -179,13 +181,15 @@ export async function claimForWindows<W extends Waiting>(
       tx,
       groups.map((group) => group.claim),
     );
-    const out = begin(work);
+    const cursor = heads.some((ids) => ids.length > 0) ? await lockCursor(tx, first.address) : null;
+    if (cursor === null) return { delivered: [], contested: contested.includes(true) };
+    const out = begin(work, cursor);
     groups.forEach(({ members }, index) => {
       const free = [...members];
       for (const intentId of heads[index] ?? [])
         if (free[0] !== undefined && out.give(intentId, free[0], free[0].arrivedAt)) free.shift();
     });
-    return { delivered: await out.write(tx, first.address), contested: contested.includes(true) };
+    return { delivered: out.write(tx, first.address), contested: contested.includes(true) };
   });
 }
 
@@ -235,10 +239,12 @@ export async function takeOver<W extends Waiting>(engine: Engine, newcomer: W): 
       steps: [...owners.values()].map((intentId) => ({ intentId, keys: [], undone: STEPS_LOADED })),
       records: [],
     });
-    const out = begin(work);
+    const cursor = await lockCursor(tx, newcomer.address);
+    if (cursor === null) return "nothing";
+    const out = begin(work, cursor);
     for (const consumerId of consumers)
       if (loseTo(engine, work, consumerId, owners.get(consumerId), newcomer, out)) break;
-    return (await out.write(tx, newcomer.address))[0] ?? "nothing";
+    return out.write(tx, newcomer.address)[0] ?? "nothing";
   });
 }
 

@@ -36,7 +36,10 @@ export function installAudit(app: FastifyInstance, store: Store): void {
     route.onSend = async (request: FastifyRequest, reply: FastifyReply, payload: unknown) => {
       const repeated = reply.getHeader("idempotent-replayed") !== undefined;
       if (reply.statusCode < 400 && !repeated && (await when(request)))
-        await appendAudit(store.pool, entryOf(request, action));
+        await appendAudit(
+          store.pool,
+          entryOf(request, typeof action === "string" ? action : action(request)),
+        );
       return payload;
     };
   });

@@ -28,6 +28,7 @@ const OPAQUE: ReadonlySet<string> = new Set([
 /** Members that hold objects of this API, or arrays of them, in which the same names are opaque. */
 const CONTAINERS: ReadonlySet<string> = new Set([
   "intents",
+  "intent",
   "ops",
   "state",
   "writes",

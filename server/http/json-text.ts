@@ -88,6 +88,18 @@ export function eachMember(
   return i + 1;
 }
 
+/** The text of an object without some of its members: what is left stays as its sender wrote it. */
+export function withoutMembers(text: string, names: readonly string[]): string {
+  if (names.length === 0) return text.trim();
+  const kept: string[] = [];
+  eachMember(text, skipBlank(text, 0), (key, from) => {
+    const end = skipValue(text, from);
+    if (!names.includes(key)) kept.push(`${JSON.stringify(key)}:${text.slice(from, end)}`);
+    return end;
+  });
+  return `{${kept.join(",")}}`;
+}
+
 /** Calls `element` for every element of the array at `start`, in valid JSON; answers the index behind the array. */
 export function eachElement(
   text: string,

@@ -13,6 +13,10 @@ export interface Limits {
   readonly jsonMaxDepth: number;
   readonly stepsMax: number;
   readonly batchMax: number;
+  /** Intents that one bulk request acts on. */
+  readonly bulkMax: number;
+  /** Steps, agents and people of one scenario. */
+  readonly scenarioStepsMax: number;
   /** Characters of names: intent types, sessions, consumers. */
   readonly nameMax: number;
   /** Characters of keys: steps, idempotency, state. */
@@ -56,6 +60,8 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   jsonMaxDepth: 64,
   stepsMax: 10_000,
   batchMax: 1_000,
+  bulkMax: 5_000,
+  scenarioStepsMax: 100,
   nameMax: 200,
   keyMax: 200,
   textMax: 2_000,

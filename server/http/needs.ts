@@ -9,7 +9,8 @@ export type Needs = Verb | readonly Verb[] | "key" | "nothing";
 
 /** What is done as an operator only sometimes. */
 export interface Audited {
-  readonly action: string;
+  /** Its name; of a route that does several things, that of the one it did. */
+  readonly action: string | ((request: FastifyRequest) => string);
   /** Asked once it is done. */
   readonly when: (request: FastifyRequest) => boolean | Promise<boolean>;
 }

@@ -138,6 +138,14 @@ export const limits = {
   ),
   jsonMaxDepth: integer("PERDURE_JSON_MAX_DEPTH", 64, 4, 1_000, "Deepest nesting of JSON."),
   batchMax: integer("PERDURE_BATCH_MAX", 1_000, 1, 100_000, "Most operations in one batch request."),
+  bulkMax: integer("PERDURE_BULK_MAX", 5_000, 1, 100_000, "Most intents that one bulk request acts on."),
+  scenarioStepsMax: integer(
+    "PERDURE_SCENARIO_STEPS_MAX",
+    100,
+    1,
+    1_000,
+    "Most steps, agents and people of one scenario.",
+  ),
   stepsMax: integer("PERDURE_STEPS_MAX", 10_000, 1, 1_000_000, "Most steps of one intent."),
   checkpointsMax: integer("PERDURE_CHECKPOINTS_MAX", 1_000, 1, 1_000_000, "Most checkpoints of one intent."),
   capacityMax: integer(

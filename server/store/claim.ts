@@ -23,8 +23,12 @@ const LOOK_BEYOND = 32;
 // An overdue intent is its deadline's, and keeps its entry until the sweeper comes.
 const IN_TIME = "(i.deadline_at is null or i.deadline_at > perdure_now())";
 
-const GROUPS =
-  "unnest($1::text[], $2::text[], $3::int4[], $4::bool[]) with ordinality as g(address, types, free, first, n)";
+const isPaused = (address: string): string =>
+  `exists (select 1 from agents p where p.address = ${address} and p.paused_at is not null)`;
+
+/** To an agent that is paused nothing is delivered (S5). */
+const GROUPS = `(select u.* from unnest($1::text[], $2::text[], $3::int4[], $4::bool[]) with ordinality as u(address, types, free, first, n)
+    where not ${isPaused("u.address")}) as g`;
 const WANTED = "(g.first is null or g.first = (i.attempt = 0))";
 const WINDOW = `select r.intent_id, r.rank, r.queue_at from ready r
   where r.to_agent = g.address and (g.types is null or r.intent_type = any(g.types::text[]))
@@ -102,7 +106,8 @@ export async function lockHeads(tx: Transaction, groups: readonly ClaimGroup[]):
 
 const WITH_WORK = {
   name: "addresses_with_work",
-  text: "select a.address from unnest($1::text[]) as a(address) where exists (select 1 from ready r where r.to_agent = a.address)",
+  text: `select a.address from unnest($1::text[]) as a(address) where exists (select 1 from ready r where r.to_agent = a.address)
+    and not ${isPaused("a.address")}`,
 };
 
 /**

@@ -17,6 +17,8 @@ export interface IntentsTable {
   first_seq: Generated<number>;
   attempt: number;
   generation: number;
+  patches: number;
+  conducted: boolean;
   consumer_id: string | null;
   windowed: boolean;
   started: boolean;
@@ -70,6 +72,8 @@ export interface IntentDataTable {
   parent_step: string | null;
   detached: boolean;
   reply_to: string | null;
+  reply_to_address: string | null;
+  scenario: string | null;
   retention: string | null;
   traceparent: string | null;
   created_at: number;

@@ -34,6 +34,7 @@ import {
   type StateRow,
   type TaskRow,
   updateIntents,
+  updatePolicies,
   updateTaken,
   upsertHeads,
   upsertSteps,
@@ -85,6 +86,7 @@ function send<Row>(
 interface Written {
   readonly inserted: Intent[];
   readonly updated: IntentUpdate[];
+  readonly patched: Intent[];
   readonly steps: StepRow[];
   readonly outcomes: OutcomeRow[];
   readonly outcomesGone: Intent[];
@@ -104,6 +106,7 @@ function collect(work: Workspace): Written {
   const w: Written = {
     inserted: [],
     updated: [],
+    patched: [],
     steps: [],
     outcomes: [],
     outcomesGone: [],
@@ -123,6 +126,7 @@ function collect(work: Workspace): Written {
     changed.add(intent.id);
     if (before === null) w.inserted.push(intent);
     else w.updated.push({ intent, seqBefore: before.seq });
+    if (before !== null && before.patches !== intent.patches) w.patched.push(intent);
     for (const key of changedSteps) {
       const step = steps.get(key);
       if (step !== undefined) w.steps.push({ intentId: intent.id, step });
@@ -206,6 +210,7 @@ export function sendWrites(client: PoolClient, work: Workspace): Promise<unknown
     work.newData.map((data) => ({ data, at: work.now })),
   );
   send(client, sent, updateIntents, w.updated);
+  send(client, sent, updatePolicies, w.patched);
   send(client, sent, insertEvents, work.events);
   send(client, sent, upsertSteps, w.steps);
   send(client, sent, deleteOutcomes, w.outcomesGone);

@@ -26,6 +26,8 @@ export function toIntent(row: Omit<IntentRow, "first_seq">): Intent {
     seq: row.seq,
     attempt: row.attempt,
     generation: row.generation,
+    patches: row.patches,
+    conducted: row.conducted,
     consumerId: row.consumer_id,
     windowed: row.windowed,
     started: row.started,
@@ -101,7 +103,7 @@ const json = (value: unknown): string | null =>
 
 const INTENT_KEY_COLUMNS: readonly Column<Intent>[] = [{ name: "id", type: "uuid", get: (i) => i.id }];
 
-/** Written once, at creation. */
+/** Written at creation; what a policy says of them can be changed, by a statement of its own. */
 const INTENT_FIXED_COLUMNS: readonly Column<Intent>[] = [
   { name: "namespace", type: "text", get: (i) => i.namespace },
   { name: "to_agent", type: "text", get: (i) => i.toAgent },
@@ -115,6 +117,8 @@ const INTENT_FIXED_COLUMNS: readonly Column<Intent>[] = [
   { name: "parent_id", type: "uuid", get: (i) => i.parentId },
   { name: "keep_versions", type: "int4", get: (i) => i.keepVersions },
   { name: "retain_ms", type: "int8", get: (i) => i.retainMs },
+  { name: "patches", type: "int4", get: (i) => i.patches },
+  { name: "conducted", type: "bool", get: (i) => i.conducted },
   { name: "created_at", type: "timestamptz", get: (i) => i.createdAt },
 ];
 
@@ -179,6 +183,8 @@ export const INTENT_DATA_COLUMNS: readonly Column<IntentDataRow>[] = [
   { name: "parent_step", type: "text", get: ({ data }) => data.parentStep },
   { name: "detached", type: "bool", get: ({ data }) => data.detached },
   { name: "reply_to", type: "text", get: ({ data }) => data.replyTo },
+  { name: "reply_to_address", type: "text", get: ({ data }) => data.replyToAddress },
+  { name: "scenario", type: "json", get: ({ data }) => data.scenario?.text ?? null },
   { name: "retention", type: "json", get: ({ data }) => data.retention?.text ?? null },
   { name: "traceparent", type: "text", get: ({ data }) => data.traceparent },
   { name: "created_at", type: "timestamptz", get: ({ at }) => at },

@@ -32,7 +32,8 @@ const LOCK = {
 const ROOM = {
   name: "slots_room",
   text: `select c.id, (select count(*)::int from leases l where l.consumer_id = c.id) as held,
-      exists (select 1 from ready r where r.to_agent = c.address) as backlog
+      exists (select 1 from ready r where r.to_agent = c.address) as backlog,
+      exists (select 1 from agents a where a.address = c.address and a.paused_at is not null) as paused
     from consumers c where c.id = any($1::uuid[])`,
 };
 
@@ -41,6 +42,7 @@ interface RoomRow {
   readonly id: string;
   readonly held: number;
   readonly backlog: boolean;
+  readonly paused: boolean;
 }
 
 /** Sends the statements behind what the caller has sent already; the answer is read with the rest of the trip. */
@@ -52,10 +54,14 @@ export function askForSlots(client: PoolClient, refs: readonly SlotRef[]): Promi
   return Promise.all([locked, room]).then(([{ rows }, { rows: rooms }]) => {
     const roomOf = new Map(rooms.map((row) => [row.id, row]));
     return rows.flatMap((row) => {
-      const { held, backlog } = roomOf.get(row.id) ?? { held: row.capacity, backlog: true };
+      const { held, backlog, paused } = roomOf.get(row.id) ?? {
+        held: row.capacity,
+        backlog: true,
+        paused: true,
+      };
       const streamNo = streamNos.get(row.id) ?? -1;
       // Somebody waits in the queue already: nothing new may overtake it.
-      if (backlog || row.capacity <= held || !mayTake(takerOf(row), streamNo, row.now)) return [];
+      if (backlog || paused || row.capacity <= held || !mayTake(takerOf(row), streamNo, row.now)) return [];
       return [
         {
           consumerId: row.id,

@@ -76,6 +76,23 @@ export const updateIntents: Statement<IntentUpdate> = {
     select perdure_expect(count(*), cardinality($1::uuid[]), 'intents') from changed`,
 };
 
+const POLICY_COLUMNS: readonly Column<Intent>[] = [
+  { name: "id", type: "uuid", get: (i) => i.id },
+  { name: "patches", type: "int4", get: (i) => i.patches },
+  { name: "max_delivery_attempts", type: "int4", get: (i) => i.maxDeliveryAttempts },
+  { name: "attempt_timeout_ms", type: "int8", get: (i) => i.attemptTimeoutMs },
+  { name: "retry", type: "json", get: (i) => (i.retry === null ? null : JSON.stringify(i.retry)) },
+];
+
+/** Beside the update of every change: hardly any change is one of the policy. */
+export const updatePolicies: Statement<Intent> = {
+  name: "policies_update",
+  columns: POLICY_COLUMNS,
+  text: `update intents t set ${POLICY_COLUMNS.slice(1)
+    .map((c) => `${c.name} = d.${c.name}`)
+    .join(", ")} from ${unnest(POLICY_COLUMNS)} where t.id = d.id`,
+};
+
 const READY_COLUMNS: readonly Column<Intent>[] = [
   { name: "to_agent", type: "text", get: (i) => i.toAgent },
   { name: "rank", type: "int4", get: (i) => -i.priority },

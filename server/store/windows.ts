@@ -129,16 +129,29 @@ export async function forgetOwed(store: Store): Promise<void> {
   await store.pool.query(FORGET_OLD);
 }
 
-const LOCK_CURSOR = {
+/** Makes the cursor where there is none, so that a first delivery is waited for as well. */
+export const LOCK_CURSOR = {
   name: "delivery_cursor_lock",
   text: `insert into delivery_cursors (address, seq) values ($1, 0)
     on conflict (address) do update set seq = delivery_cursors.seq returning seq`,
 };
 
-/** The number of the address's last delivery through a window. Locked last: whoever waits for it holds what it needs. */
-export async function lockCursor(tx: Transaction, address: string): Promise<number> {
-  const [row] = await tx.query<{ seq: number }>(LOCK_CURSOR, [address]);
-  return Number(row?.seq ?? 0);
+// A statement behind the lock: it sees a pause that was committed while this one waited for it.
+const PAUSED = {
+  name: "windowed_agent_paused",
+  text: "select 1 from agents where address = $1 and paused_at is not null",
+};
+
+/**
+ * The number of the address's last delivery through a window; null when its agent is paused. Locked last: whoever waits for it holds
+ * what it needs. Whoever pauses the agent takes this lock, too, before it looks for what the agent holds.
+ */
+export async function lockCursor(tx: Transaction, address: string): Promise<number | null> {
+  const [[row], paused] = await Promise.all([
+    tx.query<{ seq: number }>(LOCK_CURSOR, [address]),
+    tx.query(PAUSED, [address]),
+  ]);
+  return paused.length > 0 ? null : Number(row?.seq ?? 0);
 }
 
 const MOVE_CURSOR = {

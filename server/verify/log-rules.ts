@@ -204,11 +204,20 @@ function judgeSteps(walk: Walk, event: LogEvent): void {
   }
 }
 
+/** How many losses it was allowed then: a policy may have changed it since. */
+function maxAt({ events, maxDeliveryAttempts }: Logged, seq: number): number {
+  const later = events.find(
+    (event) =>
+      event.seq > seq && event.type === "policy_changed" && event.details?.max_delivery_attempts != null,
+  );
+  return later?.details?.max_delivery_attempts.from ?? maxDeliveryAttempts;
+}
+
 function judgeStrikes(walk: Walk, event: LogEvent, next: LogEvent | undefined): void {
   if (event.type === "lost") walk.strikes += 1;
   if (event.type === "step_done" || event.type === "step_decided" || REOPENS.has(event.type))
     walk.strikes = 0;
-  if (event.type !== "lost" || walk.strikes < walk.intent.maxDeliveryAttempts) return;
+  if (event.type !== "lost" || walk.strikes < maxAt(walk.intent, event.seq)) return;
   const rest = walk.intent.events.slice(event.seq).map((one) => one.type);
   const first = rest.find((type) => type !== "step_interrupted");
   if (first !== "delivery_failed")

@@ -7,6 +7,7 @@ export interface StoredRows {
   readonly status: string;
   readonly paused: boolean;
   readonly delayed: boolean;
+  readonly conducted: boolean;
   readonly held: boolean;
   readonly strikes: number;
   readonly maxDeliveryAttempts: number;
@@ -54,6 +55,7 @@ export function judgeRows(rows: StoredRows): Violation[] {
   );
   const claimable =
     !rows.held &&
+    !rows.conducted &&
     !rows.paused &&
     !rows.delayed &&
     !over &&

@@ -42,6 +42,9 @@ export interface StoredIntent {
   /** When something that it waits for changes by itself. */
   readonly wakeAt: number | null;
   readonly paused: boolean;
+  /** Led by the server, and handed to no agent. */
+  readonly conducted: boolean;
+  readonly createdAt: number;
   readonly planCursor: number;
   readonly stepsCount: number;
   readonly stepsTotal: number;
@@ -276,6 +279,10 @@ const earliest = (times: readonly (number | null)[]): number | null => {
 const after = (start: number | null, ms: number | null): number | null =>
   start === null || ms === null ? null : start + ms;
 
+/** Nobody holds it, and nothing holds it back. */
+const isFree = ({ status, consumerId, paused, availableAt }: StoredIntent): boolean =>
+  consumerId === null && !paused && availableAt === null && status !== "WAITING" && status !== "CREATED";
+
 /** When the intent changes without anybody asking. */
 function nextInstant(stored: StoredIntent): number | null {
   if (TERMINAL.has(stored.status)) return null;
@@ -283,7 +290,8 @@ function nextInstant(stored: StoredIntent): number | null {
   const wakeAt = stored.status === "WAITING" ? stored.wakeAt : null;
   const ofAttempt =
     stored.consumerId === null ? [] : [after(stored.deliveredAt, stored.attemptTimeoutMs), stepDeadline];
-  return earliest([deadlineAt, availableAt, wakeAt, ...ofAttempt]);
+  const conductAt = stored.conducted && isFree(stored) ? stored.createdAt : null;
+  return earliest([deadlineAt, availableAt, wakeAt, conductAt, ...ofAttempt]);
 }
 
 /** Open are the running steps of the open attempt, or those whose answer a waiting intent waits for; else none. */

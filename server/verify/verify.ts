@@ -71,6 +71,7 @@ const INTENTS = `select i.id, i.to_agent as "toAgent", i.intent_type as "intentT
     ${ms("i.available_at")} as "availableAt", ${ms("i.deadline_at")} as "deadlineAt",
     i.attempt_timeout_ms::float8 as "attemptTimeoutMs", ${ms("i.step_deadline")} as "stepDeadline",
     ${ms("i.wake_at")} as "wakeAt", i.paused,
+    i.conducted, ${ms("i.created_at")} as "createdAt",
     i.plan_cursor as "planCursor", i.steps_count as "stepsCount", i.steps_total as "stepsTotal",
     i.steps_done as "stepsDone", i.open_steps as "openSteps", o.status as outcome,
     case when l.intent_id is not null
@@ -92,12 +93,12 @@ const EVENTS = `select e.intent_id, e.seq, substr(e.type, 8) as type, e.status, 
     json_build_object('key', d.details->>'key', 'decision', d.details->>'decision', 'consumer_id', d.details->>'consumer_id',
       'interrupted', d.details->'interrupted', 'not_run', d.details->'not_run', 'paused_by', d.details->'paused_by',
       'name', d.details->>'name', 'signal', d.details->'signal', 'wait', json_build_object('signal', d.details->'wait'->>'signal'),
-      'to', d.details->'to', 'kept', d.details->'kept', 'in_doubt', d.details->'in_doubt',
+      'to', d.details->'to', 'max_delivery_attempts', d.details->'max_delivery_attempts', 'kept', d.details->'kept', 'in_doubt', d.details->'in_doubt',
       'error', json_build_object('code', d.details->'error'->>'code'),
       'result', case when e.type = 'intent.step_done' then md5((d.details->'result')::text) end) as details
   from events e
   cross join lateral (select case when e.type in ('intent.delivered', 'intent.released', 'intent.failed', 'intent.unpaused',
-      'intent.signaled', 'intent.restored')
+      'intent.signaled', 'intent.restored', 'intent.policy_changed')
     or starts_with(e.type, 'intent.step_') then e.details end as details) d
   where e.intent_id = any($1) order by e.intent_id, e.seq`;
 

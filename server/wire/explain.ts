@@ -73,7 +73,18 @@ function describeWait({ wait, key }: Step): string {
   }
 }
 
-function whatNext({ intent }: IntentRecord, steps: readonly Step[], listeners: number): Next | undefined {
+/** Whoever is there to take it. */
+export interface Listening {
+  readonly listeners: number;
+  /** Nothing is delivered to it. */
+  readonly agentPaused: boolean;
+}
+
+function whatNext(
+  { intent }: IntentRecord,
+  steps: readonly Step[],
+  { listeners, agentPaused }: Listening,
+): Next | undefined {
   if (isTerminal(intent.status))
     return intent.status === "COMPLETED" ? undefined : { what: `nothing, unless an operator retries it` };
   if (intent.paused)
@@ -91,6 +102,8 @@ function whatNext({ intent }: IntentRecord, steps: readonly Step[], listeners: n
       : { what: "its agent works on it, until a time limit", at: at(due) };
   }
   if (intent.availableAt !== null) return { what: "becomes available", at: at(intent.availableAt) };
+  if (intent.conducted) return { what: "the server begins its next step" };
+  if (agentPaused) return { what: `waits until ${formatAddress(intent.toAgent)} is unpaused` };
   return {
     what:
       listeners > 0
@@ -104,11 +117,11 @@ export function explain(
   events: readonly IntentEvent[],
   steps: readonly Step[],
   holder: ConsumersTable | undefined,
-  listeners: number,
+  listening: Listening,
 ) {
   const { intent, outcome } = record;
   const attempts = tellAttempts(events);
-  const next = whatNext(record, steps, listeners);
+  const next = whatNext(record, steps, listening);
   const lost = attempts.filter((story) => story.end?.startsWith("lost") === true).length;
   const inDoubt = steps.filter((step) => step.interrupted).map((step) => step.key);
   const parts = [

@@ -4,9 +4,13 @@ import { formatAddress } from "../domain/address.ts";
 import type { IntentEvent } from "../domain/event.ts";
 import type { FoldedStep } from "../domain/fold.ts";
 import type { Intent, RetryPolicy, Step } from "../domain/intent.ts";
+import { isTerminal } from "../domain/lifecycle.ts";
 import { describeNext, isUndone, type NextStep, stepIdempotencyKey } from "../domain/plan.ts";
+import { policyGeneration } from "../domain/policy.ts";
+import { RawJson } from "../domain/raw-json.ts";
 import { waitToJson } from "../domain/wait-json.ts";
 import type { IntentRecord } from "../store/queries/intents.ts";
+import type { Pending } from "../store/queries/pending.ts";
 
 const iso = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
 
@@ -39,7 +43,7 @@ export function intentView(record: IntentRecord, options: IntentViewOptions = {}
     priority: intent.priority,
     deliver_at: intent.availableAt === null ? undefined : iso(intent.availableAt),
     deadline_at: iso(intent.deadlineAt),
-    policy_generation: intent.generation,
+    policy_generation: policyGeneration(intent),
     paused: intent.paused,
     ...(intent.paused ? { paused_by: intent.pausedBy } : {}),
     session: data.session,
@@ -49,6 +53,32 @@ export function intentView(record: IntentRecord, options: IntentViewOptions = {}
     metadata: data.metadata,
     plan_by: intent.planBy,
     progress: progressView(intent),
+  };
+}
+
+/** What became of an end for whoever wants to know of it: it appears in the inbox of `reply_to`. */
+export function completionView({ intent, data }: IntentRecord) {
+  if (data.replyTo === null) return { delivered: false, reason: "reply_to_not_set" };
+  if (!isTerminal(intent.status)) return { delivered: false, reply_to: data.replyTo, reason: "not_ended" };
+  return { delivered: true, reply_to: data.replyTo, thread_id: intent.id };
+}
+
+/** The policy is another than the caller saw: nothing happened, and this is the one that counts. */
+export const staleAnswer = (intent: Intent) => ({
+  ok: true,
+  applied: false,
+  reason: "stale_policy_generation",
+  policy_generation: policyGeneration(intent),
+});
+
+/** With whom it waits. */
+export function pendingView(pending: Pending | undefined) {
+  if (pending === undefined) return {};
+  const { kind, name, task, dueAt } = pending;
+  return {
+    pending_with: { type: kind, name, ref: name },
+    ...(task === null ? {} : { human_task: task }),
+    ...(dueAt === null ? {} : { due_at: iso(dueAt) }),
   };
 }
 
@@ -137,7 +167,27 @@ export function eventView(event: IntentEvent) {
     actor: event.actor,
     attempt: event.attempt,
     details: event.details,
+    ...aboutPeople(event),
   };
+}
+
+/** What AXP clients look for beside the details, of events about a person's task. */
+function aboutPeople({ type, details }: IntentEvent) {
+  if (type !== "intent.human_task_assigned" && type !== "intent.reminder" && type !== "intent.escalated")
+    return {};
+  const about = (details instanceof RawJson ? details.parse() : details) as AboutTask | null;
+  const person = type === "intent.escalated" ? about?.escalate_to : about?.assignees?.[0];
+  const pending_with = { type: "human", name: person ?? about?.title ?? "somebody" };
+  if (type !== "intent.human_task_assigned") return { pending_with };
+  const { title, assignees, allowed_outcomes } = about ?? {};
+  return { pending_with, human_task: { title, assignees, allowed_outcomes } };
+}
+
+interface AboutTask {
+  readonly title?: string;
+  readonly assignees?: readonly string[];
+  readonly allowed_outcomes?: readonly string[];
+  readonly escalate_to?: string;
 }
 
 /** The whole working set of a delivery: resuming needs no further call. */

@@ -13,6 +13,7 @@ import {
   renewOpenStreams,
   streamsWithoutLease,
 } from "../store/consumers.ts";
+import { forgetSilentAgents } from "../store/queries/agents.ts";
 import { dueIntents } from "../store/queries/timers.ts";
 import type { OpenStream } from "../store/replicas.ts";
 import { forgetOwed, forgetSpent } from "../store/windows.ts";
@@ -106,6 +107,7 @@ export function createSweepers(options: SweeperOptions): Sweepers {
     pass: async () => {
       await forgetReplicas(engine);
       await forgetOwed(engine.store);
+      await forgetSilentAgents(engine.store, FORGET_BATCH);
       return forgetAllIdle(engine);
     },
   });

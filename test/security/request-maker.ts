@@ -36,15 +36,21 @@ type Draw = <T>(arbitrary: () => fc.Arbitrary<T>) => T;
 type Pool = keyof Names;
 
 const POOLS: readonly (readonly [RegExp, Pool])[] = [
-  [/^(to_agent|from_agent|reply_to|address|owner_agent|assignee|a|patterns)$/, "addresses"],
+  [
+    /^(to_agent|from_agent|reply_to|address|owner_agent|assignee|assigned_to|escalate_to|account|a|patterns)$/,
+    "addresses",
+  ],
   [/^(parent_intent_id|intent_id|intents)$/, "intents"],
   [/^session$/, "sessions"],
   [/^(consumer|incarnation)$/, "consumers"],
   [/^cursor$/, "cursors"],
+  [/^idempotency_key$/, "idempotency"],
   [/^(key|parent_step|step|steps|signal|begin_next|to|not_run)$/, "keys"],
 ];
 
 const DEPTH_MAX = 5;
+const ENDS_BY_ITSELF = /(timeout|ttl|deadline)_seconds$/;
+const LONG_SECONDS = 86_000;
 
 /** A marker that `realize` turns into one of the names. */
 const slot = (pool: Pool, n: number) => `⟦${pool}:${n}⟧`;
@@ -105,9 +111,10 @@ class Maker {
           : Array.from({ length: this.#pick([1, 1, 2]) }, () => this.value(s.items, name, depth + 1));
       case "integer":
       case "number":
-        return name === "attempt" || name === "parent_attempt"
-          ? this.#pick([1, 1, 0, 2])
-          : Math.max(s.minimum ?? 0, 1);
+        if (name === "attempt" || name === "parent_attempt") return this.#pick([1, 1, 0, 2]);
+        // What ends by itself, or after so many losses, may do so after one request and before its twin.
+        if (ENDS_BY_ITSELF.test(name)) return LONG_SECONDS;
+        return name === "max_delivery_attempts" ? s.maximum : Math.max(s.minimum ?? 0, 1);
       case "boolean":
         return this.#pick([true, false]);
       case "null":
@@ -136,6 +143,7 @@ class Maker {
   }
 
   pathPart(path: string, name: string): string {
+    if (name === "key_id") return this.named("keyIds");
     if (path.startsWith("/v1/keys/")) return this.named("keyIds");
     if (path.startsWith("/v1/consumers/")) return this.named("consumerIds");
     if (name === "id") return this.named("intents");
@@ -167,6 +175,8 @@ export function makeRequest(draw: Draw, document: Schema, { method, path, parame
   const sent = body === undefined ? undefined : maker.value(body, "");
   if (typeof sent === "object" && sent !== null && "wait_seconds" in sent)
     (sent as { wait_seconds: number }).wait_seconds = 0;
+  // What the caller has of its own is needed for the requests that follow.
+  if (path.startsWith("/v1/intents/bulk")) Object.assign(sent as object, { dry_run: true });
   const headers = {
     ...(maker.optional() ? { "idempotency-key": maker.named("idempotency") } : {}),
     ...(maker.optional() ? { "x-owner-agent": maker.named("addresses") } : {}),

@@ -73,6 +73,22 @@ export async function furnish(server: TestServer, mark: string): Promise<Tenant>
     status: "FAILED",
     error: { code: "x", message: mark },
   });
+  const replied = await send({ reply_to: "boss" });
+  await as("POST", `/v1/intents/${replied}/resume`, { action: "complete", mark });
+  await as("POST", "/v1/mesh/heartbeat", { metrics: { intents_total: 7, cost_usd: 7 } });
+  await as("POST", "/v1/mesh/agents/idle-agent/kill", { reason: mark });
+  await as("POST", "/v1/service-accounts", { name: "worker", display_name: mark, description: mark });
+  const { intent_id: conducted } = await as("POST", "/v1/scenarios/apply", {
+    scenario_id: mark,
+    agents: [{ role: "r", address: "idle" }],
+    workflow: {
+      steps: [
+        { step_id: "one", assigned_to: "r" },
+        { step_id: "two", assigned_to: "r" },
+      ],
+    },
+    intent: { type: mark, payload: { mark } },
+  });
   const paused = await send();
   await as("POST", `/v1/intents/${paused}/pause`, { reason: mark });
   // Names that B never says, so that nothing but a leak can bring them.
@@ -93,7 +109,7 @@ export async function furnish(server: TestServer, mark: string): Promise<Tenant>
   return {
     key,
     names: {
-      intents: [queued, held, waiting, human, child, done, failed, paused],
+      intents: [queued, held, waiting, human, child, done, failed, paused, replied, conducted],
       addresses: ["alpha/prod/worker", "alpha/prod/queue", "alpha/prod/boss", "alpha/prod/*"],
       sessions: ["alpha-session"],
       keys: ["alpha-step", "alpha-key", "alpha-checkpoint", "alpha-signal", "human_task"],
@@ -160,6 +176,8 @@ const TABLES: Readonly<Record<string, string>> = {
   idempotency_keys: "namespace = 'alpha/prod'",
   human_tasks: "namespace = 'alpha/prod'",
   audit_log: "namespace = 'alpha/prod'",
+  agents: "namespace = 'alpha/prod'",
+  agent_days: "address like 'alpha/%'",
   steps: "intent_id in (select id from intents where namespace = 'alpha/prod')",
   ready: "to_agent like 'alpha/%'",
   leases: "intent_id in (select id from intents where namespace = 'alpha/prod')",

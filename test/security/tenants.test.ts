@@ -84,6 +84,8 @@ function scrubbed({ text }: Seen, names: Names): string {
       .replaceAll(/"duration_ms":\d+/g, '"duration_ms":0')
       // Made of the intent's id.
       .replaceAll(/pdr-[0-9a-f]{32}/g, "KEY")
+      // Made of an address.
+      .replaceAll(/agt_[\w-]+/g, "AGENT")
   );
 }
 
@@ -159,6 +161,20 @@ test.each<[string, string, string, ((theirs: string) => object)?]>([
     "/v1/intents/OWN/steps/own-step",
     (id) => ({ status: "done", attempt: 1, state: [{ scope: `intent:${id}`, key: "k", value: 1 }] }),
   ],
+  ["the thread of another's intent", "GET", "/v1/inbox/THEIRS"],
+  [
+    "another's children, all canceled at once,",
+    "POST",
+    "/v1/intents/bulk",
+    (id) => ({ action: "cancel", filter: { parent_intent_id: id } }),
+  ],
+  [
+    "the policy of another's intent",
+    "POST",
+    "/v1/intents/THEIRS/controls",
+    () => ({ controls_patch: { ttl_seconds: 1 } }),
+  ],
+  ["the end of another's intent", "POST", "/v1/intents/THEIRS/resume", () => ({ done: true })],
 ])("%s is as one of nothing", async (_, method, path, body) => {
   for (let n = 0; n < a.names.intents.length; n += 1)
     await expectNothing((names) => ({

@@ -9,12 +9,16 @@ import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { call, startTestServer } from "../support/server.ts";
 
 /** Takes the newest migrations back: the database is as an older version left it, with the same rows. */
-const UNDONE = ["0004_waiting", "0005_keys", "0006_windowed"];
+const UNDONE = ["0004_waiting", "0005_keys", "0006_windowed", "0007_axp"];
 const UNDO = `
   drop table delivery_cursors, owed_cursors;
   alter table intents drop column windowed;
   alter table consumers drop column account, drop constraint consumers_mode_check,
     add constraint consumers_mode_check check (mode in ('stream', 'claim'));
+  drop table agents, agent_days;
+  alter table intents drop column patches, drop column conducted;
+  drop index intent_data_reply_to;
+  alter table intent_data drop column reply_to_address, drop column scenario;
   drop table api_keys, audit_log;
   alter table intents drop column sent_by;
   drop table signals, outbox, human_tasks, checkpoints, sessions;
@@ -25,7 +29,7 @@ const UNDO = `
   alter table steps drop column wait;
   drop index outcomes_expiring, outcomes_age;
   alter table outcomes drop column expires_at;
-  delete from perdure_migrations where name in ('0004_waiting', '0005_keys', '0006_windowed')`;
+  delete from perdure_migrations where name in ('0004_waiting', '0005_keys', '0006_windowed', '0007_axp')`;
 
 let database: TestDatabase;
 let client: pg.Client;

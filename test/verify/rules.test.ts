@@ -75,6 +75,8 @@ const HELD: StoredIntent = {
   stepDeadline: 170,
   wakeAt: null,
   paused: false,
+  conducted: false,
+  createdAt: 0,
   planCursor: 1,
   stepsCount: 2,
   stepsTotal: 2,

@@ -105,6 +105,7 @@ function exhaust(draft: Draft, cap: string): void {
     lost_deliveries: intent.strikes,
     max_delivery_attempts: intent.maxDeliveryAttempts,
     total_losses: intent.totalLosses,
+    delivery_attempt: intent.attempt,
     cap,
   };
   emit(draft, "intent.delivery_failed", details);

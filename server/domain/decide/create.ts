@@ -28,6 +28,8 @@ export interface NewIntent {
   readonly humanTask: HumanTask | null;
   readonly keepVersions: number | null;
   readonly retainMs: number | null;
+  /** Led by the server through its scenario. */
+  readonly conducted?: boolean;
 }
 
 /** The step of an intent that is nothing but a person's task. */
@@ -47,6 +49,8 @@ export function create(input: NewIntent, actor: Actor, now: number, sessionPause
     seq: 0,
     attempt: 0,
     generation: 0,
+    patches: 0,
+    conducted: input.conducted === true,
     consumerId: null,
     windowed: false,
     started: false,

@@ -2,7 +2,7 @@
 // that is done (DELIVERY W1 to W3). What satisfies a wait is looked up by the caller and handed in.
 
 import { apply, type Draft, editStep, emit } from "../draft.ts";
-import type { Step } from "../intent.ts";
+import type { Failure, Step } from "../intent.ts";
 import { RawJson } from "../raw-json.ts";
 import { Refusal } from "../refusal.ts";
 import {
@@ -145,9 +145,18 @@ function end(draft: Draft, step: WaitingStep, told: { readonly wait?: Wait } = {
 const NULL = new RawJson("null");
 
 function giveUp(draft: Draft, step: WaitingStep, told: { readonly wait?: Wait }): void {
-  const { intent } = draft;
   const message = `step ${JSON.stringify(step.key)} waited in vain`;
-  const error = { code: "wait_timeout", message, retryable: false };
+  failWait(draft, step, { code: "wait_timeout", message, retryable: false }, told);
+}
+
+/** What the step waited for has failed. */
+export function failWait(
+  draft: Draft,
+  step: Step,
+  error: Failure,
+  told: { readonly wait?: Wait } = {},
+): void {
+  const { intent } = draft;
   step.status = "failed";
   step.finishedAt = draft.now;
   step.error = RawJson.of({ ...error, final: true });
@@ -197,7 +206,11 @@ function remind(draft: Draft, step: WaitingStep, wait: HumanWait): void {
     emit(draft, "intent.reminder", { ...about, reminder: reminders, of: task.maxReminders });
   } else {
     step.wait = { ...wait, remindAt: null, escalated: true };
-    emit(draft, "intent.escalated", { ...about, escalate_to: task.escalateTo });
+    emit(draft, "intent.escalated", {
+      ...about,
+      escalate_to: task.escalateTo,
+      escalated_to: task.escalateTo,
+    });
   }
   draft.intent.wakeAt = waitDueAt(step.wait);
 }

@@ -22,13 +22,15 @@ const EMPTY = new RawJson("{}");
 const toMs = (seconds: number | null | undefined): number | null =>
   seconds == null ? null : Math.round(seconds * 1000);
 
-/** An address as it was sent, once it is known to be one. */
-function checked(address: string | null | undefined, namespace: string): string | null | undefined {
-  if (address != null) parseAddress(address, namespace);
-  return address;
+/** Whose inbox an end appears in: one to which its sender may send. */
+export function replyAddress(principal: Principal, replyTo: string | null | undefined): string | null {
+  if (replyTo == null) return null;
+  const address = parseAddress(replyTo, principal.namespace);
+  requireMaySend(principal, address);
+  return address.canonical;
 }
 
-function requireMaySend({ access }: Principal, { canonical, namespace }: Address): void {
+export function requireMaySend({ access }: Principal, { canonical, namespace }: Address): void {
   if (maySendTo(access, canonical, namespace)) return;
   throw new PerdureError(
     "forbidden",
@@ -85,7 +87,9 @@ function submission(deps: RouteDeps, request: FastifyRequest, body: CreateBody):
       parentIntentId: body.parent_intent_id ?? null,
       parentStep: body.parent_step ?? null,
       detached: body.detached,
-      replyTo: checked(body.reply_to, principal.namespace) ?? null,
+      replyTo: body.reply_to ?? null,
+      replyToAddress: replyAddress(principal, body.reply_to),
+      scenario: null,
       retention: body.retention == null ? null : RawJson.of(body.retention),
       traceparent: request.traceparent,
     },

@@ -10,6 +10,7 @@ import type { Intent } from "../../domain/intent.ts";
 import { isTerminal } from "../../domain/lifecycle.ts";
 import { Refusal } from "../../domain/refusal.ts";
 import { invalid } from "../../errors.ts";
+import { isAgentPaused } from "../../store/queries/agents.ts";
 import { findConsumer } from "../../store/queries/consumers.ts";
 import { readEntries } from "../../store/queries/history.ts";
 import {
@@ -19,8 +20,16 @@ import {
   listIntents,
 } from "../../store/queries/intents.ts";
 import { readAttemptEvents, readEvents, readSteps, stepsInDoubt } from "../../store/queries/log.ts";
+import { findPending } from "../../store/queries/pending.ts";
 import { explain } from "../../wire/explain.ts";
-import { eventView, intentView, pastStepView, progressView, stepView } from "../../wire/views.ts";
+import {
+  eventView,
+  intentView,
+  pastStepView,
+  pendingView,
+  progressView,
+  stepView,
+} from "../../wire/views.ts";
 import type { Principal } from "../auth.ts";
 import { waitSeconds } from "../conventions.ts";
 import { cursorCodec, INSTANT_MAX } from "../pagination.ts";
@@ -60,13 +69,17 @@ export function intentAnswer(record: IntentRecord) {
   return { ok: true, intent, status: intent.status, result: intent.result, error: intent.error };
 }
 
-/** With the steps in doubt, while somebody may still have to look at them. */
+/** With the steps in doubt and whoever is asked, while somebody may still have to look at them. */
 async function answerWithDoubts(deps: RouteDeps, record: IntentRecord) {
   const answer = intentAnswer(record);
   const { intent } = record;
   if (isTerminal(intent.status) || intent.stepsCount === 0) return answer;
-  const in_doubt = await stepsInDoubt(deps.engine.store, intent.id);
-  return in_doubt.length === 0 ? answer : { ...answer, intent: { ...answer.intent, in_doubt } };
+  const [in_doubt, pending] = await Promise.all([
+    stepsInDoubt(deps.engine.store, intent.id),
+    intent.status === "WAITING" ? findPending(deps.engine.store, intent.id) : undefined,
+  ]);
+  const doubts = in_doubt.length === 0 ? {} : { in_doubt };
+  return { ...answer, intent: { ...answer.intent, ...doubts, ...pendingView(pending) } };
 }
 
 type ListQuery = z.output<RequestSchemas["list"]>;
@@ -283,14 +296,18 @@ export function readRoutes(app: App, deps: RouteDeps): void {
     async (request) => {
       const record = await requireIntent(deps, request, request.params.id);
       const { intent } = record;
-      const [events, steps, holder] = await Promise.all([
+      const [events, steps, holder, agentPaused] = await Promise.all([
         readAttemptEvents(db, intent.id, ATTEMPT_EVENTS),
         readSteps(db, [intent.id]),
         intent.consumerId === null ? undefined : findConsumer(db, intent.consumerId),
+        isAgentPaused(engine.store, intent.toAgent),
       ]);
       return {
         ok: true,
-        ...explain(record, events, steps.get(intent.id) ?? [], holder, listenersAt(deps, intent.toAgent)),
+        ...explain(record, events, steps.get(intent.id) ?? [], holder, {
+          listeners: listenersAt(deps, intent.toAgent),
+          agentPaused,
+        }),
       };
     },
   );

@@ -1,14 +1,11 @@
-// What ends a wait from outside: signals, and people's decisions; and the list of what people are asked.
+// Signals, which end a wait from outside, and the list of what people are asked.
 
 import { z } from "zod";
 import { RawJson } from "../../domain/raw-json.ts";
-import { decideHumanTask, signalIntent } from "../../engine/waits.ts";
+import { signalIntent } from "../../engine/waits.ts";
 import { listTasks, type Task } from "../../store/queries/tasks.ts";
-import { stepView } from "../../wire/views.ts";
-import { whenOperating } from "../audit.ts";
 import { cursorCodec, INSTANT_MAX, pageOf } from "../pagination.ts";
 import { type App, actorOf, idempotencyOf, type RouteDeps } from "./deps.ts";
-import { intentAnswer, requireIntent } from "./read.ts";
 
 const NULL = new RawJson("null");
 const taskCursor = cursorCodec("tasks", z.tuple([z.number().min(0).max(INSTANT_MAX), z.guid()]));
@@ -53,40 +50,6 @@ export function waitingRoutes(app: App, deps: RouteDeps): void {
       );
       if (replayed) void reply.header("idempotent-replayed", "true");
       return { ok: true, intent_id: id, name, seq: no, delivered: takenBy !== null, status: intent.status };
-    },
-  );
-
-  app.post(
-    "/v1/intents/:id/resume",
-    {
-      config: {
-        needs: ["act", "operate"],
-        audit: { action: "task.decide", when: whenOperating(engine.store) },
-      },
-      schema: {
-        params: schemas.params.intent,
-        body: schemas.resume,
-        tags: ["waiting"],
-        summary: "A person's decision: the first one counts",
-      },
-    },
-    async (request) => {
-      const { id } = request.params;
-      const { task_result, step } = request.body;
-      const decision = {
-        step: step ?? null,
-        outcome: task_result.outcome,
-        comment: task_result.comment ?? null,
-        data: task_result.data === undefined || task_result.data.text === "null" ? null : task_result.data,
-      };
-      const answer = await decideHumanTask(engine, actorOf(request), id, decision);
-      const record = await requireIntent(deps, request, id);
-      return {
-        ...intentAnswer(record),
-        applied: answer.applied,
-        policy_generation: record.intent.generation,
-        step: stepView(answer.intent, answer.step),
-      };
     },
   );
 

@@ -1,11 +1,11 @@
 // What an agent says about an intent it holds: start, steps, progress, hand-back; and how an intent ends.
 
-import type { FastifyRequest } from "fastify";
+import type { FastifyReply, FastifyRequest } from "fastify";
 import type { z } from "zod";
 import { RawJson } from "../../domain/raw-json.ts";
 import type { StateWrite } from "../../domain/state.ts";
 import type { WaitRequest } from "../../domain/wait.ts";
-import { resolveIntent } from "../../engine/finish.ts";
+import { type ResolveAnswer, resolveIntent } from "../../engine/finish.ts";
 import { waitAtStep } from "../../engine/waits.ts";
 import {
   type RecordStepInput,
@@ -17,8 +17,8 @@ import {
   touchIntent,
 } from "../../engine/work.ts";
 import { invalid } from "../../errors.ts";
-import { readSteps } from "../../store/queries/log.ts";
-import { eventView, nextStepView, stepView } from "../../wire/views.ts";
+import { readLastEnd, readSteps } from "../../store/queries/log.ts";
+import { completionView, eventView, nextStepView, staleAnswer, stepView } from "../../wire/views.ts";
 import { whenOperating } from "../audit.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
 import { type App, actorOf, type RouteDeps } from "./deps.ts";
@@ -200,6 +200,24 @@ function agentRoutes(app: App, deps: RouteDeps): void {
   );
 }
 
+/** Whoever repeats the end is told of it again, with the same event. */
+export async function answerEnd(
+  deps: RouteDeps,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { outcome, intent, event }: ResolveAnswer,
+) {
+  if (outcome === "stale") return staleAnswer(intent);
+  if (outcome === "replayed") void reply.header("idempotent-replayed", "true");
+  const record = await requireIntent(deps, request, intent.id);
+  const told = event ?? (await readLastEnd(deps.engine.store, intent.id));
+  return {
+    ...intentAnswer(record),
+    event: told === undefined ? null : eventView(told),
+    completion_delivery: completionView(record),
+  };
+}
+
 function endingRoutes(app: App, deps: RouteDeps): void {
   const { schemas, engine } = deps;
   const params = schemas.params.intent;
@@ -210,31 +228,24 @@ function endingRoutes(app: App, deps: RouteDeps): void {
       config: { needs: ["act", "operate"], audit: { action: "intent.resolve", when } },
       schema: { params, body: schemas.resolve, tags: ["agents"], summary: "Complete, fail or cancel" },
     },
-    async (request) => {
+    async (request, reply) => {
       const { id } = request.params;
       const { body } = request;
       const reason =
         body.reason == null
           ? null
           : { code: body.status === "CANCELED" ? "canceled" : "failed", message: body.reason };
-      const { event } = await resolveIntent(engine, actorOf(request), id, {
+      const input = {
         status: body.status,
         attempt: body.attempt ?? null,
         result: body.status === "COMPLETED" ? (body.result ?? NULL) : null,
         error: body.status === "COMPLETED" ? null : (body.error ?? reason),
         retryAfterMs: body.retry_after_seconds == null ? null : Math.round(body.retry_after_seconds * 1000),
         retryable: body.retryable,
-      });
-      const record = await requireIntent(deps, request, id);
-      const replyTo = record.data.replyTo;
-      return {
-        ...intentAnswer(record),
-        event: event === null ? null : eventView(event),
-        completion_delivery:
-          replyTo === null
-            ? { delivered: false, reason: "no reply_to" }
-            : { delivered: false, reply_to: replyTo, reason: "inboxes are not supported yet" },
       };
+      const expected = body.expected_policy_generation ?? null;
+      const answer = await resolveIntent(engine, actorOf(request), id, input, expected);
+      return answerEnd(deps, request, reply, answer);
     },
   );
 }

@@ -235,6 +235,8 @@ export function requestSchemas(limits: Limits) {
       reason,
       retryable: z.boolean().default(false),
       retry_after_seconds: z.number().min(0).max(SECONDS_MAX).nullish(),
+      expected_policy_generation: z.int().min(0).nullish(),
+      actor: text.nullish(),
     }),
     operate: z.object({ reason }),
     retry: z.object({ deadline_at: instant.nullish(), ttl_seconds: seconds.nullish(), reason }),

@@ -14,7 +14,7 @@ const ms = (seconds: number | null | undefined): number | null =>
   seconds == null ? null : Math.round(seconds * 1000);
 
 export function waitingSchemas(limits: Limits) {
-  const { name, key, text, address, attempt, instant, seconds, uuid, limit, seq } = pieces(limits);
+  const { name, text, address, attempt, instant, seconds, uuid, limit, seq } = pieces(limits);
   const cursor = z.string().max(4_000).optional();
   const reason = text.min(1).nullish();
 
@@ -88,14 +88,6 @@ export function waitingSchemas(limits: Limits) {
     wait,
     signalParams: z.object({ id: uuid, name }),
     signal: z.object({ data: raw(limits.payloadMaxBytes, "data").optional() }),
-    resume: z.object({
-      task_result: z.object({
-        outcome: name,
-        comment: text.nullish(),
-        data: raw(limits.resultMaxBytes, "data").optional(),
-      }),
-      step: key.nullish(),
-    }),
     tasks: z.object({ assignee: address.optional(), limit: limit.default(50), cursor }),
     checkpointParams: z.object({
       id: uuid,

@@ -31,6 +31,8 @@ export interface JoinedRow extends Omit<IntentsTable, "first_seq"> {
   d_parent_step: string | null;
   d_detached: boolean;
   d_reply_to: string | null;
+  d_reply_to_address: string | null;
+  d_scenario: string | null;
   d_retention: string | null;
   d_traceparent: string | null;
   o_status: Outcome["status"] | null;
@@ -52,6 +54,8 @@ const DATA_COLUMNS = [
   "d.parent_step as d_parent_step",
   "d.detached as d_detached",
   "d.reply_to as d_reply_to",
+  "d.reply_to_address as d_reply_to_address",
+  "d.scenario as d_scenario",
   "d.retention as d_retention",
   "d.traceparent as d_traceparent",
   "o.status as o_status",
@@ -79,6 +83,8 @@ export function toRecord(row: JoinedRow): IntentRecord {
     parentStep: row.d_parent_step,
     detached: row.d_detached,
     replyTo: row.d_reply_to,
+    replyToAddress: row.d_reply_to_address,
+    scenario: rawOrNull(row.d_scenario),
     retention: rawOrNull(row.d_retention),
     traceparent: row.d_traceparent,
   };
@@ -159,7 +165,7 @@ export async function findStatus(
   return db.selectFrom("intents").select(["status", "seq"]).where("id", "=", id).executeTakeFirst();
 }
 
-export interface ListFilter {
+export interface IntentFilter {
   /** Only what it sees is listed. */
   readonly access: Access;
   readonly status?: readonly Status[];
@@ -172,11 +178,17 @@ export interface ListFilter {
   readonly createdTo?: number;
   readonly metadata?: Readonly<Record<string, string>>;
   readonly idTail?: string;
+  /** Nothing has happened to it for so long. */
+  readonly idleMs?: number;
+  readonly paused?: boolean;
+  /** Keyset: everything older than this pair. */
+  readonly after?: { readonly createdAt: number; readonly id: string };
+}
+
+export interface ListFilter extends IntentFilter {
   readonly limit: number;
   /** A page ends here, whatever its limit says: payloads and results may be large, and a page has to fit into memory. */
   readonly maxBytes: number;
-  /** Keyset: everything older than this pair. */
-  readonly after?: { readonly createdAt: number; readonly id: string };
 }
 
 export interface IntentPage {
@@ -189,16 +201,13 @@ export interface IntentPage {
 const onlyNamespace = ({ namespace, patterns }: Access): string | null =>
   patterns.every((pattern) => pattern.startsWith(`${namespace}/`)) ? namespace : null;
 
-/** The newest first: at least one if there is any, at most `limit`. */
-export async function listIntents(store: Store, filter: ListFilter): Promise<IntentPage> {
-  const { db } = store;
-  const bytes = sql<number>`coalesce(octet_length(d.payload::text), 0) + coalesce(octet_length(o.result::text), 0)
-    + coalesce(octet_length(o.error::text), 0)`;
+/** The intents that a filter is for, the newest first. */
+function matching({ db }: Store, filter: IntentFilter) {
   let query = db
     .selectFrom("intents as i")
     .innerJoin("intent_data as d", "d.id", "i.id")
     .leftJoin("outcomes as o", "o.intent_id", "i.id")
-    .select(["i.id", bytes.as("bytes")]);
+    .select(["i.id", "d.created_at"]);
   const namespace = onlyNamespace(filter.access);
   if (namespace !== null) query = query.where("d.namespace", "=", namespace);
   if (!seesEverything(filter.access)) query = query.where(seen(filter.access, "i"));
@@ -218,13 +227,39 @@ export async function listIntents(store: Store, filter: ListFilter): Promise<Int
     query = query.where(sql<boolean>`d.metadata @> ${JSON.stringify(filter.metadata)}::jsonb`);
   if (filter.idTail !== undefined)
     query = query.where(sql<boolean>`replace(d.id::text, '-', '') like ${`%${filter.idTail}`}`);
+  if (filter.idleMs !== undefined)
+    query = query.where(
+      sql<boolean>`i.updated_at <= perdure_now() - make_interval(secs => ${filter.idleMs}::float8 / 1000)`,
+    );
+  if (filter.paused !== undefined) query = query.where("i.paused", "=", filter.paused);
   if (filter.after !== undefined) {
     const { createdAt, id } = filter.after;
     query = query.where(sql<boolean>`(d.created_at, d.id) < (${at(createdAt)}, ${id}::uuid)`);
   }
-  const rows = await query
-    .orderBy("d.created_at", "desc")
-    .orderBy("d.id", "desc")
+  return query.orderBy("d.created_at", "desc").orderBy("d.id", "desc");
+}
+
+export interface Matched {
+  readonly id: string;
+  readonly createdAt: number;
+}
+
+/** Their ids alone, for whoever acts on many. */
+export async function matchingIntents(
+  store: Store,
+  filter: IntentFilter,
+  limit: number,
+): Promise<readonly Matched[]> {
+  const rows = await matching(store, filter).limit(limit).execute();
+  return rows.map((row) => ({ id: row.id, createdAt: row.created_at }));
+}
+
+/** At least one if there is any, at most `limit`. */
+export async function listIntents(store: Store, filter: ListFilter): Promise<IntentPage> {
+  const bytes = sql<number>`coalesce(octet_length(d.payload::text), 0) + coalesce(octet_length(o.result::text), 0)
+    + coalesce(octet_length(o.error::text), 0)`;
+  const rows = await matching(store, filter)
+    .select(bytes.as("bytes"))
     .limit(filter.limit + 1)
     .execute();
   let total = 0;

@@ -1,7 +1,7 @@
 // Reads of an intent's log and steps.
 
 import { type Kysely, sql } from "kysely";
-import type { IntentEvent } from "../../domain/event.ts";
+import { type IntentEvent, TERMINAL_EVENTS } from "../../domain/event.ts";
 import type { Step } from "../../domain/intent.ts";
 import type { Store } from "../connection.ts";
 import type { Database, EventsTable } from "../database.ts";
@@ -47,6 +47,18 @@ export async function readEvents(
     values: [intentId, since, limit, maxBytes],
   });
   return rows.map(toEvent);
+}
+
+const LAST_END = {
+  name: "events_last_end",
+  text: "select * from events where intent_id = $1 and type = any($2::text[]) order by seq desc limit 1",
+};
+
+/** The entry that tells of its end, if it has ended. */
+export async function readLastEnd(store: Store, intentId: string): Promise<IntentEvent | undefined> {
+  const values = [intentId, Object.values(TERMINAL_EVENTS)];
+  const { rows } = await store.pool.query<EventsTable>({ ...LAST_END, values });
+  return rows[0] === undefined ? undefined : toEvent(rows[0]);
 }
 
 /** The first retained seq: a cursor below it has lost events to retention. */
