@@ -44,7 +44,7 @@ import { unsupportedRoutes } from "./http/routes/unsupported.ts";
 import { waitingRoutes } from "./http/routes/waiting.ts";
 import { workRoutes } from "./http/routes/work.ts";
 import { requestSchemas } from "./http/schemas/requests.ts";
-import { closeListener, trackSockets } from "./http/sockets.ts";
+import { closeListener, takeWaiting, trackSockets } from "./http/sockets.ts";
 import type { Quota } from "./http/token-buckets.ts";
 import type { Logger } from "./observability/logger.ts";
 import { createMetrics, type Metrics } from "./observability/metrics.ts";
@@ -358,6 +358,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
       for (const worker of workers) worker.start();
     },
     async stop() {
+      await takeWaiting();
       // First: whoever is sent off now comes back at once, and has to find another server.
       const closed = closeListener(app.server);
       draining.abort();

@@ -4,6 +4,11 @@
 import type { Server } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
 
+/** Connections that the system has taken for us become ours: as many turns as it takes to look for them once. */
+export async function takeWaiting(): Promise<void> {
+  for (let turn = 0; turn < 2; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
 /**
  * Nobody new gets in. Resolves when the last connection has ended. Not as an HTTP server closes: that also cuts connections on which
  * the next request may be on its way.
