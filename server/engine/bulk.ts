@@ -7,6 +7,7 @@ import type { Actor } from "../domain/intent.ts";
 import { Refusal } from "../domain/refusal.ts";
 import { type IntentFilter, type Matched, matchingIntents } from "../store/queries/intents.ts";
 import { change, type Engine } from "./context.ts";
+import { followSessions, sessionsOf } from "./sessions.ts";
 
 export const BULK_ACTIONS = ["cancel", "pause", "unpause", "retry"] as const;
 export type BulkAction = (typeof BULK_ACTIONS)[number];
@@ -60,14 +61,17 @@ async function decideOne(
   intentId: string,
   { action, reason }: BulkInput,
 ): Promise<string | null> {
+  const sessions = action === "retry" ? await sessionsOf(engine, intentId) : [];
   try {
     const happened = await engine.commits.submit<boolean>({
       name: `bulk_${action}`,
       intents: [intentId],
+      sessions,
       steps: [{ intentId, keys: [], undone: action === "retry" ? "all" : UNDONE }],
       decide: (work) =>
         change(work, intentId, actor, (draft) => {
           act(draft, action, reason);
+          followSessions(work, draft, sessions);
           return draft.events.length > 0;
         }),
     });

@@ -10,9 +10,10 @@ import type { IntentEvent } from "../domain/event.ts";
 import type { Actor, Intent } from "../domain/intent.ts";
 import { isStale, type PolicyPatch } from "../domain/policy.ts";
 import { RawJson } from "../domain/raw-json.ts";
-import type { IdempotencyRef } from "../store/workspace.ts";
+import type { IdempotencyRef, Workspace } from "../store/workspace.ts";
 import { bytesOf, change, type Engine, fenced } from "./context.ts";
 import { findReplay } from "./idempotency.ts";
+import { followSessions, type SessionRef, sessionsOf } from "./sessions.ts";
 
 /** How many undone steps an ending event can list. */
 const UNDONE = 50;
@@ -76,11 +77,13 @@ function operate(
   { engine, actor, intentId, idempotency }: Operation,
   name: string,
   steps: { readonly keys?: readonly string[]; readonly undone: number | "all" },
-  decide: (draft: Draft) => unknown,
+  decide: (draft: Draft, work: Workspace) => unknown,
+  sessions: readonly SessionRef[] = [],
 ): Promise<Operated> {
   return engine.commits.submit<Operated>({
     name,
     intents: [intentId],
+    sessions,
     steps: [{ intentId, keys: steps.keys ?? [], undone: steps.undone }],
     ...(idempotency === null ? {} : { idempotency }),
     decide(work) {
@@ -88,7 +91,7 @@ function operate(
       if (known !== undefined && findReplay(work, idempotency) !== undefined)
         return { intent: known, replayed: true };
       const intent = change(work, intentId, actor, (draft) => {
-        decide(draft);
+        decide(draft, work);
         return draft.intent;
       });
       if (idempotency !== null) work.stageRecord({ ...idempotency, intentId, response: DONE });
@@ -109,13 +112,22 @@ export const pauseIntent = (operation: Operation, reason: string | null): Promis
 export const unpauseIntent = (operation: Operation): Promise<Operated> =>
   operate(operation, "unpause", { undone: 1 }, (draft) => unpause(draft));
 
-export const retryIntent = (
+export async function retryIntent(
   operation: Operation,
   deadline: { readonly at: number | null; readonly ttlMs: number | null },
-): Promise<Operated> =>
-  operate(operation, "retry", { undone: "all" }, (draft) =>
-    retry(draft, { deadlineAt: deadline.ttlMs === null ? deadline.at : draft.now + deadline.ttlMs }),
+): Promise<Operated> {
+  const sessions = await sessionsOf(operation.engine, operation.intentId);
+  return operate(
+    operation,
+    "retry",
+    { undone: "all" },
+    (draft, work) => {
+      retry(draft, { deadlineAt: deadline.ttlMs === null ? deadline.at : draft.now + deadline.ttlMs });
+      followSessions(work, draft, sessions);
+    },
+    sessions,
   );
+}
 
 export const decideIntentStep = (operation: Operation, key: string, answer: StepAnswer): Promise<Operated> =>
   operate(operation, "decide_step", { keys: [key], undone: UNDONE }, (draft) =>

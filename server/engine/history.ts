@@ -28,6 +28,7 @@ import { type Transaction, transact } from "../store/transaction.ts";
 import type { IdempotencyRef } from "../store/workspace.ts";
 import type { Engine } from "./context.ts";
 import { findReplay } from "./idempotency.ts";
+import { followSessions, sessionsOf } from "./sessions.ts";
 import { stageState } from "./state.ts";
 
 export interface CheckpointInput {
@@ -118,6 +119,7 @@ export async function restoreIntent(
   to: string | number,
   idempotency: IdempotencyRef | null,
 ): Promise<RestoreAnswer> {
+  const sessions = await sessionsOf(engine, intentId);
   const { value, changes } = await transact(engine.store, async (tx): Promise<RestoreAnswer> => {
     // What state there is decides which of its keys are locked, so the intent's lock comes first.
     const keys = await lockStateKeys(tx, intentId);
@@ -126,6 +128,7 @@ export async function restoreIntent(
       steps: [{ intentId, keys: [], undone: "all" }],
       records: idempotency === null ? [] : [idempotency],
       heads: keys,
+      sessions,
     });
     const earlier = findReplay(work, idempotency);
     const draft = work.open(intentId, actor);
@@ -139,6 +142,7 @@ export async function restoreIntent(
       past: foldLog(entries, seq),
       present: foldLog(entries),
     });
+    followSessions(work, draft, sessions);
     const writes = await stateThen(
       tx,
       draft,

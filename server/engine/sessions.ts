@@ -9,6 +9,7 @@ import type { Actor } from "../domain/intent.ts";
 import { isTerminal } from "../domain/lifecycle.ts";
 import { Refusal } from "../domain/refusal.ts";
 import { removeIntents } from "../store/expire.ts";
+import { findIntents } from "../store/queries/intents.ts";
 import {
   aliveInSession,
   endedInSession,
@@ -17,6 +18,7 @@ import {
   markSessionPaused,
   removeSession,
 } from "../store/queries/sessions.ts";
+import type { Workspace } from "../store/workspace.ts";
 import { change, type Engine } from "./context.ts";
 
 const AT_ONCE = 200;
@@ -45,6 +47,21 @@ export async function unpauseSession(engine: Engine, actor: Actor, session: Sess
   if (!(await markSessionPaused(engine.store, session.namespace, session.name, false)))
     throw notThere(session.name);
   return forEachAlive(engine, actor, session, true, (draft) => unpause(draft, "session"));
+}
+
+/** The session of an intent that may be reopened, if it has one: to be held while that is decided. */
+export async function sessionsOf({ store }: Engine, intentId: string): Promise<SessionRef[]> {
+  const data = (await findIntents(store, [intentId])).get(intentId)?.data;
+  return data?.session == null || data.sessionNamespace === null
+    ? []
+    : [{ namespace: data.sessionNamespace, name: data.session }];
+}
+
+/** What was said of the session went for those that lived: whoever is reopened hears of it now. */
+export function followSessions(work: Workspace, draft: Draft, sessions: readonly SessionRef[]): void {
+  for (const { namespace, name } of sessions)
+    if (work.isSessionPaused(namespace, name)) pause(draft, "its session is paused", "session");
+    else unpause(draft, "session");
 }
 
 export async function cancelSession(

@@ -82,6 +82,8 @@ describe("a value that cannot be is refused by name, and nothing is stored:", ()
           ],
         }),
     ],
+    ["a reply to nowhere", "/reply_to", () => create({ reply_to: "a b//" })],
+    ["a sender that is no address", "/from_agent", () => create({ from_agent: "a b" })],
     ["an invisible character in an address", "/to_agent", () => create({ to_agent: "a\u200bb" })],
     [
       "an address longer than its keys may be",

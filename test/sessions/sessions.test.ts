@@ -52,6 +52,34 @@ test("a paused session delivers nothing of its own, also what is sent later, unt
   expect((await claimOne(server, "held", { consumer: "b" })).intent_id).toBe(after);
 });
 
+test("an intent that is reopened is as paused as its session, whatever that was when it ended", async () => {
+  for (const [verb, body] of [
+    ["retry", {}],
+    ["restore", { to: 0 }],
+  ] as const) {
+    const name = `reopened-${verb}`;
+    const early = await send(server, name, { session: name });
+    await post(server, early, "cancel");
+    await session(name, "pause");
+    const late = await send(server, name, { session: name });
+    await post(server, late, "cancel");
+    await post(server, early, verb, body);
+    expect(await view(server, early)).toMatchObject({ paused: true, paused_by: ["session"] });
+    await nothingFor(name);
+    await session(name, "unpause");
+    await post(server, late, verb, body);
+    expect(await view(server, late)).toMatchObject({ paused: false });
+    expect((await claimOne(server, name)).intent_id).toBe(early);
+    expect((await claimOne(server, name, { consumer: "b" })).intent_id).toBe(late);
+  }
+  const many = await send(server, "reopened-many", { session: "reopened-many" });
+  await post(server, many, "cancel");
+  await session("reopened-many", "pause");
+  const filter = { session: "reopened-many", status: "CANCELED" };
+  await call(server, "POST", "/v1/intents/bulk", { action: "retry", filter, dry_run: false });
+  expect(await view(server, many)).toMatchObject({ status: "SUBMITTED", paused_by: ["session"] });
+});
+
 test("an intent stays paused while its operator or its session says so", async () => {
   const id = await send(server, "both", { session: "either" });
   await post(server, id, "pause");

@@ -127,6 +127,21 @@ function idempotencyRef(
   };
 }
 
+const ADDRESSES = ["to_agent", "from_agent", "reply_to"] as const;
+
+/** Which of them is none. */
+function wrongAddress(body: CreateBody, { namespace }: Principal): (typeof ADDRESSES)[number] {
+  const isWrong = (text: string): boolean => {
+    try {
+      parseAddress(text, namespace);
+      return false;
+    } catch {
+      return true;
+    }
+  };
+  return ADDRESSES.find((field) => body[field] != null && isWrong(body[field])) ?? "to_agent";
+}
+
 async function submit(
   deps: RouteDeps,
   request: FastifyRequest,
@@ -140,7 +155,8 @@ async function submit(
       return submission(deps, request, body);
     } catch (error) {
       if (!(error instanceof Refusal) || error.code !== "invalid_address") throw error;
-      const pointer = `${operation === "create_batch" ? `/intents/${index}` : ""}/to_agent`;
+      const field = wrongAddress(body, request.principal);
+      const pointer = `${operation === "create_batch" ? `/intents/${index}` : ""}/${field}`;
       throw new PerdureError("invalid_address", error.message, {
         errors: [{ pointer, detail: error.message }],
       });
