@@ -7,11 +7,12 @@ import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { eventsOf, send, view } from "../delivery/listener.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
+import { compiled } from "../support/programs.ts";
 import { until } from "../support/server.ts";
 import { endAll, freePort, type Process, startProgram, startServer } from "./processes.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../bin/perdure.js", import.meta.url));
-const AGENT = "test/faults/fixtures/boundary-agent.ts";
+const AGENT = compiled("test/faults/fixtures/boundary-agent.ts");
 const BOUNDARIES = ["before begin", "during", "after done", "before complete"] as const;
 const KILLS = [1, 2] as const;
 const CASES = BOUNDARIES.flatMap((boundary) => KILLS.map((kills) => ({ boundary, kills })));
@@ -93,7 +94,7 @@ function startAgent(kind: Kind, desk: string, run: number): Process {
         PATH: `${desk}:${process.env.PATH}`,
         PERDURE_URL: at.url,
       })
-    : startProgram(["--import", "tsx", AGENT], {
+    : startProgram([AGENT], {
         ...env,
         KIND: kind,
         AGENT_ADDRESS: kind,

@@ -1,11 +1,13 @@
 // A server that dies at each named point of a create: what was acknowledged is there, what was not happens once when it is
 // asked for again, and the intent goes on to its end.
 import { request } from "node:http";
+import { pathToFileURL } from "node:url";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { verifyDatabase } from "../../server/verify/verify.ts";
 import { inStatus, type Listener, listen, post, typesOf } from "../delivery/listener.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
+import { compiled } from "../support/programs.ts";
 import { type Answer, call, QUICK_TIMINGS, until } from "../support/server.ts";
 import { CRASH_POINTS, type CrashPoint } from "./crash-point-names.ts";
 import { endAll, freePort, type Process, startServer } from "./processes.ts";
@@ -58,7 +60,7 @@ afterAll(async () => {
 });
 
 function startDoomed(point: string): Promise<Process> {
-  const preload = new URL("./crash-points.ts", import.meta.url).href;
+  const preload = pathToFileURL(compiled("test/faults/crash-points.ts")).href;
   return startServer(database.url, port, {
     // What the dead one held must come free soon.
     env: { ...QUICK_TIMINGS, CRASH_POINT: point },

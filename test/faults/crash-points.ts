@@ -1,5 +1,5 @@
 // Preloaded into a server process of the tests: makes it die, by SIGKILL, at a named point (crash-point-names.ts).
-//   CRASH_POINT=before_commit:2 node --import tsx --import ./test/faults/crash-points.ts server/main.ts
+//   CRASH_POINT=before_commit:2 node --import ./dist/test/faults/crash-points.js dist/server/main.js
 // dies at the second time that the point is reached. Everything is patched from the outside: production has nothing of it.
 
 import { writeSync } from "node:fs";

@@ -5,6 +5,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { compiled } from "../support/programs.ts";
 import { QUICK_TIMINGS, until } from "../support/server.ts";
 import { adopt } from "./reaper.ts";
 
@@ -21,9 +22,6 @@ export interface Process {
 }
 
 const running = new Set<ChildProcess>();
-
-const start = (args: string[], env: Record<string, string | undefined>): Process =>
-  startProgram(["--import", "tsx", ...args], env);
 
 /** A Node process with nothing but this environment. */
 export function startProgram(args: string[], env: Record<string, string | undefined>): Process {
@@ -107,7 +105,7 @@ export async function startServer(
   port: number,
   { env = {}, nodeArgs = [] }: ServerOptions = {},
 ): Promise<Process> {
-  const server = start([...nodeArgs, "server/main.ts"], {
+  const server = startProgram([...nodeArgs, compiled("server/main.ts")], {
     ...QUICK_TIMINGS,
     // A lease outlives a restart, as in production.
     PERDURE_LEASE_TTL_MS: "6000",
@@ -173,7 +171,7 @@ export function openLedger(): Ledger {
 
 /** `holdFile`, once it exists, lets a held agent go on. */
 export function startAgent(url: string, address: string, ledger: Ledger, hold?: Hold): Process {
-  return start(["test/faults/fixtures/ledger-agent.ts"], {
+  return startProgram([compiled("test/faults/fixtures/ledger-agent.ts")], {
     SERVER_URL: url,
     AGENT_ADDRESS: address,
     LEDGER: join(ledger.directory, "ledger"),

@@ -1,6 +1,7 @@
 // npm run test:faults [-- --minutes M --seed S]: faults on real processes for as long as asked, and a verdict.
 
 import { parseArgs } from "node:util";
+import { compilePrograms } from "../support/programs.ts";
 import type { Report } from "./suite/report.ts";
 import { runFaults } from "./suite/suite.ts";
 
@@ -44,6 +45,7 @@ function print(report: Report): void {
 console.log(`seed ${seed}, ${values.minutes} minutes`);
 const interrupted = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort());
+await compilePrograms();
 const report = await runFaults({
   signal: interrupted.signal,
   seed,

@@ -17,6 +17,7 @@ const COPIED = [
   "tsconfig.json",
   "tsconfig.base.json",
   "tsconfig.build.json",
+  "tsconfig.programs.json",
   "vitest.config.ts",
 ];
 const LIMIT_MS = 300_000;

@@ -7,11 +7,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import pg from "pg";
 import { startEmbeddedPostgres } from "../../server/postgres/embedded.ts";
 import { isAlive } from "../../server/postgres/postmaster.ts";
+import { compiled } from "../support/programs.ts";
 
 export interface Holder {
   readonly child: ChildProcess;
@@ -22,8 +22,7 @@ export interface Holder {
   readonly code?: string;
 }
 
-const HOLDER = fileURLToPath(new URL("hold-database.ts", import.meta.url));
-const TSX = fileURLToPath(import.meta.resolve("tsx"));
+const HOLDER = compiled("test/postgres/hold-database.ts");
 
 const directories: string[] = [];
 const children: ChildProcess[] = [];
@@ -87,7 +86,7 @@ function pidIn(directory: string): number | undefined {
 }
 
 export function spawnHolder(dataDir: string, user?: { uid: number; gid: number }): ChildProcess {
-  const child = spawn(process.execPath, ["--import", TSX, HOLDER, dataDir], {
+  const child = spawn(process.execPath, [HOLDER, dataDir], {
     stdio: ["ignore", "pipe", "inherit"],
     env: { PATH: process.env.PATH },
     ...user,

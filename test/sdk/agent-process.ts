@@ -1,6 +1,6 @@
 // An agent as a process of its own, for tests that send it signals. Step two is at work until a file named in the payload exists.
 import { existsSync } from "node:fs";
-import { PerdureClient, type Step } from "../../sdk/src/index.ts";
+import { PerdureClient, type Step } from "@perdure/sdk";
 
 const [, , url, address] = process.argv;
 const client = new PerdureClient({ baseUrl: url ?? "" });

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { PerdureClient } from "../../sdk/src/index.ts";
+import { compiled } from "../support/programs.ts";
 import { startTestServer, type TestServer, until } from "../support/server.ts";
 
 let server: TestServer;
@@ -28,8 +29,8 @@ afterAll(async () => {
 });
 
 function startAgent(address: string) {
-  const script = join(import.meta.dirname, "agent-process.ts");
-  const child = spawn(process.execPath, ["--import", "tsx", script, server.url, address], {
+  const script = compiled("test/sdk/agent-process.ts");
+  const child = spawn(process.execPath, [script, server.url, address], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   processes.push(child);

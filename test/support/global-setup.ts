@@ -9,6 +9,7 @@ import { join } from "node:path";
 import type { TestProject } from "vitest/node";
 import { startEmbeddedPostgres } from "../../server/postgres/embedded.ts";
 import { asAdmin, urlOf } from "./postgres.ts";
+import { compilePrograms } from "./programs.ts";
 
 interface Backend {
   readonly url: string;
@@ -22,7 +23,7 @@ const IMAGE = "postgres:17";
 let finish: (() => Promise<void>) | undefined;
 
 export async function setup(project: TestProject): Promise<void> {
-  const backend = await startBackend();
+  const [backend] = await Promise.all([startBackend(), compilePrograms()]);
   const run = randomBytes(4).toString("hex");
   const prefix = `perdure_test_${run}_`;
   const template = `perdure_template_${run}`;

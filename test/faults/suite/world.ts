@@ -5,11 +5,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import pg from "pg";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../../server/postgres/embedded.ts";
 import { migrate } from "../../../server/store/migrate.ts";
 import { openHistory, recordingFetch } from "../../judge/history.ts";
+import { compiled } from "../../support/programs.ts";
 import { freePort } from "../processes.ts";
 import { type FaultProxy, openProxy } from "../proxy.ts";
 import { adopt, adoptDatabase, forgetDatabase } from "../reaper.ts";
@@ -144,7 +145,7 @@ export async function openWorld(seed: number, distribution: string): Promise<Wor
   const agents = Array.from({ length: AGENTS }, (_, n) => {
     const file = history(`agent${n}`);
     return new Part("agent", n, () =>
-      run(["--import", "tsx", "test/faults/fixtures/faulted-agent.ts"], {
+      run([compiled("test/faults/fixtures/faulted-agent.ts")], {
         HISTORY: file,
         SERVER_URL: wireUrl(n),
         NAME: `agent${n}`,
@@ -157,7 +158,7 @@ export async function openWorld(seed: number, distribution: string): Promise<Wor
   });
   const initiatorFile = history("initiator");
   const initiator = new Part("initiator", 0, () =>
-    run(["--import", "tsx", "test/faults/fixtures/faulted-initiator.ts"], {
+    run([compiled("test/faults/fixtures/faulted-initiator.ts")], {
       HISTORY: initiatorFile,
       SERVER_URL: wireUrl(0),
       NAME: "initiator",
@@ -166,7 +167,7 @@ export async function openWorld(seed: number, distribution: string): Promise<Wor
   );
   const operatorFile = history("operator");
   const operator = new Part("operator", 0, (part) =>
-    run(["--import", "tsx", "test/faults/fixtures/faulted-operator.ts"], {
+    run([compiled("test/faults/fixtures/faulted-operator.ts")], {
       HISTORY: operatorFile,
       SERVER_URL: wireUrl(1),
       NAME: "operator",
@@ -228,9 +229,7 @@ async function queryOnce<Row extends pg.QueryResultRow>(
 
 function spawnServer(part: Part, distribution: string, databaseUrl: string, port: number): ChildProcess {
   const armed = part.crashPoint !== null;
-  const preload = armed
-    ? ["--import", "tsx", "--import", fileURLToPath(new URL("../crash-points.ts", import.meta.url))]
-    : [];
+  const preload = armed ? ["--import", pathToFileURL(compiled("test/faults/crash-points.ts")).href] : [];
   return run([...preload, join(distribution, "server/main.js")], {
     ...TIMINGS,
     DATABASE_URL: databaseUrl,
