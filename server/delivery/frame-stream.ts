@@ -118,8 +118,8 @@ export class FrameStream {
     }
     if (this.#behindSince === null) {
       this.#behindSince = performance.now();
-      // Looked at again also when nothing more is written.
-      setTimeout(() => this.open && this.#keepUp(), BEHIND_MS + 1).unref();
+      // Looked at again also when nothing more is written, and when it has ended: its end waits behind what is not read.
+      setTimeout(() => this.#closed || this.#keepUp(), BEHIND_MS + 1).unref();
     }
     if (waiting <= max * BURST_FACTOR && performance.now() - this.#behindSince < BEHIND_MS) return true;
     this.#options.onSlow?.();

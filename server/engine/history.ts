@@ -142,7 +142,6 @@ export async function restoreIntent(
       past: foldLog(entries, seq),
       present: foldLog(entries),
     });
-    followSessions(work, draft, sessions);
     const writes = await stateThen(
       tx,
       draft,
@@ -153,6 +152,7 @@ export async function restoreIntent(
       ({ scope, key, value }) => value !== null || isThere(work.head(scope.namespace, scope.text, key)),
     );
     stageState(work, draft, present);
+    followSessions(work, draft, sessions);
     work.stage(draft);
     const answer = { seq, name, restored };
     if (idempotency !== null) work.stageRecord({ ...idempotency, intentId, response: RawJson.of(answer) });

@@ -4,9 +4,9 @@
 import type { Server } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
 
-/** Connections that the system has taken for us become ours: as many turns as it takes to look for them once. */
+/** What the system has taken for us becomes ours, connections and requests: a turn looks once, and what it finds may ask for the next. */
 export async function takeWaiting(): Promise<void> {
-  for (let turn = 0; turn < 2; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }
 
 /**
@@ -40,7 +40,13 @@ export function trackSockets(server: Server): SocketTracker {
     if (!draining || tracked.busy > 0) return;
     const left = tracked.quietSince + QUIET_MS - performance.now();
     if (left > 0) setTimeout(() => closeIfQuiet(socket, tracked), left + 1);
-    else socket.destroy();
+    else void closeUnlessAsked(socket, tracked);
+  };
+  /** A process that was held up itself may only not have read the request yet. */
+  const closeUnlessAsked = async (socket: Socket, tracked: Tracked): Promise<void> => {
+    const { quietSince } = tracked;
+    await takeWaiting();
+    if (tracked.busy === 0 && tracked.quietSince === quietSince) socket.destroy();
   };
   server.on("connection", (socket: Socket) => {
     const tracked = { busy: 0, quietSince: performance.now() };
