@@ -7,26 +7,22 @@ import { openAgentSession } from "../../delivery/agent-session.ts";
 import { buildFrames } from "../../delivery/frames.ts";
 import { nextWake } from "../../delivery/wakeups.ts";
 import { maySee } from "../../domain/access.ts";
-import { parseAddress } from "../../domain/address.ts";
+import type { Address } from "../../domain/address.ts";
 import { claimIntents } from "../../engine/claim.ts";
 import { connectConsumer, heartbeatConsumer } from "../../engine/consumers.ts";
 import { PerdureError } from "../../errors.ts";
 import { findIntents } from "../../store/queries/intents.ts";
 import { type Principal, requireStandIn } from "../auth.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
+import { ADDRESS_PATHS, addressIn } from "./addresses.ts";
 import { type App, countStream, openFrames, type RouteDeps, waitSignal } from "./deps.ts";
 import { streamWindow } from "./windows.ts";
 
-/** `:address` encoded as one segment, or up to three raw segments. Work at an address is taken by keys that stand for it. */
-const ADDRESS_PATHS = ["/v1/agents/:a", "/v1/agents/:a/:b", "/v1/agents/:a/:b/:c"] as const;
-
-function addressOf(request: FastifyRequest) {
-  const { a, b, c } = request.params as { a: string; b?: string; c?: string };
-  const text = [a, b, c].filter((part) => part !== undefined).join("/");
-  const { namespace, access } = request.principal;
-  const address = parseAddress(text, namespace);
+/** Work at an address is taken by keys that stand for it. */
+function addressOf(request: FastifyRequest): Address {
+  const address = addressIn(request);
   // Whose key it is could not be asked: such a window is only held.
-  if (!request.unverified) requireStandIn(access, address.canonical);
+  if (!request.unverified) requireStandIn(request.principal.access, address.canonical);
   return address;
 }
 

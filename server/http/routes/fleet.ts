@@ -3,7 +3,7 @@
 import type { FastifyRequest } from "fastify";
 import { z } from "zod";
 import { covers, may } from "../../domain/access.ts";
-import { type Address, formatAddress, parseAddress } from "../../domain/address.ts";
+import { type Address, formatAddress } from "../../domain/address.ts";
 import { pauseAgent, unpauseAgent } from "../../engine/agents.ts";
 import { PerdureError } from "../../errors.ts";
 import { type Agent, findAgent, listAgents } from "../../store/queries/agents.ts";
@@ -11,12 +11,10 @@ import { agentView } from "../../wire/agents.ts";
 import { auditorOf } from "../audit.ts";
 import { cursorCodec, pageOf } from "../pagination.ts";
 import { axpSchemas } from "../schemas/axp.ts";
+import { ADDRESS_PATHS, addressIn } from "./addresses.ts";
 import { type App, actorOf, type RouteDeps } from "./deps.ts";
 
 const agentCursor = cursorCodec("agents", z.string());
-
-/** `:a` encoded as one segment, or up to three raw segments. */
-const ADDRESS_PATHS = ["/v1/agents/:a", "/v1/agents/:a/:b", "/v1/agents/:a/:b/:c"] as const;
 
 /** Whoever stands for an agent, and in its own namespace whoever operates. */
 export function requireReach({ principal }: FastifyRequest, { canonical, namespace }: Address): void {
@@ -53,12 +51,6 @@ export async function setPaused(
     : await unpauseAgent(engine, actorOf(request), address, audit);
   if (!paused) dispatcher.wake(address.canonical);
   return { agent: await showAgent(deps, address), changed };
-}
-
-function addressIn(request: FastifyRequest): Address {
-  const { a, b, c } = request.params as { a: string; b?: string; c?: string };
-  const text = [a, b, c].filter((part) => part !== undefined).join("/");
-  return parseAddress(text, request.principal.namespace);
 }
 
 export function fleetRoutes(app: App, deps: RouteDeps): void {
