@@ -23,7 +23,7 @@ export interface Process {
 }
 
 const running = new Set<ChildProcess>();
-const witnesses: (() => void)[] = [];
+const witnesses = new Map<ChildProcess, () => void>();
 /** Characters of a process's last words. */
 const LAST_WORDS = 3_000;
 
@@ -43,7 +43,8 @@ export function startProgram(args: string[], env: Record<string, string | undefi
       output += chunk;
     });
   }
-  witnesses.push(
+  witnesses.set(
+    child,
     bearWitness(
       () =>
         `process ${child.pid} (${args.at(-1)}): ${child.signalCode ?? child.exitCode ?? "runs"}\n${output.slice(-LAST_WORDS)}`,
@@ -85,7 +86,11 @@ export function startProgram(args: string[], env: Record<string, string | undefi
 
 /** Ends what a test left running, but one. */
 export async function endAll(keep?: Process): Promise<void> {
-  if (keep === undefined) for (const forget of witnesses.splice(0)) forget();
+  for (const [child, forget] of witnesses) {
+    if (child.pid === keep?.pid) continue;
+    forget();
+    witnesses.delete(child);
+  }
   const left = [...running].filter((child) => child.pid !== keep?.pid);
   await Promise.all(
     left.map((child) => new Promise((resolve) => child.once("exit", resolve).kill("SIGKILL"))),
