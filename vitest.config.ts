@@ -25,9 +25,10 @@ export default defineConfig({
     // time. A file that needs a process of its own says so with another @vitest-environment-options than the rest.
     isolate: false,
     ...(isShuffled ? {} : { sequence: { sequencer: LongOnesFirst } }),
-    // Several tests start processes of their own; more workers only make them wait for each other.
-    maxWorkers: 2,
-    testTimeout: 30_000,
+    // One more than a small machine has cores: much of a test's time is waiting, for leases, timers and processes of its own.
+    maxWorkers: 3,
+    // Longer than two waits in vain (test/support/until.ts), which say more than this does.
+    testTimeout: 60_000,
     hookTimeout: 60_000,
     teardownTimeout: 30_000,
     restoreMocks: true,

@@ -85,7 +85,7 @@ export function newClient(fetch: typeof globalThis.fetch, logger: Logger | false
 }
 
 export const quiet: ListenOptions = { handleSignals: false, drainTimeout: "2s" };
-export const waiting = { timeout: "15s" } as const;
+export const waiting = { timeout: "20s" } as const;
 
 /** A promise and its resolver. */
 export function gate<T = void>() {

@@ -40,12 +40,14 @@ async function hear(witness: Witness, about: readonly string[]): Promise<string>
 }
 
 const POLL_MS = 10;
+/** Patience costs nothing where it is not needed. */
+const PATIENCE_MS = 20_000;
 
 /** Looks again and again until `condition` gives something; fails after `ms` with what it was waiting for, and what is known. */
 export async function until<T>(
   what: string,
   condition: () => Promise<T | undefined | false | null> | T | undefined | false | null,
-  ms = 10_000,
+  ms = PATIENCE_MS,
 ): Promise<T> {
   const end = performance.now() + ms;
   for (;;) {
