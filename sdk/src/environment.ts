@@ -24,6 +24,14 @@ export function environmentVariable(name: string): string | undefined {
   }
 }
 
+const afterThisTurn: (callback: () => void) => void =
+  (globalThis as unknown as { setImmediate?: (callback: () => void) => void }).setImmediate ?? queueMicrotask;
+
+/** Calls back once the runtime has handled what is at hand now, without waiting for anything. */
+export function soon(callback: () => void): void {
+  afterThisTurn(callback);
+}
+
 /** A random UUID. `crypto.randomUUID` is missing on plain-http pages, `getRandomValues` is not. */
 export function randomId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
