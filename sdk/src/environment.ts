@@ -32,8 +32,9 @@ export function soon(callback: () => void): void {
   afterThisTurn(callback);
 }
 
-/** A random UUID. `crypto.randomUUID` is missing on plain-http pages, `getRandomValues` is not. */
+/** A random UUID. `crypto.randomUUID` is many times faster, and missing on plain-http pages; `getRandomValues` is not. */
 export function randomId(): string {
+  if (typeof crypto.randomUUID === "function") return crypto.randomUUID();
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40;
   bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
