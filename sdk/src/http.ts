@@ -83,6 +83,7 @@ export class Http {
     const backoff = new Backoff();
     for (let retries = 0; ; ) {
       try {
+        this.closing.throwIfAborted();
         return await (alone ? this.#alone(call) : this.#once(call));
       } catch (error) {
         if (request.signal?.aborted) throw request.signal.reason;

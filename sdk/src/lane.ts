@@ -70,6 +70,8 @@ const LENGTH_MAX = 1_048_576;
 export class Lane<Call extends { readonly length: number }> {
   readonly #carry: Carry<Call>;
   #waiting: Passenger<Call>[] = [];
+  readonly #travelling = new Set<readonly Passenger<Call>[]>();
+  /** Requests that the next one waits for. */
   #onTheWay = 0;
   #leaving = false;
 
@@ -86,9 +88,11 @@ export class Lane<Call extends { readonly length: number }> {
     });
   }
 
-  /** Those who wait go nowhere any more. */
+  /** Nobody here gets an answer any more. */
   close(reason: unknown): void {
-    for (const passenger of this.#waiting.splice(0)) passenger.reject(reason);
+    for (const passengers of [this.#waiting, ...this.#travelling])
+      for (const passenger of passengers) passenger.reject(reason);
+    this.#waiting = [];
   }
 
   /** Leaves once what is at hand now has been handled: whoever comes of that goes along. */
@@ -128,10 +132,12 @@ export class Lane<Call extends { readonly length: number }> {
       this.#wake();
     };
     const slow = setTimeout(arrive, SLOW_MS);
+    this.#travelling.add(passengers);
     try {
       await this.#carry(passengers, abortOnceSettled(passengers));
     } finally {
       clearTimeout(slow);
+      this.#travelling.delete(passengers);
       arrive();
     }
   }
