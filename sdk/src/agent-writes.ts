@@ -16,8 +16,13 @@ export class AgentWrites {
     this.attempt = attempt;
   }
 
-  start(body: { steps?: Wire[]; begin_next: boolean }, signal: AbortSignal): Promise<Started> {
-    return this.#post("start", body, signal);
+  /** `brief`: of the steps, only those that this changes are told. */
+  start(
+    body: { steps?: Wire[]; begin_next: boolean },
+    signal: AbortSignal,
+    { brief }: { brief: boolean },
+  ): Promise<Started> {
+    return this.#send("POST", "start", body, signal, this.#named("start"), brief);
   }
 
   step(key: string, body: Wire, signal: AbortSignal): Promise<StepAnswer> {
@@ -73,7 +78,7 @@ export class AgentWrites {
     return this.#http.send({ method: "POST", path, body, idempotencyKey, retry: "forever", signal, batch });
   }
 
-  #post(verb: "start" | "resolve" | "release", body: Wire, signal: AbortSignal): Promise<any> {
+  #post(verb: "resolve" | "release", body: Wire, signal: AbortSignal): Promise<any> {
     return this.#send("POST", verb, body, signal, this.#named(verb));
   }
 
@@ -84,6 +89,7 @@ export class AgentWrites {
     body: Wire,
     signal: AbortSignal,
     batch?: BatchName,
+    brief = true,
   ): Promise<any> {
     return this.#http.send({
       method,
@@ -92,6 +98,7 @@ export class AgentWrites {
       fenced: true,
       retry: "forever",
       signal,
+      brief,
       ...(batch === undefined ? {} : { batch }),
     });
   }

@@ -32,6 +32,8 @@ export interface HttpRequest {
   signal?: AbortSignal | undefined;
   /** Under this name it may share a request with others. Without one it goes by itself. */
   batch?: BatchName;
+  /** The caller knows what it sends, and need not be told again. */
+  brief?: boolean;
 }
 
 /** A request whose body has been written as JSON, once for all tries and all ways. */
@@ -41,12 +43,14 @@ interface Call {
   readonly body: string | undefined;
   readonly length: number;
   readonly idempotencyKey: string | undefined;
+  readonly brief: boolean;
 }
 type NamedCall = Call & { readonly name: BatchName };
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 /** In characters of its body. A larger one gains nothing from sharing a request, and would hold up those beside it. */
 const LARGE = 65_536;
+const BRIEF: Readonly<Record<string, string>> = { prefer: "return=minimal" };
 /** Answers about a batch as it is: none of its calls was made, and each has an answer of its own. */
 const REFUSED_BATCH = new Set([400, 403, 413, 415, 422]);
 /** Statuses of a server, or a proxy before it, that is away for the moment. */
@@ -78,7 +82,7 @@ export class Http {
     const repeatable =
       request.method === "GET" || request.method === "DELETE" || request.fenced || request.idempotencyKey;
     const retry = repeatable ? (request.retry ?? "bounded") : "never";
-    const call = callOf(request);
+    let call = callOf(request);
     let alone = false;
     const backoff = new Backoff();
     for (let retries = 0; ; ) {
@@ -88,6 +92,8 @@ export class Http {
       } catch (error) {
         if (request.signal?.aborted) throw request.signal.reason;
         if (retry === "never" || !isWorthRepeating(error)) throw error;
+        // What this changes the first try may have changed, and nobody was told.
+        call = { ...call, brief: false };
         if (!alone && error.code === "undecided") {
           // Something holds it up. By itself it holds up nobody else.
           alone = true;
@@ -175,8 +181,10 @@ export class Http {
 
   async #together(passengers: readonly Passenger<NamedCall>[], signal: AbortSignal): Promise<void> {
     if (!this.#batches) return await this.#apart(passengers);
-    const body = batchText(passengers.map(({ call }) => call));
-    const response = await this.#write("POST", this.#url("/v1/batch", undefined), {}, body, signal);
+    const calls = passengers.map(({ call }) => call);
+    const headers = calls.every(({ brief }) => brief) ? BRIEF : {};
+    const url = this.#url("/v1/batch", undefined);
+    const response = await this.#write("POST", url, headers, batchText(calls), signal);
     const text = await response.text();
     if (response.ok) {
       const results = batchResults(response, parseBody(response, text), passengers.length);
@@ -206,9 +214,9 @@ export class Http {
     );
   }
 
-  async #exchange({ request, body, idempotencyKey }: Call, signal: AbortSignal): Promise<unknown> {
-    const headers: Record<string, string> =
-      idempotencyKey === undefined ? {} : { "idempotency-key": idempotencyKey };
+  async #exchange({ request, body, ...call }: Call, signal: AbortSignal): Promise<unknown> {
+    const headers: Record<string, string> = call.brief ? { ...BRIEF } : {};
+    if (call.idempotencyKey !== undefined) headers["idempotency-key"] = call.idempotencyKey;
     const url = this.#url(request.path, request.query);
     const response = await this.#write(request.method, url, headers, body, signal);
     const text = await response.text();
@@ -270,9 +278,9 @@ export function isWorthRepeating(error: unknown): error is PerdureError {
 }
 
 function callOf(request: HttpRequest): Call {
-  const { batch: name, idempotencyKey } = request;
+  const { batch: name, idempotencyKey, brief = false } = request;
   const body = request.body === undefined ? undefined : toText(request.body);
-  return { request, name, body, length: body?.length ?? 0, idempotencyKey };
+  return { request, name, body, length: body?.length ?? 0, idempotencyKey, brief };
 }
 
 function toText(body: unknown): string {

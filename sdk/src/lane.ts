@@ -1,4 +1,4 @@
-// Owns: which writes share a request. What comes while one is on its way waits for it, and then goes together, so that under load
+// Owns: which writes share a request. What comes while others are on their way waits for them, and then goes together, so that under load
 // requests are few, and without load nothing waits. Must not: know how requests are made, or send anything again.
 import { onAbort } from "./abort.ts";
 import { soon } from "./environment.ts";
@@ -60,8 +60,8 @@ export interface Limits {
 /** Sends them as one request, settles each of them, and resolves when all are. `signal` aborts when nobody waits for an answer any more. */
 export type Carry<Call> = (passengers: readonly Passenger<Call>[], signal: AbortSignal) => Promise<void>;
 
-/** Requests on their way at once. */
-const ON_THE_WAY_MAX = 1;
+/** Requests on their way at once: while the server works on one, the answer to the other is read and what comes of it is sent. */
+const ON_THE_WAY_MAX = 2;
 /** A request slower than this holds nobody up any more. */
 const SLOW_MS = 250;
 const CALLS_MAX = 1_000;

@@ -100,7 +100,7 @@ describe("writes that come together", () => {
     expect(way.requests.slice(2)).toEqual(["POST /v1/intents", "POST /v1/batch ×3"]);
   });
 
-  test("what comes while one is on its way goes with the next", async () => {
+  test("what comes while two are on their way goes with the next", async () => {
     const { open, opened } = gate();
     const way = line(async (request, pass) => {
       if (!isBatch(request)) await opened;
@@ -110,10 +110,12 @@ describe("writes that come together", () => {
     const address = newAddress();
     const first = http.send(create(address));
     await until("the first request", () => way.requests.length === 1);
+    const second = http.send(create(address));
+    await until("the second request", () => way.requests.length === 2);
     const others = all(5, () => http.send(create(address)));
     open();
-    await Promise.all([first, others]);
-    expect(way.requests).toEqual(["POST /v1/intents", "POST /v1/batch ×5"]);
+    await Promise.all([first, second, others]);
+    expect(way.requests).toEqual(["POST /v1/intents", "POST /v1/intents", "POST /v1/batch ×5"]);
   });
 
   test("steps of many intents share requests, and each intent's log is as if it had been alone", async () => {
@@ -242,6 +244,23 @@ describe("a write among others", () => {
     for (const id of ids) expect((await eventsOf(id)).filter((type) => type === "step_done")).toHaveLength(2);
   });
 
+  test("that something on the way repeats is done once, and its agent loses nothing of its plan", async () => {
+    const twice = /start|batch/;
+    const way = line(async (request, pass) => {
+      if (twice.test(request)) await (await pass()).text();
+      return await pass();
+    });
+    const address = newAddress();
+    const ran: string[] = [];
+    const note = (ctx: { id: string }, step: { key: string }) => ran.push(`${ctx.id} ${step.key}`);
+    const agent = newClient(way.fetch).listen(address, { a: note, b: note }, { ...quiet, capacity: 3 });
+    await agent.ready;
+    const ids = await sender.sendIntents(Array.from({ length: 3 }, () => intent(address)));
+    for (const id of ids) expect(await sender.waitFor(id, waiting)).toMatchObject({ status: "COMPLETED" });
+    await agent.stop();
+    expect([...ran].sort()).toEqual(ids.flatMap((id) => [`${id} a`, `${id} b`]).sort());
+  });
+
   test("that nothing tells apart from a repetition is sent once, and fails with the request it shared", async () => {
     const way = line(() => Promise.reject(new TypeError("the connection was lost")));
     const http = httpOver(way);
@@ -274,15 +293,18 @@ describe("a write among others", () => {
     expect(way.requests).toEqual(["POST /v1/batch ×3"]);
   });
 
-  test("waits for no stuck one before it", async () => {
-    let stuck = 0;
-    const way = line((_, pass) => (++stuck === 1 ? never() : pass()));
+  test("waits for no stuck ones before it", async () => {
+    let count = 0;
+    const way = line((_, pass) => (++count <= 2 ? never() : pass()));
     const http = httpOver(way);
-    const first = http.send(create(newAddress())).catch((error: PerdureError) => error.code);
-    await until("the first request", () => stuck === 1);
+    const stuck: Promise<unknown>[] = [];
+    for (const nth of [1, 2]) {
+      stuck.push(http.send(create(newAddress())).catch((error: PerdureError) => error.code));
+      await until("its request", () => count === nth);
+    }
     await expect(http.send(create(newAddress()))).resolves.toMatchObject({ ok: true });
     http.close();
-    await expect(first).resolves.toBe("client_closed");
+    await expect(Promise.all(stuck)).resolves.toEqual(["client_closed", "client_closed"]);
   });
 
   test("that the server cannot decide with the others is asked for by itself", async () => {
