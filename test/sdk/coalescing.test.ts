@@ -379,11 +379,15 @@ describe("a client that shares requests", () => {
   });
 
   test("keeps an agent's signs of life and its work apart from a pile of intents to be sent", async () => {
-    const stuck = line((request, pass) => (request === "POST /v1/intents" ? never() : pass()));
-    const http = httpOver(stuck);
-    const pile = http.send(create(newAddress())).catch(() => undefined);
-    await until("the pile", () => stuck.requests.length === 1);
-    const consumer = randomUUID();
+    const way = line((request, pass) => (/intents$|batch/.test(request) ? never() : pass()));
+    const http = httpOver(way);
+    const pile: Promise<unknown>[] = [];
+    for (const nth of [1, 2]) {
+      pile.push(http.send(create(newAddress())).catch(() => undefined));
+      await until("its request", () => way.requests.length === nth);
+    }
+    pile.push(all(3, () => http.send(create(newAddress()))).catch(() => undefined));
+    const [consumer, id] = [randomUUID(), randomUUID()];
     const beat = http.send({
       method: "POST",
       path: `/v1/consumers/${consumer}/heartbeat`,
@@ -391,9 +395,19 @@ describe("a client that shares requests", () => {
       retry: "never",
       batch: { op: "consumer_heartbeat", consumer_id: consumer },
     });
+    const step = http.send({
+      method: "PUT",
+      path: `/v1/intents/${id}/steps/a`,
+      body: { status: "running", attempt: 1 },
+      fenced: true,
+      batch: { op: "step", intent_id: id, key: "a" },
+    });
     await expect(beat).rejects.toMatchObject({ code: "consumer_lost" });
+    await expect(step).rejects.toMatchObject({ code: "not_found" });
+    const own = ["POST /v1/consumers/ID/heartbeat", "PUT /v1/intents/ID/steps/a"];
+    expect(way.requests).toEqual(expect.arrayContaining(own));
     http.close();
-    await pile;
+    await Promise.all(pile);
   });
 
   test("ends what waits and what is on its way when it closes", async () => {
