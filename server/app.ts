@@ -234,6 +234,8 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   // Every open stream and wait listens on it, by the thousands.
   setMaxListeners(0, draining.signal);
   let databaseUp = true;
+  // A commit here wakes its waiters itself; they look again only for what another replica's lost hint hid.
+  const pollMs = config.notify === "on" ? config.pollIntervalMs * WAIT_POLLS : config.pollIntervalMs;
 
   const notifications =
     config.notify === "on"
@@ -249,7 +251,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
           onAll: () => {
             dispatcher.wakeAll();
             wakeups.intents.wakeAll();
-            sweepers.outcomes.wake();
+            void outcomes.sweep().catch(() => undefined);
           },
           onError: (error) => logger.warn({ err: error }, "notifications are interrupted; polling goes on"),
         })
@@ -281,7 +283,8 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
       notifications?.setOthers(others);
       outcomes.setOthers(others);
     },
-    outcomes: { lookMs: pollMs, },
+    outcomesLookMs: pollMs,
+    lookAtOutcomes: () => outcomes.look(),
     onStreamClosed: ({ id, streamNo }) => streams.end(id, "recovered", streamNo),
   });
   // The other side of an end is told at once here, and by the poll whatever happens.

@@ -29,6 +29,8 @@ export interface OutcomeStreamOptions {
   readonly watcher: string;
   /** Whose it is: nobody else may add to it. */
   readonly owner: string;
+  /** With whose others it shares the bound. */
+  readonly client: string;
   readonly frames: FrameStream;
   /** It is not watched any more. */
   readonly onToldOf: (watch: Watch) => void;
@@ -61,6 +63,10 @@ export class OutcomeStream {
     return this.#options.owner;
   }
 
+  get client(): string {
+    return this.#options.client;
+  }
+
   get frames(): FrameStream {
     return this.#options.frames;
   }
@@ -70,8 +76,8 @@ export class OutcomeStream {
     if (watch.seq === READING) watch.seq = STIRRED;
     // What was known when it was asked for is no news; and who lags behind is told as it reads.
     if (watch.seq < 0 || seq <= watch.seq) return;
-    if (!this.frames.caughtUp || this.#text.length > TOLD_AT_ONCE) return this.due(watch);
-    this.#say(watch, { id: watch.intentId, seq, ...outcome, large: false });
+    if (!this.frames.caughtUp || this.#text.length > TOLD_AT_ONCE) this.due(watch);
+    else this.#say(watch, { id: watch.intentId, seq, ...outcome, large: false });
   }
 
   /** Writes what has ended, at once. */
@@ -97,8 +103,18 @@ export class OutcomeStream {
   #say(watch: Watch, ending: Ending): void {
     const { frameMaxBytes } = this.#options.engine.settings;
     const whole = ending.large ? null : encodeFrame(frameOf(outcomeView(ending, watch.mark)));
-    this.#text +=
-      whole === null || Buffer.byteLength(whole) > frameMaxBytes ? encodeFrame(fetchFrame(watch)) : whole;
+    if (whole === null || Buffer.byteLength(whole) > frameMaxBytes) this.#sayFetch(watch);
+    else this.#sayOf(watch, whole);
+  }
+
+  /** Too large for a frame, or not there any more: whoever asks for it is told. */
+  #sayFetch(watch: Watch): void {
+    const { intentId, mark } = watch;
+    this.#sayOf(watch, encodeFrame(frameOf({ intent_id: intentId, mark, fetch: true })));
+  }
+
+  #sayOf(watch: Watch, text: string): void {
+    this.#text += text;
     this.#options.onToldOf(watch);
   }
 
@@ -144,13 +160,9 @@ export class OutcomeStream {
 
   #learn(watch: Watch, found: Ending | { readonly seq: number; readonly status: null } | undefined): void {
     if (!this.watches.has(watch)) return;
-    if (found !== undefined && found.status !== null) return this.#say(watch, found);
-    if (found === undefined) {
-      // Whoever asks for it hears that it is gone.
-      this.#text += encodeFrame(fetchFrame(watch));
-      return this.#options.onToldOf(watch);
-    }
-    this.known(watch, found.seq);
+    if (found === undefined) this.#sayFetch(watch);
+    else if (found.status !== null) this.#say(watch, found);
+    else this.known(watch, found.seq);
   }
 
   /** It has not ended, as far as was read. */
@@ -162,9 +174,6 @@ export class OutcomeStream {
 }
 
 const frameOf = (data: unknown) => ({ event: "intent.outcome", data });
-
-/** Too large for a frame, or not there any more: to be asked for. */
-const fetchFrame = ({ intentId, mark }: Watch) => frameOf({ intent_id: intentId, mark, fetch: true });
 
 function takeSome<T>(set: Set<T>, count: number): T[] {
   const some: T[] = [];

@@ -12,7 +12,7 @@ import type { FrameStream } from "./frame-stream.ts";
 import { OutcomeStream, READING, type Watch } from "./outcome-stream.ts";
 
 export interface OutcomeStreamsOptions {
-  /** What the streams of one owner may watch in all. */
+  /** What the streams of one client may watch in all. */
   readonly watchesMax: number;
   readonly onError: (error: unknown) => void;
 }
@@ -27,6 +27,7 @@ export interface WatchRequest {
 }
 
 const SWEPT_AT_ONCE = 1_000;
+const ALONE_LOOKS = 12;
 
 export class OutcomeStreams {
   readonly #engine: Engine;
@@ -34,10 +35,12 @@ export class OutcomeStreams {
   readonly #streams = new Map<string, OutcomeStream>();
   /** By intent: the first of its watches, which leads to the others. */
   readonly #watches = new Map<string, Watch>();
-  /** By owner, over all of its streams. */
+  /** By client, over all of its streams. */
   readonly #counts = new Map<string, number>();
   #sweeping: Promise<number> | null = null;
   #sweepAgain = false;
+  #others = 0;
+  #looks = 0;
 
   constructor(engine: Engine, options: OutcomeStreamsOptions) {
     this.#engine = engine;
@@ -49,11 +52,11 @@ export class OutcomeStreams {
     return this.#watches.size;
   }
 
-  open(frames: FrameStream, owner: string): OutcomeStream {
+  open(frames: FrameStream, whose: { readonly owner: string; readonly client: string }): OutcomeStream {
     const stream = new OutcomeStream({
       engine: this.#engine,
       watcher: randomUUID(),
-      owner,
+      ...whose,
       frames,
       onToldOf: (watch) => this.#remove(watch),
       onError: this.#options.onError,
@@ -82,7 +85,9 @@ export class OutcomeStreams {
     const added = ids.map((id) => this.#add(stream, id, request.mark));
     try {
       const standings = await findStandings(this.#engine.store, ids);
-      return added.filter((watch) => !this.#begin(watch, standings.get(watch.intentId), request.access)).map(idOf);
+      return added
+        .filter((watch) => !this.#begin(watch, standings.get(watch.intentId), request.access))
+        .map(idOf);
     } catch (error) {
       for (const watch of added) this.#remove(watch);
       throw error;
@@ -106,6 +111,18 @@ export class OutcomeStreams {
   /** Another replica may have ended these. */
   hear(intentIds: readonly string[]): void {
     for (const id of intentIds) this.#each(id, (watch) => watch.stream.due(watch));
+  }
+
+  /** Another replica can end what is watched here without a word to us. */
+  setOthers(others: number): void {
+    this.#others = others;
+  }
+
+  /** One look of the poll: a sweep, but a rare one while no other replica could have ended anything. */
+  async look(): Promise<number> {
+    if (this.#watches.size === 0) return 0;
+    this.#looks += 1;
+    return this.#others > 0 || this.#looks % ALONE_LOOKS === 0 ? this.sweep() : 0;
   }
 
   /** Looks at everything that is watched. Answers how many have ended; a call during a pass leads to another one. */
@@ -146,7 +163,7 @@ export class OutcomeStreams {
 
   #requireRoom(stream: OutcomeStream, ids: readonly string[]): void {
     const { watchesMax } = this.#options;
-    const watched = this.#counts.get(stream.owner) ?? 0;
+    const watched = this.#counts.get(stream.client) ?? 0;
     if (watched + ids.length <= watchesMax) return;
     const more = ids.filter((id) => this.#find(stream, id) === undefined).length;
     if (watched + more <= watchesMax) return;
@@ -160,7 +177,7 @@ export class OutcomeStreams {
     const watch: Watch = { intentId, stream, mark, seq: READING, next: this.#watches.get(intentId) ?? null };
     this.#watches.set(intentId, watch);
     stream.watches.add(watch);
-    this.#counts.set(stream.owner, (this.#counts.get(stream.owner) ?? 0) + 1);
+    this.#counts.set(stream.client, (this.#counts.get(stream.client) ?? 0) + 1);
     return watch;
   }
 
@@ -188,13 +205,15 @@ export class OutcomeStreams {
     const { intentId, stream, next } = watch;
     if (!stream.watches.has(watch)) return;
     stream.forget(watch);
-    const left = (this.#counts.get(stream.owner) ?? 1) - 1;
-    if (left <= 0) this.#counts.delete(stream.owner);
-    else this.#counts.set(stream.owner, left);
+    const left = (this.#counts.get(stream.client) ?? 1) - 1;
+    if (left <= 0) this.#counts.delete(stream.client);
+    else this.#counts.set(stream.client, left);
     const first = this.#watches.get(intentId);
     if (first === watch && next === null) this.#watches.delete(intentId);
     else if (first === watch && next !== null) this.#watches.set(intentId, next);
-    else for (let one = first; one !== undefined; one = one.next ?? undefined) if (one.next === watch) one.next = next;
+    else
+      for (let one = first; one !== undefined; one = one.next ?? undefined)
+        if (one.next === watch) one.next = next;
   }
 
   #close(stream: OutcomeStream): void {

@@ -21,6 +21,9 @@ these ids do not exist for this key. 404 \`watcher_unknown\`: the stream is not 
 
 const RECONNECT_HINT_MS = 250;
 
+/** Without keys everybody is the same one, from wherever it calls. */
+const ownerOf = ({ principal }: FastifyRequest): string => principal.keyId ?? principal.sender;
+
 type WatchBody = z.output<OutcomeSchemas["watch"]>;
 
 export async function watchOutcomes(
@@ -29,7 +32,7 @@ export async function watchOutcomes(
   watcher: string,
   { intent_ids, mark, forget }: WatchBody,
 ) {
-  const stream = deps.outcomes.find(watcher, clientOf(request, deps.keyed));
+  const stream = deps.outcomes.find(watcher, ownerOf(request));
   if (stream === undefined)
     throw new PerdureError(
       "watcher_unknown",
@@ -62,7 +65,10 @@ export function outcomeRoutes(app: App, deps: RouteDeps): void {
     async (request, reply) => {
       countStream(deps, request, reply);
       const frames = openFrames(deps, request, reply, "outcomes");
-      const { watcher } = deps.outcomes.open(frames, clientOf(request, deps.keyed));
+      const { watcher } = deps.outcomes.open(frames, {
+        owner: ownerOf(request),
+        client: clientOf(request, deps.keyed),
+      });
       frames.retry(RECONNECT_HINT_MS);
       frames.send({ event: "stream.open", data: { watcher } });
     },
@@ -85,7 +91,8 @@ export function outcomeRoutes(app: App, deps: RouteDeps): void {
         return await watchOutcomes(deps, request, request.params.watcher, request.body);
       } catch (error) {
         // Behind a balancer the next try goes another way, and what works once is kept.
-        if (error instanceof PerdureError && error.code === "watcher_unknown") reply.header("connection", "close");
+        if (error instanceof PerdureError && error.code === "watcher_unknown")
+          reply.header("connection", "close");
         throw error;
       }
     },
