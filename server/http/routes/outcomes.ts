@@ -77,7 +77,7 @@ export function outcomeRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/outcomes/:watcher/watch",
     {
-      config: { needs: "read" },
+      config: { needs: "read", batch: "watch" },
       schema: {
         params: schemas.params,
         body: schemas.watch,
