@@ -39,7 +39,7 @@ export interface OutcomeStreamOptions {
 
 const READ_AT_ONCE = 100;
 const READ_AT_ONCE_BYTES = 1024 * 1024;
-const RETRY_MS = 500;
+const RETRY_MS = 1_000;
 /** What is written for one commit, before the reader is asked whether it keeps up. */
 const TOLD_AT_ONCE = 256 * 1024;
 
