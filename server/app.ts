@@ -7,6 +7,7 @@ import Fastify, { type FastifyBaseLogger } from "fastify";
 import type { Config } from "./config.ts";
 import { AgentStreams } from "./delivery/agent-streams.ts";
 import { Dispatcher } from "./delivery/dispatcher.ts";
+import { FeedTail } from "./delivery/feed-tail.ts";
 import { Notifications } from "./delivery/notifications.ts";
 import { OwedCursors } from "./delivery/owed-cursors.ts";
 import { Wakeups } from "./delivery/wakeups.ts";
@@ -27,6 +28,8 @@ import { agentRoutes } from "./http/routes/agents.ts";
 import { bulkRoutes } from "./http/routes/bulk.ts";
 import { createRoutes } from "./http/routes/create.ts";
 import type { App, RouteDeps } from "./http/routes/deps.ts";
+import { dashboardRoutes } from "./http/routes/dashboard.ts";
+import { feedRoutes } from "./http/routes/feed.ts";
 import { fleetRoutes } from "./http/routes/fleet.ts";
 import { healthRoutes } from "./http/routes/health.ts";
 import { historyRoutes } from "./http/routes/history.ts";
@@ -34,6 +37,7 @@ import { inboxRoutes } from "./http/routes/inbox.ts";
 import { keyRoutes } from "./http/routes/keys.ts";
 import { meshRoutes } from "./http/routes/mesh.ts";
 import { operatorRoutes } from "./http/routes/operate.ts";
+import { overviewRoutes } from "./http/routes/overview.ts";
 import { policyRoutes } from "./http/routes/policy.ts";
 import { readRoutes } from "./http/routes/read.ts";
 import { resumeRoutes } from "./http/routes/resume.ts";
@@ -232,6 +236,13 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   setMaxListeners(0, draining.signal);
   let databaseUp = true;
 
+  const limits = limitsOf(config);
+  const feed = new FeedTail({
+    store,
+    maxEntries: limits.feedEventsMax,
+    onError: (error) => logger.warn({ err: error }, "the feed lost what another server wrote; its readers are told"),
+  });
+  wakeups.observe((changes) => feed.follow(changes));
   const notifications =
     config.notify === "on"
       ? new Notifications({
@@ -239,10 +250,12 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
           connectionString: options.databaseUrl,
           replicaId: engine.replicaId,
           onIntent: (id) => wakeups.intents.wake(id),
+          onLog: (range) => feed.hear(range),
           onAddress: (address) => dispatcher.wake(address),
           isHere: (consumerId) => streams.get(consumerId) !== undefined,
           onTold: (consumerId, frame) => streams.tell(consumerId, frame),
           onAll: () => {
+            feed.lose();
             dispatcher.wakeAll();
             wakeups.intents.wakeAll();
           },
@@ -282,7 +295,6 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     }
   });
 
-  const limits = limitsOf(config);
   const keysRequired = config.adminKey !== undefined || options.keysRequired === true;
   const keys = createKeyRing(store);
   const keyWatch = watchKeys(keys, (error, worker) =>
@@ -312,6 +324,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     dispatcher,
     windows,
     owed: new OwedCursors(engine),
+    feed,
     limits,
     schemas: requestSchemas(limits),
     metrics,
@@ -340,6 +353,9 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   agentRoutes(app, deps);
   keyRoutes(app, deps);
   fleetRoutes(app, deps);
+  overviewRoutes(app, deps);
+  feedRoutes(app, deps);
+  if (config.dashboard === "on") dashboardRoutes(app);
   axpRoutes(app, deps);
 
   const sockets = trackSockets(app.server);

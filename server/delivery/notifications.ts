@@ -4,6 +4,7 @@
 import { isClaimable } from "../domain/schedule.ts";
 import type { Store } from "../store/connection.ts";
 import { createListener, type Listener, notify } from "../store/notify.ts";
+import type { LogRange } from "../store/queries/ranges.ts";
 import type { Change } from "../store/workspace.ts";
 import { holderFrames } from "./agent-streams.ts";
 import type { Frame } from "./frame-stream.ts";
@@ -27,6 +28,8 @@ interface Hint {
   /** The sender, so that nobody wakes itself. */
   readonly from: string;
   readonly intents: readonly string[];
+  /** What was written to their logs: the first and the last seq of each, in the order of `intents`. */
+  readonly logs?: readonly (readonly [number, number])[];
   readonly addresses: readonly string[];
   readonly told?: readonly Told[];
   /** Too much to name: look at everything. */
@@ -38,6 +41,7 @@ export interface NotificationOptions {
   readonly connectionString: string;
   readonly replicaId: string;
   readonly onIntent: (id: string) => void;
+  readonly onLog: (range: LogRange) => void;
   readonly onAddress: (address: string) => void;
   /** Whether this consumer's stream is open here: then nobody else need be told. */
   readonly isHere: (consumerId: string) => boolean;
@@ -49,7 +53,8 @@ export interface NotificationOptions {
 export class Notifications {
   readonly #options: NotificationOptions;
   #others = 0;
-  #intents = new Set<string>();
+  /** With the first and the last seq that was written. */
+  #intents = new Map<string, readonly [number, number]>();
   #addresses = new Set<string>();
   #told: Told[] = [];
   #sending = false;
@@ -71,7 +76,7 @@ export class Notifications {
     if (this.#others === 0 || this.#stopped) return;
     for (const change of changes) {
       const { before, after } = change;
-      this.#intents.add(after.id);
+      this.#intents.set(after.id, [this.#intents.get(after.id)?.[0] ?? firstSeq(change), after.seq]);
       // A place freed here, or an end told here, concerns nobody elsewhere.
       const holder = before?.consumerId ?? null;
       const elsewhere = holder !== null && !this.#options.isHere(holder);
@@ -96,7 +101,11 @@ export class Notifications {
     this.#sending = true;
     try {
       while (this.#intents.size > 0) {
-        const named = { intents: [...this.#intents], addresses: [...this.#addresses] };
+        const named = {
+          intents: [...this.#intents.keys()],
+          logs: [...this.#intents.values()],
+          addresses: [...this.#addresses],
+        };
         const told = this.#told.splice(0);
         this.#intents.clear();
         this.#addresses.clear();
@@ -163,10 +172,17 @@ export class Notifications {
       return;
     }
     for (const { consumerId, frame } of hint.told ?? []) this.#options.onTold(consumerId, frame);
-    for (const id of hint.intents) this.#options.onIntent(id);
+    for (const [index, id] of hint.intents.entries()) {
+      this.#options.onIntent(id);
+      const [from, to] = hint.logs?.[index] ?? [0, -1];
+      if (from <= to) this.#options.onLog({ intentId: id, from, to });
+    }
     for (const address of hint.addresses) this.#options.onAddress(address);
   }
 }
+
+/** Without entries of its own, what changed is behind the log's end. */
+const firstSeq = ({ after, events }: Change): number => events[0]?.seq ?? after.seq + 1;
 
 function shortened(frame: Frame): Frame {
   const data = frame.data as { readonly reason?: string };
