@@ -27,13 +27,18 @@ const { outputFiles } = await build({
 const hash = (data) => createHash("sha256").update(data).digest("hex").slice(0, 10);
 const icon = readFileSync(`${root}dashboard/icon.svg`);
 const iconName = `icon-${hash(icon)}.svg`;
-const nameOf = (start) => outputFiles.map(({ path }) => path.slice(path.lastIndexOf("/") + 1)).find((name) => name.startsWith(start));
+const nameOf = (start) =>
+  outputFiles.map(({ path }) => path.slice(path.lastIndexOf("/") + 1)).find((name) => name.startsWith(start));
 
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
-for (const { path, contents } of outputFiles) writeFileSync(`${out}${path.slice(path.lastIndexOf("/") + 1)}`, contents);
+for (const { path, contents } of outputFiles)
+  writeFileSync(`${out}${path.slice(path.lastIndexOf("/") + 1)}`, contents);
 writeFileSync(`${out}${iconName}`, icon);
-writeFileSync(`${out}licenses.txt`, `preact\n\n${readFileSync(`${root}node_modules/preact/LICENSE`, "utf8")}`);
+writeFileSync(
+  `${out}licenses.txt`,
+  `preact\n\n${readFileSync(`${root}node_modules/preact/LICENSE`, "utf8")}`,
+);
 writeFileSync(
   `${out}index.html`,
   readFileSync(`${root}dashboard/index.html`, "utf8")

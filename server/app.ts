@@ -27,8 +27,8 @@ import { accountRoutes } from "./http/routes/accounts.ts";
 import { agentRoutes } from "./http/routes/agents.ts";
 import { bulkRoutes } from "./http/routes/bulk.ts";
 import { createRoutes } from "./http/routes/create.ts";
-import type { App, RouteDeps } from "./http/routes/deps.ts";
 import { dashboardRoutes } from "./http/routes/dashboard.ts";
+import type { App, RouteDeps } from "./http/routes/deps.ts";
 import { feedRoutes } from "./http/routes/feed.ts";
 import { fleetRoutes } from "./http/routes/fleet.ts";
 import { healthRoutes } from "./http/routes/health.ts";
@@ -240,7 +240,8 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   const feed = new FeedTail({
     store,
     maxEntries: limits.feedEventsMax,
-    onError: (error) => logger.warn({ err: error }, "the feed lost what another server wrote; its readers are told"),
+    onError: (error) =>
+      logger.warn({ err: error }, "the feed lost what another server wrote; its readers are told"),
   });
   wakeups.observe((changes) => feed.follow(changes));
   const notifications =

@@ -62,7 +62,11 @@ export interface Call {
   readonly idempotencyKey?: string;
 }
 
-export async function call<T>(method: string, path: string, { body, signal, idempotencyKey }: Call = {}): Promise<T> {
+export async function call<T>(
+  method: string,
+  path: string,
+  { body, signal, idempotencyKey }: Call = {},
+): Promise<T> {
   const late = AbortSignal.timeout(TIMEOUT_MS);
   const response = await fetch(path, {
     method,

@@ -1,10 +1,10 @@
 // The frame around the views: where one is, whether it is live, the key, the colours, the keyboard.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { forgetKey, hasKey, keyChanges, keyWanted, applyKey } from "./api.ts";
+import { applyKey, forgetKey, hasKey, keyChanges, keyWanted } from "./api.ts";
 import { connection } from "./feed.ts";
-import { Dialog } from "./parts/dialog.tsx";
 import { Empty } from "./parts/basics.tsx";
+import { Dialog } from "./parts/dialog.tsx";
 import { Toasts } from "./parts/toasts.tsx";
 import { go, href, route } from "./route.ts";
 import { useValue } from "./store.ts";
@@ -96,17 +96,29 @@ function KeyForm() {
     <main class="gate">
       <form class="card form" onSubmit={submit}>
         <h1>Perdure</h1>
-        <p>{wanted === "wrong" ? "The server does not know this key, or it has ended." : "This server wants an API key."}</p>
+        <p>
+          {wanted === "wrong"
+            ? "The server does not know this key, or it has ended."
+            : "This server wants an API key."}
+        </p>
         <label class="field wide">
           <span class="label">API key</span>
-          <input type="password" autocomplete="off" required value={key} onInput={(event) => setKey(event.currentTarget.value)} />
+          <input
+            type="password"
+            autocomplete="off"
+            required
+            value={key}
+            onInput={(event) => setKey(event.currentTarget.value)}
+          />
         </label>
         <div class="actions">
           <button type="submit" class="primary">
             Open
           </button>
         </div>
-        <p class="faint">It stays in this tab until it is closed. To act on intents it needs the scope operate, to look read.</p>
+        <p class="faint">
+          It stays in this tab until it is closed. To act on intents it needs the scope operate, to look read.
+        </p>
       </form>
     </main>
   );
@@ -182,17 +194,15 @@ export function App() {
   useShortcuts(() => setHelp(true));
   const place = path[0] ?? "intents";
   useEffect(() => {
-    if (path.length < 2) document.title = `${PLACES.find(({ id }) => id === place)?.name ?? "Start"} · Perdure`;
+    if (path.length < 2)
+      document.title = `${PLACES.find(({ id }) => id === place)?.name ?? "Start"} · Perdure`;
   }, [place, path.length]);
   if (wanted !== false) return <KeyForm />;
   return (
     <div class="shell">
-      <a class="skip" href="#main" onClick={(event) => {
-        event.preventDefault();
-        document.getElementById("main")?.focus();
-      }}>
+      <button type="button" class="skip" onClick={() => document.getElementById("main")?.focus()}>
         Skip to the content
-      </a>
+      </button>
       <header class="bar-top">
         <a class="brand" href={href(["intents"])}>
           Perdure
@@ -214,7 +224,13 @@ export function App() {
               Forget key
             </button>
           )}
-          <button type="button" class="quiet small" onClick={() => setHelp(true)} aria-label="Keyboard help" title="Keyboard ( ? )">
+          <button
+            type="button"
+            class="quiet small"
+            onClick={() => setHelp(true)}
+            aria-label="Keyboard help"
+            title="Keyboard ( ? )"
+          >
             ?
           </button>
         </div>

@@ -55,12 +55,14 @@ function take({ id, event, data }: Frame): void {
   if (event === "stream.gap") reload();
   if (!event.startsWith("intent.")) return;
   waiting.push(JSON.parse(data) as FeedFrame);
-  flushing ??= window.setTimeout(flush, BATCH_MS);
+  if (flushing === undefined) flushing = window.setTimeout(flush, BATCH_MS);
 }
 
 /** Reads `text/event-stream` piece by piece: fetch, because an EventSource cannot carry a key. */
 async function read(body: ReadableStream<Uint8Array>, onBytes: () => void): Promise<void> {
-  const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
+  const reader = body
+    .pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>)
+    .getReader();
   let rest = "";
   let frame: Frame = { id: null, event: "message", data: "" };
   for (;;) {

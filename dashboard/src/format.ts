@@ -31,7 +31,11 @@ export function age(ms: number): string {
   return `${Math.floor(ms / DAY)} d`;
 }
 
-const clockFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const clockFormat = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+});
 const shortClockFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const dateFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const dayFormat = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
@@ -44,7 +48,8 @@ export const shortClock = (at: string | number): string => shortClockFormat.form
 export const day = (at: string | number): string => dayFormat.format(new Date(at));
 export const dateTime = (at: string | number): string => dateFormat.format(new Date(at));
 export const count = (n: number): string => numberFormat.format(n);
-export const plural = (n: number, one: string, many = `${one}s`): string => `${count(n)} ${n === 1 ? one : many}`;
+export const plural = (n: number, one: string, many = `${one}s`): string =>
+  `${count(n)} ${n === 1 ? one : many}`;
 
 /** The end of an id is what tells it apart: its beginning is the time. */
 export const shortId = (id: string): string => id.slice(-8);
@@ -58,7 +63,10 @@ export function bytes(n: number): string {
 
 /** `IN_PROGRESS` → `In progress`. */
 export function words(name: string): string {
-  const text = name.replace(/^intent\./, "").replaceAll("_", " ").toLowerCase();
+  const text = name
+    .replace(/^intent\./, "")
+    .replaceAll("_", " ")
+    .toLowerCase();
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 

@@ -47,7 +47,8 @@ export function useResource<T>(
         const data = await loader.current(stop.signal);
         if (!stop.signal.aborted) setState({ key, data, error: undefined });
       } catch (error) {
-        if (!stop.signal.aborted) setState((old) => ({ key, data: old.key === key ? old.data : undefined, error: error as Error }));
+        if (!stop.signal.aborted)
+          setState((old) => ({ key, data: old.key === key ? old.data : undefined, error: error as Error }));
       }
       if (stop.signal.aborted) return;
       running = false;
@@ -59,10 +60,13 @@ export function useResource<T>(
     const plan = (): void => {
       wanted = true;
       if (running || timer !== 0) return;
-      timer = window.setTimeout(() => {
-        timer = 0;
-        void run();
-      }, Math.max(0, notBefore - performance.now()));
+      timer = window.setTimeout(
+        () => {
+          timer = 0;
+          void run();
+        },
+        Math.max(0, notBefore - performance.now()),
+      );
     };
     again.current = plan;
     void run();

@@ -34,7 +34,9 @@ export function filtersOf(params: URLSearchParams): Filters {
 /** `team=blue, tier=1` → `{team: "blue", tier: "1"}`. */
 export function metadataOf(text: string): Record<string, string> {
   const pairs = text.split(",").map((pair) => pair.split("=", 2).map((side) => side.trim()));
-  return Object.fromEntries(pairs.filter(([name, value]) => name && value !== undefined) as [string, string][]);
+  return Object.fromEntries(
+    pairs.filter(([name, value]) => name && value !== undefined) as [string, string][],
+  );
 }
 
 const SINCE_MS: Readonly<Record<string, number>> = { "15m": 9e5, "1h": 36e5, "24h": 864e5, "7d": 6048e5 };
@@ -47,7 +49,10 @@ export function createdFrom(since: string, now: number): string | undefined {
 
 /** What the API's list, counts and bulk verbs are asked, apart from the status. */
 export function requestOf(filters: Filters, now: number): Record<string, string> {
-  const metadata = Object.entries(metadataOf(filters.metadata)).map(([name, value]) => [`metadata.${name}`, value]);
+  const metadata = Object.entries(metadataOf(filters.metadata)).map(([name, value]) => [
+    `metadata.${name}`,
+    value,
+  ]);
   const given = [
     ["to_agent", filters.to_agent],
     ["intent_type", filters.intent_type],
@@ -60,7 +65,10 @@ export function requestOf(filters: Filters, now: number): Record<string, string>
 }
 
 export const isFiltered = (filters: Filters): boolean =>
-  filters.status.length > 0 || filters.paused || filters.text !== "" || Object.keys(requestOf(filters, 0)).length > 0;
+  filters.status.length > 0 ||
+  filters.paused ||
+  filters.text !== "" ||
+  Object.keys(requestOf(filters, 0)).length > 0;
 
 /** Whether a frame says enough to judge the filter: else the server has to be asked. */
 export const judgesAlone = ({ session, code, text, metadata }: Filters): boolean =>

@@ -24,7 +24,10 @@ function parse(): Route {
 export const route = value<Route>(parse());
 addEventListener("hashchange", () => route.set(parse()));
 
-export function href(path: readonly string[], params?: Readonly<Record<string, string>> | URLSearchParams): string {
+export function href(
+  path: readonly string[],
+  params?: Readonly<Record<string, string>> | URLSearchParams,
+): string {
   const search = new URLSearchParams(params).toString();
   return `#/${path.map(encodeURIComponent).join("/")}${search === "" ? "" : `?${search}`}`;
 }

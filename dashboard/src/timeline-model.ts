@@ -2,7 +2,17 @@
 
 import type { IntentEvent } from "./wire.ts";
 
-export type BarKind = "queued" | "attempt" | "lost" | "released" | "failed" | "running" | "done" | "interrupted" | "waiting" | "ended";
+export type BarKind =
+  | "queued"
+  | "attempt"
+  | "lost"
+  | "released"
+  | "failed"
+  | "running"
+  | "done"
+  | "interrupted"
+  | "waiting"
+  | "ended";
 
 export interface Bar {
   readonly from: number;
@@ -63,16 +73,24 @@ class Building {
         return;
       case "intent.delivered":
         this.#endQueue(at);
-        this.#attempt = { from: at, kind: "attempt", label: `Attempt ${event.attempt} on ${textOf(details.consumer, "an agent")}` };
-        if ((event.attempt ?? 1) > 1) this.#mark(at, "redelivery", `Delivered again, attempt ${event.attempt}`);
+        this.#attempt = {
+          from: at,
+          kind: "attempt",
+          label: `Attempt ${event.attempt} on ${textOf(details.consumer, "an agent")}`,
+        };
+        if ((event.attempt ?? 1) > 1)
+          this.#mark(at, "redelivery", `Delivered again, attempt ${event.attempt}`);
         return;
       case "intent.lost":
         this.#mark(at, "crash", `Attempt ${event.attempt} was lost: ${textOf(details.reason, "unknown")}`);
-        return this.#endAttempt(at, "lost", `lost: ${textOf(details.reason, "unknown")}`);
+        this.#endAttempt(at, "lost", `lost: ${textOf(details.reason, "unknown")}`);
+        return;
       case "intent.released":
-        return this.#endAttempt(at, "released", `handed back: ${textOf(details.reason, "released")}`);
+        this.#endAttempt(at, "released", `handed back: ${textOf(details.reason, "released")}`);
+        return;
       case "intent.retry_scheduled":
-        return this.#endAttempt(at, "failed", "failed, to be tried again");
+        this.#endAttempt(at, "failed", "failed, to be tried again");
+        return;
       case "intent.waiting":
         this.#endAttempt(at, "done", "suspended: it waits");
         this.#queued = null;
@@ -96,39 +114,54 @@ class Building {
         return;
       case "intent.step_done":
         if (!this.#running.has(key)) this.#running.set(key, { from: at, kind: "running", label: key });
-        return this.#endStep(key, at, "done", "done");
+        this.#endStep(key, at, "done", "done");
+        return;
       case "intent.step_failed":
-        return this.#endStep(key, at, "failed", "failed");
+        this.#endStep(key, at, "failed", "failed");
+        return;
       case "intent.step_interrupted":
-        return this.#endStep(key, at, "interrupted", "interrupted: it may or may not have happened");
+        this.#endStep(key, at, "interrupted", "interrupted: it may or may not have happened");
+        return;
       case "intent.signaled":
-        return this.#mark(at, "signal", `Signal ${textOf(details.name)}`);
+        this.#mark(at, "signal", `Signal ${textOf(details.name)}`);
+        return;
       case "intent.paused":
-        return this.#mark(at, "paused", "Paused");
+        this.#mark(at, "paused", "Paused");
+        return;
       case "intent.unpaused":
-        return this.#mark(at, "paused", "Unpaused");
+        this.#mark(at, "paused", "Unpaused");
+        return;
       case "intent.checkpoint_named":
-        return this.#mark(at, "checkpoint", `Checkpoint ${textOf(details.name)}`);
+        this.#mark(at, "checkpoint", `Checkpoint ${textOf(details.name)}`);
+        return;
       case "intent.retried":
       case "intent.restored":
         this.#endAttempt(at, "released", "ended by an operator");
         this.#queued = at;
-        return this.#mark(at, "restored", event.event_type === "intent.retried" ? "Retried" : "Restored");
+        this.#mark(at, "restored", event.event_type === "intent.retried" ? "Retried" : "Restored");
+        return;
       case "intent.completed":
       case "intent.failed":
       case "intent.canceled":
       case "intent.timed_out":
         this.#endQueue(at);
-        this.#endAttempt(at, event.event_type === "intent.completed" ? "done" : "failed", event.event_type.slice(7));
-        for (const open of [...this.#running.keys()]) this.#endStep(open, at, "ended", "ended with the intent");
-        return this.#mark(at, "end", `Ended: ${event.event_type.slice(7).replace("_", " ")}`);
+        this.#endAttempt(
+          at,
+          event.event_type === "intent.completed" ? "done" : "failed",
+          event.event_type.slice(7),
+        );
+        for (const open of [...this.#running.keys()])
+          this.#endStep(open, at, "ended", "ended with the intent");
+        this.#mark(at, "end", `Ended: ${event.event_type.slice(7).replace("_", " ")}`);
+        return;
       default:
     }
   }
 
   /** What is not over yet lasts until now. */
   close(now: number): void {
-    if (this.#queued !== null) this.attempts.push({ from: this.#queued, to: now, kind: "queued", label: "In the queue", open: true });
+    if (this.#queued !== null)
+      this.attempts.push({ from: this.#queued, to: now, kind: "queued", label: "In the queue", open: true });
     if (this.#attempt !== null) this.attempts.push({ ...this.#attempt, to: now, open: true });
     for (const [key, bar] of this.#running) this.#lane(key).push({ ...bar, to: now, open: true });
   }
@@ -151,7 +184,13 @@ class Building {
 
   #endAttempt(at: number, kind: BarKind, how: string): void {
     if (this.#attempt !== null)
-      this.attempts.push({ from: this.#attempt.from, to: at, kind, label: `${this.#attempt.label}: ${how}`, open: false });
+      this.attempts.push({
+        from: this.#attempt.from,
+        to: at,
+        kind,
+        label: `${this.#attempt.label}: ${how}`,
+        open: false,
+      });
     this.#attempt = null;
     if (kind !== "done") this.#queued ??= at;
   }
@@ -161,7 +200,13 @@ class Building {
     if (open === undefined) return;
     this.#running.delete(key);
     const told = open.kind === "waiting" && kind === "done" ? "waiting" : kind;
-    this.#lane(key).push({ from: open.from, to: at, kind: told, label: `${open.label}: ${how}`, open: false });
+    this.#lane(key).push({
+      from: open.from,
+      to: at,
+      kind: told,
+      label: `${open.label}: ${how}`,
+      open: false,
+    });
   }
 }
 
@@ -178,7 +223,11 @@ export function timelineOf(events: readonly IntentEvent[], now: number, ended: b
   return {
     from,
     to,
-    attempts: { key: "attempts", name: "Attempts", bars: building.attempts.filter((bar) => bar.to > bar.from || bar.kind !== "queued") },
+    attempts: {
+      key: "attempts",
+      name: "Attempts",
+      bars: building.attempts.filter((bar) => bar.to > bar.from || bar.kind !== "queued"),
+    },
     steps: [...building.steps].map(([key, bars]) => ({ key: `step ${key}`, name: key, bars })),
     marks: building.marks,
   };
@@ -198,7 +247,9 @@ const WORTH_CUTTING = 0.2;
 export function scaleOf(timeline: Timeline, cutIdle: boolean): Scale {
   const { from, to } = timeline;
   const total = to - from;
-  const breaks = cutIdle ? idleTimes(timeline).filter((one) => one.to - one.from > total * WORTH_CUTTING) : [];
+  const breaks = cutIdle
+    ? idleTimes(timeline).filter((one) => one.to - one.from > total * WORTH_CUTTING)
+    : [];
   const cut = breaks.reduce((sum, one) => sum + one.to - one.from, 0);
   const room = 1 - breaks.length * BREAK_SHARE;
   const at = (ms: number): number => {
@@ -229,7 +280,10 @@ function idleTimes({ from, to, attempts }: Timeline): { from: number; to: number
   return idle;
 }
 
-const STEPS_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 3e4, 6e4, 12e4, 3e5, 6e5, 18e5, 36e5, 72e5, 216e5, 432e5, 864e5, 6048e5];
+const STEPS_MS = [
+  1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 3e4, 6e4, 12e4, 3e5, 6e5, 18e5, 36e5, 72e5, 216e5,
+  432e5, 864e5, 6048e5,
+];
 
 /** Instants for the axis, counted from the beginning. */
 export function ticksOf({ from, to }: Timeline, most: number): number[] {

@@ -181,7 +181,11 @@ export interface Overview {
   readonly window_seconds: number;
   readonly bucket_seconds: number;
   readonly buckets: readonly Bucket[];
-  readonly latency: { readonly p50_ms: number | null; readonly p95_ms: number | null; readonly p99_ms: number | null };
+  readonly latency: {
+    readonly p50_ms: number | null;
+    readonly p95_ms: number | null;
+    readonly p99_ms: number | null;
+  };
   readonly failures: readonly { readonly code: string; readonly count: number }[];
   readonly queues: readonly {
     readonly address: string;

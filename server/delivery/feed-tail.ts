@@ -163,7 +163,8 @@ export class FeedTail {
       while (this.#ranges.size > 0) {
         const some = [...this.#ranges.values()].slice(0, RANGES_AT_ONCE);
         for (const { intentId } of some) this.#ranges.delete(intentId);
-        for (const { intent, event } of await readRanges(this.#options.store, some)) this.#append(intent, event);
+        for (const { intent, event } of await readRanges(this.#options.store, some))
+          this.#append(intent, event);
         this.#wake();
       }
     } catch (error) {
@@ -191,6 +192,9 @@ function smallMembers(details: unknown): Record<string, unknown> | null {
 
 function isSmall(value: unknown): boolean {
   if (typeof value === "string") return value.length <= TEXT_MAX;
-  if (Array.isArray(value)) return value.length <= MEMBERS_MAX && value.every((one) => typeof one === "string" && one.length <= TEXT_MAX);
+  if (Array.isArray(value))
+    return (
+      value.length <= MEMBERS_MAX && value.every((one) => typeof one === "string" && one.length <= TEXT_MAX)
+    );
   return typeof value === "number" || typeof value === "boolean";
 }

@@ -58,7 +58,11 @@ export class FeedReader {
     const from = options.cursor === null ? tail.position : tail.positionOf(options.cursor);
     this.#position = from ?? tail.position;
     this.#told = this.#position;
-    this.#tell("stream.open", { ok: true, cursor: tail.cursorOf(this.#position), interval_ms: options.intervalMs });
+    this.#tell("stream.open", {
+      ok: true,
+      cursor: tail.cursorOf(this.#position),
+      interval_ms: options.intervalMs,
+    });
     if (from === null) this.#tell("stream.gap", { reason: "unknown_cursor" });
   }
 
@@ -72,35 +76,27 @@ export class FeedReader {
   }
 
   async #lookAndWait(): Promise<void> {
-    // Subscribed before reading: what is committed between the read and the wait still wakes us.
-    let woken = false;
-    const unsubscribe = this.#tail.on(() => {
-      woken = true;
-    });
-    let more: boolean;
-    try {
-      more = this.#options.intervalMs === 0 ? await this.#sendPage() : await this.#sendNewest();
-      this.#tellHowFar();
-      await this.#frames.ready();
-    } finally {
-      unsubscribe();
-    }
     const { signal, intervalMs, idleMs } = this.#options;
+    if (intervalMs === 0) await this.#sendPage();
+    else await this.#sendNewest();
+    this.#tellHowFar();
+    await this.#frames.ready();
     if (intervalMs > 0) await nextWake(() => () => undefined, intervalMs, signal);
-    if (!more && !woken) await nextWake((listener) => this.#tail.on(listener), idleMs, signal);
+    // Nothing comes between this look at where the tail is and the waiting for what follows.
+    if (this.#tail.position === this.#position)
+      await nextWake((listener) => this.#tail.on(listener), idleMs, signal);
   }
 
   /** Every event that is for this reader, in order. */
-  async #sendPage(): Promise<boolean> {
+  async #sendPage(): Promise<void> {
     const { entries, gap, position } = this.#tail.read(this.#position, PAGE);
     this.#position = position;
     if (gap !== null) this.#tell("stream.gap", { reason: gap });
     for (const entry of await this.#selected(entries)) this.#send(entry, 1);
-    return entries.length === PAGE;
   }
 
   /** Of each intent the newest event, of everything there is by now. */
-  async #sendNewest(): Promise<boolean> {
+  async #sendNewest(): Promise<void> {
     const { entries, gap, position } = this.#tail.read(this.#position, Number.POSITIVE_INFINITY);
     this.#position = position;
     if (gap !== null) this.#tell("stream.gap", { reason: gap });
@@ -113,7 +109,6 @@ export class FeedReader {
     }
     if (newest.size > COALESCED_MAX) this.#tell("stream.gap", { reason: "too_many" });
     else for (const { entry, events } of newest.values()) this.#send(entry, events);
-    return false;
   }
 
   #send(entry: FeedEntry, events: number): void {
@@ -148,7 +143,10 @@ export class FeedReader {
     const ids = [...new Set(entries.map(({ intent }) => intent.id))].filter((id) => !this.#wanted.has(id));
     if (ids.length === 0) return;
     const { session, metadata } = this.#options.filter;
-    const found = await findWithData(this.#store, ids, { session: session ?? null, metadata: metadata ?? {} });
+    const found = await findWithData(this.#store, ids, {
+      session: session ?? null,
+      metadata: metadata ?? {},
+    });
     if (this.#wanted.size + ids.length > REMEMBERED_MAX) this.#wanted.clear();
     for (const id of entries.map(({ intent }) => intent.id))
       if (ids.includes(id)) this.#wanted.set(id, found.has(id));

@@ -167,7 +167,7 @@ export const limits = {
     200_000,
     100,
     100_000_000,
-    "Intents that one request counts, the newest; more are \"at least\" so many.",
+    'Intents that one request counts, the newest; more are "at least" so many.',
   ),
   capacityMax: integer(
     "PERDURE_CAPACITY_MAX",

@@ -25,7 +25,9 @@ function isProgram(path: string): boolean {
 
 export function findChromium(env: NodeJS.ProcessEnv = process.env): string | undefined {
   if (env.CHROMIUM_PATH !== undefined) return env.CHROMIUM_PATH;
-  const places = (env.PATH ?? "").split(delimiter).flatMap((folder) => NAMES.map((name) => join(folder, name)));
+  const places = (env.PATH ?? "")
+    .split(delimiter)
+    .flatMap((folder) => NAMES.map((name) => join(folder, name)));
   return places.find(isProgram);
 }
 

@@ -4,8 +4,8 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { age, count, dateTime, shortAddress, shortId, words } from "../format.ts";
 import { href } from "../route.ts";
-import { toast } from "./toasts.tsx";
 import type { IntentRow, Progress, Status } from "../wire.ts";
+import { toast } from "./toasts.tsx";
 
 const TONES: Readonly<Record<Status, string>> = {
   CREATED: "quiet",
@@ -75,7 +75,11 @@ export function Age({ at, now }: { at: string; now: number }) {
   );
 }
 
-export function Attempt({ row }: { row: Pick<IntentRow, "attempt" | "lost_deliveries" | "max_delivery_attempts"> }) {
+export function Attempt({
+  row,
+}: {
+  row: Pick<IntentRow, "attempt" | "lost_deliveries" | "max_delivery_attempts">;
+}) {
   if (row.attempt === 0) return <span class="faint">–</span>;
   return (
     <span class="num">
@@ -155,7 +159,12 @@ export interface TabOption {
   readonly count?: number | undefined;
 }
 
-export function Tabs(props: { tabs: readonly TabOption[]; current: string; onSelect: (id: string) => void; label: string }) {
+export function Tabs(props: {
+  tabs: readonly TabOption[];
+  current: string;
+  onSelect: (id: string) => void;
+  label: string;
+}) {
   const { tabs, current, onSelect, label } = props;
   const move = (event: KeyboardEvent) => {
     const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;

@@ -29,7 +29,17 @@ function niceMax(n: number): number {
 const totals = (series: readonly Series[], length: number): number[] =>
   Array.from({ length }, (_, index) => series.reduce((sum, { values }) => sum + (values[index] ?? 0), 0));
 
-function Bars({ series, times, max, format }: { series: readonly Series[]; times: readonly string[]; max: number; format: (n: number) => string }) {
+function Bars({
+  series,
+  times,
+  max,
+  format,
+}: {
+  series: readonly Series[];
+  times: readonly string[];
+  max: number;
+  format: (n: number) => string;
+}) {
   const step = WIDTH / Math.max(1, times.length);
   return (
     <>
@@ -79,7 +89,17 @@ function pathOf(values: readonly (number | null)[], max: number): string {
     .join("");
 }
 
-function Lines({ series, times, max, format }: { series: readonly Series[]; times: readonly string[]; max: number; format: (n: number) => string }) {
+function Lines({
+  series,
+  times,
+  max,
+  format,
+}: {
+  series: readonly Series[];
+  times: readonly string[];
+  max: number;
+  format: (n: number) => string;
+}) {
   const step = WIDTH / Math.max(1, times.length);
   return (
     <>
@@ -88,12 +108,10 @@ function Lines({ series, times, max, format }: { series: readonly Series[]; time
           <path class="chart-line" d={pathOf(values, max)} />
           {values.map((one, index) =>
             one === null ? null : (
-              <circle
+              <path
                 key={times[index]}
                 class="chart-dot"
-                cx={(index + 0.5) * step}
-                cy={HEIGHT - (one / max) * HEIGHT}
-                r={2.5}
+                d={`M${((index + 0.5) * step).toFixed(1)} ${(HEIGHT - (one / max) * HEIGHT).toFixed(1)}h0`}
               />
             ),
           )}
@@ -103,7 +121,9 @@ function Lines({ series, times, max, format }: { series: readonly Series[]; time
         <rect key={time} x={index * step} y={0} width={step} height={HEIGHT} class="chart-hit">
           <title>
             {`${shortClock(time)}: ${series
-              .map(({ name, values }) => `${name} ${values[index] == null ? "–" : format(values[index] ?? 0)}`)
+              .map(
+                ({ name, values }) => `${name} ${values[index] == null ? "–" : format(values[index] ?? 0)}`,
+              )
               .join(", ")}`}
           </title>
         </rect>
@@ -142,7 +162,12 @@ export function Chart({ title, times, series, kind, format = count }: ChartProps
           <span>{format(max / 2)}</span>
           <span>0</span>
         </div>
-        <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label={`${title}. ${summary}`}>
+        <svg
+          viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
+          preserveAspectRatio="none"
+          role="img"
+          aria-label={`${title}. ${summary}`}
+        >
           <line class="chart-grid" x1="0" x2={WIDTH} y1="0.5" y2="0.5" />
           <line class="chart-grid" x1="0" x2={WIDTH} y1={HEIGHT / 2} y2={HEIGHT / 2} />
           <line class="chart-grid" x1="0" x2={WIDTH} y1={HEIGHT - 0.5} y2={HEIGHT - 0.5} />

@@ -23,7 +23,6 @@ export function Json({ value, label }: { value: unknown; label: string }) {
         )}
         <CopyButton text={text} />
       </div>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by the keyboard */}
       <pre tabIndex={0} role="region" aria-label={label} dir="auto">
         {cut ? `${text.slice(0, SHOWN)}…` : text}
       </pre>

@@ -49,14 +49,24 @@ function LaneView({ lane, scale }: { lane: Lane; scale: Scale }) {
   );
 }
 
-export function TimelineView({ events, now, ended }: { events: readonly IntentEvent[]; now: number; ended: boolean }) {
+export function TimelineView({
+  events,
+  now,
+  ended,
+}: {
+  events: readonly IntentEvent[];
+  now: number;
+  ended: boolean;
+}) {
   const [cutIdle, setCutIdle] = useState(true);
   const [all, setAll] = useState(false);
   const timeline = useMemo(() => timelineOf(events, now, ended), [events, now, ended]);
   const scale = useMemo(() => scaleOf(timeline, cutIdle), [timeline, cutIdle]);
   const hasIdle = useMemo(() => scaleOf(timeline, true).breaks.length > 0, [timeline]);
   const lanes = all ? timeline.steps : timeline.steps.slice(0, LANES_SHOWN);
-  const kinds = new Set([timeline.attempts, ...lanes].flatMap((lane) => lane.bars.map(({ kind }) => kind as string)));
+  const kinds = new Set(
+    [timeline.attempts, ...lanes].flatMap((lane) => lane.bars.map(({ kind }) => kind as string)),
+  );
   return (
     <section class="timeline" aria-label="Timeline">
       <div class="tl-tools">
@@ -71,7 +81,11 @@ export function TimelineView({ events, now, ended }: { events: readonly IntentEv
         <span class="spring" />
         {hasIdle && (
           <label class="check">
-            <input type="checkbox" checked={cutIdle} onChange={(event) => setCutIdle(event.currentTarget.checked)} />
+            <input
+              type="checkbox"
+              checked={cutIdle}
+              onChange={(event) => setCutIdle(event.currentTarget.checked)}
+            />
             Cut idle time
           </label>
         )}
@@ -82,7 +96,10 @@ export function TimelineView({ events, now, ended }: { events: readonly IntentEv
             <span
               class="tl-break"
               key={one.from}
-              style={{ left: percent(scale.at(one.from)), width: percent(scale.at(one.to) - scale.at(one.from)) }}
+              style={{
+                left: percent(scale.at(one.from)),
+                width: percent(scale.at(one.to) - scale.at(one.from)),
+              }}
               title={`${duration(one.to - one.from)} without any attempt`}
             />
           ))}

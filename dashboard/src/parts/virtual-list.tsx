@@ -65,15 +65,19 @@ export function VirtualList<T>(props: VirtualListProps<T>) {
 
   const moveTo = (index: number) => {
     const element = box.current;
-    const item = items[Math.max(0, Math.min(items.length - 1, index))];
+    const place = Math.max(0, Math.min(items.length - 1, index));
+    const item = items[place];
     if (element === null || item === undefined) return;
-    const at = Math.max(0, Math.min(items.length - 1, index)) * rowHeight;
+    const at = place * rowHeight;
+    // The head stays where it is, above the rows.
+    const room = element.clientHeight - (element.querySelector<HTMLElement>(".grid-head")?.offsetHeight ?? 0);
     if (at < element.scrollTop) element.scrollTop = at;
-    if (at + rowHeight > element.scrollTop + element.clientHeight - rowHeight)
-      element.scrollTop = at - element.clientHeight + 2 * rowHeight;
+    if (at + rowHeight > element.scrollTop + room) element.scrollTop = at + rowHeight - room;
     setActive(idOf(item));
     requestAnimationFrame(() =>
-      element.querySelector<HTMLElement>(`[data-row="${CSS.escape(idOf(item))}"]`)?.focus({ preventScroll: true }),
+      element
+        .querySelector<HTMLElement>(`[data-row="${CSS.escape(idOf(item))}"]`)
+        ?.focus({ preventScroll: true }),
     );
   };
 
@@ -101,7 +105,16 @@ export function VirtualList<T>(props: VirtualListProps<T>) {
 
   const focusable = active !== null && shown.some((item) => idOf(item) === active) ? active : null;
   return (
-    <div class="grid" role="grid" aria-label={label} aria-rowcount={total} onKeyDown={onKeyDown}>
+    <div
+      class="grid"
+      role="grid"
+      aria-label={label}
+      aria-rowcount={total + 1}
+      ref={box}
+      onScroll={onScroll}
+      onKeyDown={onKeyDown}
+      tabIndex={focusable === null ? 0 : -1}
+    >
       <div role="rowgroup" class="grid-head">
         <div class="row" role="row" aria-rowindex={1}>
           {columns.map((column) => (
@@ -111,31 +124,33 @@ export function VirtualList<T>(props: VirtualListProps<T>) {
           ))}
         </div>
       </div>
-      <div class="grid-body" role="rowgroup" ref={box} onScroll={onScroll} tabIndex={focusable === null ? 0 : -1}>
-        <div class="grid-space" role="presentation" style={{ height: `${items.length * rowHeight}px` }}>
-          {shown.map((item, index) => {
-            const id = idOf(item);
-            return (
-              <div
-                class="row"
-                role="row"
-                key={id}
-                data-row={id}
-                aria-rowindex={first + index + 2}
-                tabIndex={id === focusable ? 0 : -1}
-                style={{ transform: `translateY(${(first + index) * rowHeight}px)`, height: `${rowHeight}px` }}
-                onFocus={() => setActive(id)}
-                onClick={(event) => {
-                  // A link inside is a link; and what was only selected was not opened.
-                  if ((event.target as HTMLElement).closest("a") === null && String(getSelection()) === "") onOpen(item);
-                }}
-                onKeyDown={() => undefined}
-              >
-                {render(item)}
-              </div>
-            );
-          })}
-        </div>
+      <div class="grid-body" role="rowgroup" style={{ height: `${items.length * rowHeight}px` }}>
+        {shown.map((item, index) => {
+          const id = idOf(item);
+          return (
+            <div
+              class="row"
+              role="row"
+              key={id}
+              data-row={id}
+              aria-rowindex={first + index + 2}
+              tabIndex={id === focusable ? 0 : -1}
+              style={{
+                transform: `translateY(${(first + index) * rowHeight}px)`,
+                height: `${rowHeight}px`,
+              }}
+              onFocus={() => setActive(id)}
+              onClick={(event) => {
+                // A link inside is a link; and what was only selected was not opened.
+                if ((event.target as HTMLElement).closest("a") === null && String(getSelection()) === "")
+                  onOpen(item);
+              }}
+              onKeyDown={() => undefined}
+            >
+              {render(item)}
+            </div>
+          );
+        })}
       </div>
     </div>
   );

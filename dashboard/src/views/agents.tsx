@@ -16,8 +16,14 @@ const AGENTS_MAX = 200;
 const HOUR_SECONDS = 3_600;
 
 async function verb(agent: Agent, action: "pause" | "unpause"): Promise<void> {
-  const path = agent.address.replace(/^agent:\/\//, "").split("/").map(part).join("/");
-  await attempt(`${action === "pause" ? "Paused" : "Unpaused"} ${agent.address}`, () => post(`/v1/agents/${path}/${action}`));
+  const path = agent.address
+    .replace(/^agent:\/\//, "")
+    .split("/")
+    .map(part)
+    .join("/");
+  await attempt(`${action === "pause" ? "Paused" : "Unpaused"} ${agent.address}`, () =>
+    post(`/v1/agents/${path}/${action}`),
+  );
 }
 
 function AgentState({ agent }: { agent: Agent }) {
@@ -39,7 +45,10 @@ function ConsumerRow({ consumer, now }: { consumer: Consumer; now: number }) {
       <td class="num">
         <span class="progress">
           <span class="bar" aria-hidden="true">
-            <span class="fill" style={{ width: `${Math.min(100, (consumer.held / Math.max(1, consumer.capacity)) * 100)}%` }} />
+            <span
+              class="fill"
+              style={{ width: `${Math.min(100, (consumer.held / Math.max(1, consumer.capacity)) * 100)}%` }}
+            />
           </span>
           {count(consumer.held)}/{count(consumer.capacity)}
         </span>
@@ -51,7 +60,9 @@ function ConsumerRow({ consumer, now }: { consumer: Consumer; now: number }) {
             <IntentLink id={intent_id} />
           </span>
         ))}
-        {consumer.held > consumer.holding.length && <span class="faint">and {count(consumer.held - consumer.holding.length)} more</span>}
+        {consumer.held > consumer.holding.length && (
+          <span class="faint">and {count(consumer.held - consumer.holding.length)} more</span>
+        )}
         {consumer.held === 0 && <span class="faint">nothing</span>}
       </td>
     </tr>
@@ -61,7 +72,8 @@ function ConsumerRow({ consumer, now }: { consumer: Consumer; now: number }) {
 function Numbers({ address }: { address: string }) {
   const overview = useResource<Overview>(
     `agent overview ${address}`,
-    (signal) => get(`/v1/overview${query({ to_agent: address, window_seconds: HOUR_SECONDS, buckets: 12 })}`, signal),
+    (signal) =>
+      get(`/v1/overview${query({ to_agent: address, window_seconds: HOUR_SECONDS, buckets: 12 })}`, signal),
     REREAD_MS,
   );
   useEvery(LOOK_MS, overview.refresh);
@@ -89,7 +101,13 @@ function Numbers({ address }: { address: string }) {
   );
 }
 
-function AgentCard(props: { agent: Agent; consumers: readonly Consumer[]; now: number; open: boolean; onDone: () => void }) {
+function AgentCard(props: {
+  agent: Agent;
+  consumers: readonly Consumer[];
+  now: number;
+  open: boolean;
+  onDone: () => void;
+}) {
   const { agent, consumers, now, open, onDone } = props;
   const toggle = () => setParams({ agent: open ? null : agent.address });
   const unheard = agent.listeners === 0 && agent.queued > 0 && !agent.paused;
@@ -110,7 +128,9 @@ function AgentCard(props: { agent: Agent; consumers: readonly Consumer[]; now: n
         <a class="stat" href={href(["intents"], { agent: agent.address, status: "SUBMITTED" })}>
           <b class="num">{count(agent.queued)}</b> queued
         </a>
-        <span class="stat faint">{agent.last_seen_at === null ? "never seen" : `seen ${age(now - Date.parse(agent.last_seen_at))}`}</span>
+        <span class="stat faint">
+          {agent.last_seen_at === null ? "never seen" : `seen ${age(now - Date.parse(agent.last_seen_at))}`}
+        </span>
         <button
           type="button"
           class="small"
@@ -180,7 +200,8 @@ export function Agents() {
   useFeed(reread, reread);
   useEvery(LOOK_MS, reread);
   useEffect(() => {
-    if (opened !== null) document.querySelector(".agent [aria-expanded=true]")?.scrollIntoView({ block: "nearest" });
+    if (opened !== null)
+      document.querySelector(".agent [aria-expanded=true]")?.scrollIntoView({ block: "nearest" });
   }, [opened]);
 
   const unheard = (queues.data?.queues ?? []).filter(({ listeners }) => listeners === 0);
@@ -191,7 +212,14 @@ export function Agents() {
       {unheard.length > 0 && (
         <div class="notice bad" role="alert">
           <p>
-            <strong>{plural(unheard.reduce((sum, { waiting }) => sum + waiting, 0), "intent waits", "intents wait")} and nobody listens:</strong>
+            <strong>
+              {plural(
+                unheard.reduce((sum, { waiting }) => sum + waiting, 0),
+                "intent waits",
+                "intents wait",
+              )}{" "}
+              and nobody listens:
+            </strong>
           </p>
           <ul>
             {unheard.map(({ address, waiting, oldest_seconds }) => (

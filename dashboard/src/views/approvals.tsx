@@ -8,7 +8,7 @@ import { Badge, Empty, Failure, IntentLink, Loading, PageHead } from "../parts/b
 import { attempt } from "../parts/toasts.tsx";
 import { useValue } from "../store.ts";
 import type { Task } from "../wire.ts";
-import { type Answers, answersOf, fieldsOf, FormFields } from "./task-form.tsx";
+import { type Answers, answersOf, FormFields, fieldsOf } from "./task-form.tsx";
 
 const REREAD_MS = 500;
 
@@ -46,7 +46,8 @@ function TaskCard({ task, now, onDone }: { task: Task; now: number; onDone: () =
   };
   const wantsComment = asked.required_comment === true;
   const missing =
-    (wantsComment && comment.trim() === "") || fields.some((field) => field.required && (answers[field.name] ?? "") === "");
+    (wantsComment && comment.trim() === "") ||
+    fields.some((field) => field.required && (answers[field.name] ?? "") === "");
   const due = task.due_at === null ? null : Date.parse(task.due_at) - now;
   return (
     <li class="card task">
@@ -75,16 +76,31 @@ function TaskCard({ task, now, onDone }: { task: Task; now: number; onDone: () =
           </>
         )}
       </p>
-      <FormFields fields={fields} answers={answers} onChange={setAnswers} id={`${task.intent_id} ${task.step}`} />
+      <FormFields
+        fields={fields}
+        answers={answers}
+        onChange={setAnswers}
+        id={`${task.intent_id} ${task.step}`}
+      />
       {asked.task_type !== "in_doubt" && (
         <label class="field wide">
           <span class="label">Comment{wantsComment ? " (required)" : ""}</span>
-          <textarea rows={2} maxLength={2_000} value={comment} onInput={(event) => setComment(event.currentTarget.value)} />
+          <textarea
+            rows={2}
+            maxLength={2_000}
+            value={comment}
+            onInput={(event) => setComment(event.currentTarget.value)}
+          />
         </label>
       )}
       <div class="actions">
         {(asked.allowed_outcomes ?? []).map((outcome) => (
-          <button type="button" key={outcome} aria-pressed={chosen === outcome} onClick={() => choose(outcome)}>
+          <button
+            type="button"
+            key={outcome}
+            aria-pressed={chosen === outcome}
+            onClick={() => choose(outcome)}
+          >
             <bdi>{words(outcome)}</bdi>
           </button>
         ))}
@@ -113,11 +129,18 @@ export function Approvals() {
       {tasks.error !== undefined && <Failure error={tasks.error} retry={tasks.refresh} />}
       {tasks.data === undefined && tasks.error === undefined && <Loading />}
       {tasks.data?.tasks.length === 0 && (
-        <Empty title="Nobody is asked anything">Tasks of agents that wait for a person appear here by themselves.</Empty>
+        <Empty title="Nobody is asked anything">
+          Tasks of agents that wait for a person appear here by themselves.
+        </Empty>
       )}
       <ul class="plain">
         {tasks.data?.tasks.map((task) => (
-          <TaskCard key={`${task.intent_id} ${task.step} ${task.assigned_at}`} task={task} now={now} onDone={tasks.refresh} />
+          <TaskCard
+            key={`${task.intent_id} ${task.step} ${task.assigned_at}`}
+            task={task}
+            now={now}
+            onDone={tasks.refresh}
+          />
         ))}
       </ul>
       {tasks.data?.next_cursor != null && <p class="faint">There are more: these have waited longest.</p>}

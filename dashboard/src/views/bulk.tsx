@@ -34,7 +34,12 @@ export function bulkFilter(filters: Filters): Record<string, unknown> {
   };
 }
 
-async function countMatching(action: Verb, filter: unknown, onCount: (n: number, more: boolean) => void, stopped: () => boolean) {
+async function countMatching(
+  action: Verb,
+  filter: unknown,
+  onCount: (n: number, more: boolean) => void,
+  stopped: () => boolean,
+) {
   let cursor: string | undefined;
   let total = 0;
   do {
@@ -70,7 +75,13 @@ export function BulkDialog(props: { action: Verb; filter: Record<string, unknown
     let [done, refused] = [0, 0];
     try {
       do {
-        const body = { action, filter, limit: PAGE, reason: "dashboard", ...(cursor === undefined ? {} : { cursor }) };
+        const body = {
+          action,
+          filter,
+          limit: PAGE,
+          reason: "dashboard",
+          ...(cursor === undefined ? {} : { cursor }),
+        };
         const answer: BulkAnswer = await post<BulkAnswer>("/v1/intents/bulk", body);
         done += answer.applied;
         refused += answer.refused.length;
@@ -89,7 +100,8 @@ export function BulkDialog(props: { action: Verb; filter: Record<string, unknown
   return (
     <Dialog title={`${words(action)} many intents`} onClose={onClose}>
       <p class="big" aria-live="polite">
-        {error ?? (found === null ? "Counting…" : `${number} ${found.n === 1 ? "intent matches" : "intents match"}`)}
+        {error ??
+          (found === null ? "Counting…" : `${number} ${found.n === 1 ? "intent matches" : "intents match"}`)}
       </p>
       <p class="faint">
         {conditions.length === 0 ? "No filter: every intent that this applies to." : conditions.join(", ")}
@@ -124,7 +136,11 @@ export function BulkBar({ filters }: { filters: Filters }) {
           key={verb}
           class="small"
           disabled={searching}
-          title={searching ? "Not while searching for a text: use the other filters" : `${words(verb)} all that match`}
+          title={
+            searching
+              ? "Not while searching for a text: use the other filters"
+              : `${words(verb)} all that match`
+          }
           onClick={() => setAction(verb)}
         >
           {words(verb)}…

@@ -16,7 +16,9 @@ const PAGE = 50;
 const REREAD_MS = 2_000;
 
 function Cause({ id }: { id: string }) {
-  const story = useResource<Explanation>(`cause ${id}`, (signal) => get(`/v1/intents/${part(id)}/explain`, signal));
+  const story = useResource<Explanation>(`cause ${id}`, (signal) =>
+    get(`/v1/intents/${part(id)}/explain`, signal),
+  );
   if (story.error !== undefined) return <p class="faint">{story.error.message}</p>;
   if (story.data === undefined) return <p class="faint">…</p>;
   const lost = story.data.attempts.filter(({ end }) => end?.startsWith("lost") === true);
@@ -41,7 +43,8 @@ export function DeadLetters() {
     REREAD_MS,
   );
   useFeed((frames) => {
-    if (frames.some(({ intent }) => intent.status === "FAILED" || intent.status === "SUBMITTED")) letters.refresh();
+    if (frames.some(({ intent }) => intent.status === "FAILED" || intent.status === "SUBMITTED"))
+      letters.refresh();
   }, letters.refresh);
   const redrive = async (id: string) => {
     await attempt("Back in the queue; done steps are kept", () => post(`/v1/intents/${part(id)}/retry`));

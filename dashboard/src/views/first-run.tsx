@@ -24,7 +24,8 @@ async function look(signal: AbortSignal): Promise<Seen> {
   const events =
     intent === undefined
       ? []
-      : (await get<{ events: readonly IntentEvent[] }>(`/v1/intents/${intent.intent_id}/events`, signal)).events;
+      : (await get<{ events: readonly IntentEvent[] }>(`/v1/intents/${intent.intent_id}/events`, signal))
+          .events;
   return {
     listening: agents.agents.some(({ listeners }) => listeners > 0),
     intent,
@@ -66,8 +67,8 @@ export function FirstRun() {
       <header>
         <h1>Watch an agent crash and go on where it was</h1>
         <p>
-          Nothing has been sent to this server yet. Run these in a checkout, each in a terminal of its own. They light up here as
-          they are run.
+          Nothing has been sent to this server yet. Run these in a checkout, each in a terminal of its own.
+          They light up here as they are run.
         </p>
       </header>
       <ol class="commands">

@@ -14,18 +14,31 @@ export interface Restoring {
   readonly to: string | number;
 }
 
-export function RestoreDialog(props: { intent: Intent; to: Restoring["to"]; onClose: () => void; onDone: () => void }) {
+export function RestoreDialog(props: {
+  intent: Intent;
+  to: Restoring["to"];
+  onClose: () => void;
+  onDone: () => void;
+}) {
   const { intent, to, onClose, onDone } = props;
-  const where = to === 0 ? "the beginning" : typeof to === "number" ? `entry ${to} of its log` : `checkpoint ${to}`;
+  const where =
+    to === 0 ? "the beginning" : typeof to === "number" ? `entry ${to} of its log` : `checkpoint ${to}`;
   const restore = async () => {
     await attempt(`Restored to ${where}`, () => post(`${pathOf(intent.intent_id)}/restore`, { to }));
     onDone();
   };
   return (
-    <Confirm title={`Restore ${shortId(intent.intent_id)}`} action="Restore" danger onConfirm={restore} onClose={onClose}>
+    <Confirm
+      title={`Restore ${shortId(intent.intent_id)}`}
+      action="Restore"
+      danger
+      onConfirm={restore}
+      onClose={onClose}
+    >
       <p>
-        It goes back to <strong>{where}</strong>. Steps done since then run again; its state is written back as new versions. Whoever holds
-        it now loses it. The log keeps everything, so that this can be undone by another restore.
+        It goes back to <strong>{where}</strong>. Steps done since then run again; its state is written back
+        as new versions. Whoever holds it now loses it. The log keeps everything, so that this can be undone
+        by another restore.
       </p>
     </Confirm>
   );
@@ -49,7 +62,11 @@ export function Verbs({ intent, onDone }: { intent: Intent; onDone: () => void }
         </button>
       )}
       {ended && intent.status !== "COMPLETED" && (
-        <button type="button" class="primary" onClick={() => void act("retry", "Submitted again; done steps are kept")}>
+        <button
+          type="button"
+          class="primary"
+          onClick={() => void act("retry", "Submitted again; done steps are kept")}
+        >
           Retry
         </button>
       )}
@@ -72,7 +89,10 @@ export function Verbs({ intent, onDone }: { intent: Intent; onDone: () => void }
           onConfirm={() => act("cancel", "Canceled")}
           onClose={() => setAsking(null)}
         >
-          <p>Its agent is told to stop, and its children are canceled with it. A canceled intent can be retried.</p>
+          <p>
+            Its agent is told to stop, and its children are canceled with it. A canceled intent can be
+            retried.
+          </p>
         </Confirm>
       )}
     </div>

@@ -4,13 +4,29 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { get, keyChanges, part } from "../api.ts";
 import { dateTime, duration, words } from "../format.ts";
 import { useFeed, useNow, useResource } from "../hooks.ts";
-import { Address, Badge, CopyButton, Failure, IntentLink, Loading, StatusBadge, Tabs } from "../parts/basics.tsx";
+import {
+  Address,
+  Badge,
+  CopyButton,
+  Failure,
+  IntentLink,
+  Loading,
+  StatusBadge,
+  Tabs,
+} from "../parts/basics.tsx";
 import { TimelineView } from "../parts/timeline.tsx";
-import { href, setParams, route } from "../route.ts";
+import { href, route, setParams } from "../route.ts";
 import { useValue } from "../store.ts";
-import { type Explanation, hasEnded, type Intent as IntentData, type IntentEvent, type Step } from "../wire.ts";
+import {
+  type Explanation,
+  hasEnded,
+  type Intent as IntentData,
+  type IntentEvent,
+  type Step,
+} from "../wire.ts";
+import { Checkpoints, Children, Code, Data, StateTab } from "./intent-more.tsx";
+import { Events, Steps } from "./intent-tabs.tsx";
 import { Verbs } from "./intent-verbs.tsx";
-import { Checkpoints, Children, Code, Data, Events, StateTab, Steps } from "./intent-tabs.tsx";
 
 const REREAD_MS = 300;
 const EVENTS_PAGE = 500;
@@ -84,7 +100,9 @@ function Facts({ intent, explanation, now }: { intent: IntentData; explanation: 
           <Address address={intent.address} />
         </a>
       </Fact>
-      <Fact name="Held by">{holder === undefined ? <span class="faint">nobody</span> : <bdi>{holder.consumer}</bdi>}</Fact>
+      <Fact name="Held by">
+        {holder === undefined ? <span class="faint">nobody</span> : <bdi>{holder.consumer}</bdi>}
+      </Fact>
       <Fact name="Attempt">
         {intent.attempt}
         <span class="faint">
@@ -142,8 +160,8 @@ function Next({ intent, explanation, now }: { intent: IntentData; explanation: E
         </p>
       )}
       <p>
-        <strong>{next === undefined ? lead : "Next:"}</strong>{" "}
-        <bdi>{next === undefined ? "nothing more happens to it." : next.what}</bdi>
+        <strong>{next === undefined ? `${lead}.` : "Next:"}</strong>{" "}
+        <bdi>{next === undefined ? "Nothing more happens to it." : next.what}</bdi>
         {due !== null && (
           <>
             {" "}
@@ -183,7 +201,8 @@ export function Intent({ id }: { id: string }) {
     if (frames.some(({ intent_id }) => intent_id === id)) reread();
   }, reread);
   useEffect(() => {
-    document.title = story.data === undefined ? "Intent · Perdure" : `${story.data.intent.intent_type} · Perdure`;
+    document.title =
+      story.data === undefined ? "Intent · Perdure" : `${story.data.intent.intent_type} · Perdure`;
   }, [story.data?.intent.intent_type]);
 
   if (story.data === undefined)

@@ -146,21 +146,21 @@ function StatusTabs({ filters, counts }: { filters: Filters; counts: Counts | un
           {counts?.capped === true ? "+" : ""}
         </span>
       </button>
-      {SHOWN_STATUSES.filter((status) => (counts?.counts[status] ?? 0) > 0 || filters.status.includes(status)).map(
-        (status) => (
-          <button
-            type="button"
-            key={status}
-            class={`tone-${toneOf(status)}`}
-            aria-pressed={only === status || filters.status.includes(status)}
-            onClick={() => toggle(only === status ? null : status)}
-          >
-            <span class="dot" aria-hidden="true" />
-            {words(status)}
-            <span class="num">{count(counts?.counts[status] ?? 0)}</span>
-          </button>
-        ),
-      )}
+      {SHOWN_STATUSES.filter(
+        (status) => (counts?.counts[status] ?? 0) > 0 || filters.status.includes(status),
+      ).map((status) => (
+        <button
+          type="button"
+          key={status}
+          class={`tone-${toneOf(status)}`}
+          aria-pressed={only === status || filters.status.includes(status)}
+          onClick={() => toggle(only === status ? null : status)}
+        >
+          <span class="dot" aria-hidden="true" />
+          {words(status)}
+          <span class="num">{count(counts?.counts[status] ?? 0)}</span>
+        </button>
+      ))}
       {(counts?.paused ?? 0) > 0 && (
         <button
           type="button"
@@ -313,16 +313,17 @@ export function Intents() {
   );
   useFeed(counts.refresh, counts.refresh);
 
-  const total = filters.status.length === 0
-    ? counts.data?.total
-    : filters.status.reduce((sum, status) => sum + (counts.data?.counts[status as Status] ?? 0), 0);
+  const total =
+    filters.status.length === 0
+      ? counts.data?.total
+      : filters.status.reduce((sum, status) => sum + (counts.data?.counts[status as Status] ?? 0), 0);
   const isNew = !isFiltered(filters) && counts.data?.total === 0 && rows.done && rows.list.length === 0;
   useEffect(() => {
     if (isNew) location.replace(href(["start"]));
   }, [isNew]);
   const render = (row: IntentRow) => <Row row={row} now={now} />;
   return (
-    <div class="page fill">
+    <div class="page full">
       <PageHead title="Intents">
         <BulkBar filters={filters} />
       </PageHead>

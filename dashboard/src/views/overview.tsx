@@ -24,7 +24,17 @@ const LOOK_MS = 10_000;
 const total = (buckets: readonly Bucket[], ...names: readonly (keyof Bucket)[]): number =>
   buckets.reduce((sum, bucket) => sum + names.reduce((all, name) => all + Number(bucket[name] ?? 0), 0), 0);
 
-function Tile({ label, value, note, bad = false }: { label: string; value: string; note?: string; bad?: boolean }) {
+function Tile({
+  label,
+  value,
+  note,
+  bad = false,
+}: {
+  label: string;
+  value: string;
+  note?: string;
+  bad?: boolean;
+}) {
   return (
     <div class={`tile ${bad ? "alarm" : ""}`}>
       <span class="label">{label}</span>
@@ -57,8 +67,16 @@ function Tiles({ data, counts }: { data: OverviewData; counts: Counts | undefine
         note={ended === 0 ? "of none" : `${((failed / ended) * 100).toFixed(1)} %`}
         bad={failed > 0 && failed / ended > 0.05}
       />
-      <Tile label="Median latency" value={latency.p50_ms === null ? "–" : duration(latency.p50_ms)} note="to completion" />
-      <Tile label="99th percentile" value={latency.p99_ms === null ? "–" : duration(latency.p99_ms)} note="to completion" />
+      <Tile
+        label="Median latency"
+        value={latency.p50_ms === null ? "–" : duration(latency.p50_ms)}
+        note="to completion"
+      />
+      <Tile
+        label="99th percentile"
+        value={latency.p99_ms === null ? "–" : duration(latency.p99_ms)}
+        note="to completion"
+      />
       <Tile
         label="In the queue"
         value={count(waiting)}
@@ -123,13 +141,18 @@ function Failures({ data }: { data: OverviewData }) {
 export function Overview() {
   const { params } = useValue(route);
   const key = useValue(keyChanges);
-  const window = WINDOWS.find(([, seconds]) => String(seconds) === params.get("window"))?.[1] ?? WINDOW_SECONDS;
+  const window =
+    WINDOWS.find(([, seconds]) => String(seconds) === params.get("window"))?.[1] ?? WINDOW_SECONDS;
   const overview = useResource<OverviewData>(
     `overview ${window} ${key}`,
     (signal) => get(`/v1/overview${query({ window_seconds: window, buckets: BUCKETS })}`, signal),
     REREAD_MS,
   );
-  const counts = useResource<Counts>(`overview counts ${key}`, (signal) => get("/v1/intents/counts", signal), REREAD_MS);
+  const counts = useResource<Counts>(
+    `overview counts ${key}`,
+    (signal) => get("/v1/intents/counts", signal),
+    REREAD_MS,
+  );
   const reread = () => {
     overview.refresh();
     counts.refresh();
@@ -214,7 +237,8 @@ export function Overview() {
           </div>
           {data.capped && (
             <p class="faint">
-              There is more than is counted: the newest {plural(total(data.buckets, "created"), "intent")} of this time are shown.
+              There is more than is counted: the newest {plural(total(data.buckets, "created"), "intent")} of
+              this time are shown.
             </p>
           )}
         </>

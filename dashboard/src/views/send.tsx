@@ -12,7 +12,9 @@ import type { Agent } from "../wire.ts";
 const problemOf = (payload: string): string | null => {
   try {
     const value: unknown = JSON.parse(payload);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? null : "A payload is a JSON object: { … }";
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? null
+      : "A payload is a JSON object: { … }";
   } catch (error) {
     return (error as Error).message;
   }
@@ -84,7 +86,13 @@ export function Send() {
         </label>
         <label class="field wide">
           <span class="label">Type</span>
-          <input required placeholder="etl.v1" maxLength={200} value={type} onInput={(event) => setType(event.currentTarget.value)} />
+          <input
+            required
+            placeholder="etl.v1"
+            maxLength={200}
+            value={type}
+            onInput={(event) => setType(event.currentTarget.value)}
+          />
         </label>
         <label class="field wide">
           <span class="label">Payload (JSON)</span>
@@ -104,11 +112,19 @@ export function Send() {
         <div class="columns">
           <label class="field wide">
             <span class="label">Steps, in order (optional)</span>
-            <input placeholder="extract, transform, load" value={steps} onInput={(event) => setSteps(event.currentTarget.value)} />
+            <input
+              placeholder="extract, transform, load"
+              value={steps}
+              onInput={(event) => setSteps(event.currentTarget.value)}
+            />
           </label>
           <label class="field wide">
             <span class="label">Session (optional)</span>
-            <input maxLength={200} value={session} onInput={(event) => setSession(event.currentTarget.value)} />
+            <input
+              maxLength={200}
+              value={session}
+              onInput={(event) => setSession(event.currentTarget.value)}
+            />
           </label>
         </div>
         <div class="actions">

@@ -19,9 +19,18 @@ const textOf = (one: Version | undefined): string =>
 
 const MARKS = { same: " ", gone: "−", new: "+" } as const;
 
-export function StateDiff({ scope, entryKey, version }: { scope: string; entryKey: string; version: number }) {
-  const list = useResource<{ versions: readonly Version[] }>(`versions ${scope} ${entryKey} ${version}`, (signal) =>
-    get(`/v1/state/${scope}/${part(entryKey)}/versions?limit=100`, signal),
+export function StateDiff({
+  scope,
+  entryKey,
+  version,
+}: {
+  scope: string;
+  entryKey: string;
+  version: number;
+}) {
+  const list = useResource<{ versions: readonly Version[] }>(
+    `versions ${scope} ${entryKey} ${version}`,
+    (signal) => get(`/v1/state/${scope}/${part(entryKey)}/versions?limit=100`, signal),
   );
   const versions = useMemo(
     () => [...(list.data?.versions ?? [])].sort((a, b) => b.version - a.version),
@@ -55,7 +64,6 @@ export function StateDiff({ scope, entryKey, version }: { scope: string; entryKe
         {choose("From", older, setOlder)}
         {choose("To", newer, setNewer)}
       </div>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by the keyboard */}
       <pre tabIndex={0} role="region" aria-label="Difference">
         {lines.map((line, index) => (
           <span class={`line ${line.kind}`} key={index}>

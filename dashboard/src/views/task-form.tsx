@@ -19,7 +19,8 @@ interface Schema {
   readonly required?: readonly string[];
 }
 
-const isSchema = (one: unknown): one is Schema => typeof one === "object" && one !== null && !Array.isArray(one);
+const isSchema = (one: unknown): one is Schema =>
+  typeof one === "object" && one !== null && !Array.isArray(one);
 
 export function fieldsOf(schema: unknown): FormField[] {
   if (!isSchema(schema) || !isSchema(schema.properties)) return [];
@@ -27,8 +28,15 @@ export function fieldsOf(schema: unknown): FormField[] {
   return Object.entries(schema.properties).map(([name, field]) => {
     const choices = Array.isArray(field.enum) ? field.enum.map((one) => JSON.stringify(one)) : [];
     const numeric = field.type === "number" || field.type === "integer";
-    const kind = choices.length > 0 ? "choice" : field.type === "boolean" ? "boolean" : numeric ? "number" : "text";
-    return { name, label: typeof field.title === "string" ? field.title : name, kind, choices, required: required.includes(name) };
+    const kind =
+      choices.length > 0 ? "choice" : field.type === "boolean" ? "boolean" : numeric ? "number" : "text";
+    return {
+      name,
+      label: typeof field.title === "string" ? field.title : name,
+      kind,
+      choices,
+      required: required.includes(name),
+    };
   });
 }
 
@@ -66,12 +74,21 @@ export function FormFields(props: {
                 <option value="">–</option>
                 {options.map((option) => (
                   <option key={option} value={option}>
-                    {field.kind === "boolean" ? (option === "true" ? "Yes" : "No") : String(JSON.parse(option))}
+                    {field.kind === "boolean"
+                      ? option === "true"
+                        ? "Yes"
+                        : "No"
+                      : String(JSON.parse(option))}
                   </option>
                 ))}
               </select>
             ) : field.kind === "number" ? (
-              <input type="number" step="any" value={current} onInput={(event) => set(event.currentTarget.value)} />
+              <input
+                type="number"
+                step="any"
+                value={current}
+                onInput={(event) => set(event.currentTarget.value)}
+              />
             ) : (
               <input value={current} onInput={(event) => set(event.currentTarget.value)} />
             )}

@@ -83,7 +83,11 @@ function readAsset(folder: string, file: string): Asset {
 function sendAsset(request: FastifyRequest, reply: FastifyReply, asset: Asset | undefined, cached: string) {
   if (asset === undefined)
     throw new PerdureError("not_found", "the dashboard has no such file; it is built by npm run build");
-  reply.headers(SECURITY).header("cache-control", cached).header("etag", asset.etag).header("vary", "Accept-Encoding");
+  reply
+    .headers(SECURITY)
+    .header("cache-control", cached)
+    .header("etag", asset.etag)
+    .header("vary", "Accept-Encoding");
   if (request.headers["if-none-match"] === asset.etag) return reply.code(304).send();
   const zipped = /\bgzip\b/.test(String(request.headers["accept-encoding"] ?? ""));
   if (zipped) reply.header("content-encoding", "gzip");

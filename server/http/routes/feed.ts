@@ -1,7 +1,7 @@
 // The feed: what happens to all intents a caller sees, on one connection.
 
 import type { z } from "zod";
-import { FeedReader, type FeedFilter } from "../../delivery/feed.ts";
+import { type FeedFilter, FeedReader } from "../../delivery/feed.ts";
 import { checkPattern } from "../../domain/access.ts";
 import { parseAddress } from "../../domain/address.ts";
 import type { Principal } from "../auth.ts";
@@ -34,7 +34,9 @@ function filterOf(query: z.output<OverviewSchemas["feed"]>, { access, namespace 
 }
 
 const addressesIn = (text: string, namespace: string): string =>
-  text.endsWith("*") ? checkPattern(text.replace(/^agent:\/\//, "")) : parseAddress(text, namespace).canonical;
+  text.endsWith("*")
+    ? checkPattern(text.replace(/^agent:\/\//, ""))
+    : parseAddress(text, namespace).canonical;
 
 export function feedRoutes(app: App, deps: RouteDeps): void {
   app.get(

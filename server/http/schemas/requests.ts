@@ -187,7 +187,11 @@ export function requestSchemas(limits: Limits) {
             .regex(/^[0-9a-fA-F-]+$/)
             .optional(),
           paused: flag.optional(),
-          text: text.min(1).max(SEARCH_MAX).refine((value) => !value.includes("\0"), { error: "must not contain NUL" }).optional(),
+          text: text
+            .min(1)
+            .max(SEARCH_MAX)
+            .refine((value) => !value.includes("\0"), { error: "must not contain NUL" })
+            .optional(),
           order: z.enum(["newest", "oldest"]).default("newest"),
           include: z.enum(["payload"]).optional(),
           limit: limit.default(50),

@@ -12,7 +12,10 @@ const WITH_DATA = {
 export async function findWithData(
   store: Store,
   ids: readonly string[],
-  { session, metadata }: { readonly session: string | null; readonly metadata: Readonly<Record<string, string>> },
+  {
+    session,
+    metadata,
+  }: { readonly session: string | null; readonly metadata: Readonly<Record<string, string>> },
 ): Promise<ReadonlySet<string>> {
   const values = [encodeArray("uuid", ids), session, JSON.stringify(metadata)];
   const { rows } = await store.pool.query<{ id: string }>({ ...WITH_DATA, values });

@@ -38,13 +38,19 @@ export interface Overview {
   readonly buckets: readonly Bucket[];
   readonly latency: { readonly p50: number | null; readonly p95: number | null; readonly p99: number | null };
   readonly failures: readonly { readonly code: string; readonly count: number }[];
-  readonly queues: readonly { readonly address: string; readonly waiting: number; readonly oldestMs: number; readonly listeners: number }[];
+  readonly queues: readonly {
+    readonly address: string;
+    readonly waiting: number;
+    readonly oldestMs: number;
+    readonly listeners: number;
+  }[];
   readonly capped: boolean;
 }
 
 type Row = Record<string, string | number | null>;
 const number = (value: string | number | null | undefined): number => Number(value ?? 0);
-const orNull = (value: string | number | null | undefined): number | null => (value == null ? null : Number(value));
+const orNull = (value: string | number | null | undefined): number | null =>
+  value == null ? null : Number(value);
 
 const FAILURES_MAX = 20;
 const QUEUES_MAX = 50;
@@ -70,13 +76,18 @@ async function created(store: Store, range: OverviewRange): Promise<Row[]> {
   const { rows } = await sql<Row>`select ${bucketOf("created_at", bucketMs)} as bucket, count(*) as created,
       sum(greatest(attempt - 1, 0)) as redeliveries, sum(total_losses) as lost
     from (select i.created_at, i.attempt, i.total_losses from intents i where i.id >= ${firstId(windowMs)} and ${sight(range)}
-      order by i.id desc limit ${maxRows}) x where created_at >= ${since(windowMs)} group by 1`.execute(store.db);
+      order by i.id desc limit ${maxRows}) x where created_at >= ${since(windowMs)} group by 1`.execute(
+    store.db,
+  );
   return rows;
 }
 
 /** Ends in the window. Those that are removed at a time of their own are indexed by that time, which is later. */
 const ended = (range: OverviewRange) => endedWithin(range, since(range.windowMs));
-const endedWithin = (range: OverviewRange, begin: RawBuilder<unknown>) => sql`(select o.status, o.code, o.finished_at, i.created_at from (
+const endedWithin = (
+  range: OverviewRange,
+  begin: RawBuilder<unknown>,
+) => sql`(select o.status, o.code, o.finished_at, i.created_at from (
       (select * from outcomes where expires_at is null and finished_at >= ${begin} order by finished_at desc limit ${range.maxRows})
       union all
       (select * from outcomes where expires_at is not null and expires_at >= ${begin} and finished_at >= ${begin} limit ${range.maxRows})
@@ -96,8 +107,11 @@ async function finished(store: Store, range: OverviewRange): Promise<Row[]> {
 }
 
 async function failures(store: Store, range: OverviewRange): Promise<Overview["failures"]> {
-  const { rows } = await sql<Row>`select coalesce(code, 'unknown') as code, count(*) as n from ${ended(range)} x
-    where status in ('FAILED', 'TIMED_OUT') group by 1 order by 2 desc, 1 limit ${FAILURES_MAX}`.execute(store.db);
+  const { rows } =
+    await sql<Row>`select coalesce(code, 'unknown') as code, count(*) as n from ${ended(range)} x
+    where status in ('FAILED', 'TIMED_OUT') group by 1 order by 2 desc, 1 limit ${FAILURES_MAX}`.execute(
+      store.db,
+    );
   return rows.map((row) => ({ code: String(row.code), count: number(row.n) }));
 }
 
@@ -114,7 +128,9 @@ async function queues(store: Store, { access, toAgent }: OverviewRange): Promise
         and k.lease_until > perdure_now()) as listeners
       from a cross join lateral (select count(*) as waiting, extract(epoch from perdure_now() - min(queue_at)) * 1000 as oldest
         from (select queue_at from ready r where r.to_agent = a.to_agent order by rank, queue_at limit ${WAITING_MAX}) h) q
-      where a.to_agent is not null and ${mine} and (${toAgent}::text is null or a.to_agent = ${toAgent}) and q.waiting > 0 order by q.oldest desc limit ${QUEUES_MAX}`.execute(store.db);
+      where a.to_agent is not null and ${mine} and (${toAgent}::text is null or a.to_agent = ${toAgent}) and q.waiting > 0 order by q.oldest desc limit ${QUEUES_MAX}`.execute(
+    store.db,
+  );
   return rows.map((row) => ({
     address: String(row.address),
     waiting: number(row.waiting),
