@@ -3,6 +3,8 @@
 import { pretty } from "./format.ts";
 import type { Intent, Step } from "./wire.ts";
 
+const SDK = "@perdure/sdk";
+
 const declared = (intent: Intent, steps: readonly Step[]): string[] =>
   intent.plan_by === "sender" ? steps.map(({ key }) => key) : [];
 
@@ -39,7 +41,7 @@ export function sdkOf(intent: Intent, steps: readonly Step[]): string {
     session: intent.session,
     metadata: intent.metadata,
   });
-  return `import { PerdureClient } from "@perdure/sdk";
+  return `import { PerdureClient } from ${JSON.stringify(SDK)};
 
 const client = new PerdureClient({ baseUrl: ${JSON.stringify(location.origin)} });
 const id = await client.sendIntent(${pretty(input)});

@@ -50,13 +50,12 @@ for (const shot of SHOTS)
     for (const [name, hash, sign] of views()) {
       await page.goto(`${server.url}/${hash}`);
       await page.waitForSelector(sign);
-      await page.waitForLoadState("networkidle").catch(() => undefined);
+      await page.locator(".loading").waitFor({ state: "detached" });
       if (name === "intent-state") {
         await page.getByRole("button", { name: "History and diff" }).first().click();
         await page.waitForSelector(".diff pre");
       }
       const path = join(folder, `${name}-${shot.name}.png`);
-      await page.waitForFunction("document.getAnimations().every((one) => one.playState !== 'running')");
       await page.screenshot({ path });
       expect(statSync(path).size).toBeGreaterThan(5_000);
       const wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
