@@ -4,16 +4,8 @@ import { useState } from "preact/hooks";
 import { call, get, part, query } from "../api.ts";
 import { dateTime, shortId } from "../format.ts";
 import { useEvery, useResource } from "../hooks.ts";
-import {
-  CopyButton,
-  Empty,
-  Failure,
-  IntentLink,
-  Loading,
-  ProgressBar,
-  StatusBadge,
-} from "../parts/basics.tsx";
-import { Json } from "../parts/json.tsx";
+import { Empty, Failure, IntentLink, Loading, ProgressBar, StatusBadge } from "../parts/basics.tsx";
+import { Json, LongText } from "../parts/json.tsx";
 import { attempt } from "../parts/toasts.tsx";
 import { href } from "../route.ts";
 import { curlOf, sdkOf } from "../snippets.ts";
@@ -211,16 +203,7 @@ export function Code({ intent, steps }: { intent: Intent; steps: readonly Step[]
   return (
     <>
       {snippets.map(({ label, text }) => (
-        <div class="json" key={label}>
-          <div class="json-head">
-            <span class="label">{label}</span>
-            <span class="spring" />
-            <CopyButton text={text} />
-          </div>
-          <pre tabIndex={0} role="region" aria-label={label}>
-            {text}
-          </pre>
-        </div>
+        <LongText key={label} label={label} text={text} />
       ))}
     </>
   );
