@@ -11,6 +11,7 @@ import {
   recover,
   sendPulse,
 } from "../store/replicas.ts";
+import type { QueueEntry } from "../store/queue-heads.ts";
 import type { Engine, EngineSettings } from "./context.ts";
 
 /** A pulse may be late by a few intervals before anything follows from it. */
@@ -57,6 +58,8 @@ export async function pulse(engine: Engine, asked: Asked): Promise<Pulse> {
     if (!row.served) throw new Error("the pulse after a recovery came too late to count");
   }
   const closed = new Set(row.closed_streams);
+  const heads: readonly QueueEntry[] = JSON.parse(row.ready ?? "[]");
+  for (const head of heads) engine.store.queues.add(head);
   return {
     otherReplicas: row.others,
     othersSince: row.others_since,
@@ -64,7 +67,7 @@ export async function pulse(engine: Engine, asked: Asked): Promise<Pulse> {
     timersDue: row.timers_due,
     leasesOver: row.leases_over,
     outboxFull: row.outbox_full,
-    readyAddresses: row.ready_addresses,
+    readyAddresses: heads.map((head) => head.address),
     closedStreams: asked.streams.filter((stream) => closed.has(stream.id)),
   };
 }

@@ -3,6 +3,7 @@
 import { encodeArray } from "./binary.ts";
 import { isLockTimeout, type Store } from "./connection.ts";
 import type { ConsumersTable } from "./database.ts";
+import { HELD, type HeldRow, heldFloors } from "./held.ts";
 import type { Transaction } from "./transaction.ts";
 
 export interface ConsumerRow extends ConsumersTable {
@@ -141,7 +142,7 @@ export function endLeases(tx: Transaction, ids: readonly string[]): void {
   void tx.query(EXPIRED, [encodeArray("uuid", ids)]);
 }
 
-const HELD = {
+const HOLDINGS = {
   name: "leases_held",
   text: "select intent_id, attempt, consumer_id from leases where consumer_id = any($1::uuid[]) order by intent_id",
 };
@@ -153,16 +154,21 @@ export interface HeldLease {
 }
 
 export function heldBy(tx: Transaction, ids: readonly string[]): Promise<HeldLease[]> {
-  return tx.query<HeldLease>(HELD, [encodeArray("uuid", ids)]);
+  return tx.query<HeldLease>(HOLDINGS, [encodeArray("uuid", ids)]);
 }
 
-const COUNTS = {
-  name: "leases_count",
-  text: "select consumer_id, count(*)::int as held from leases where consumer_id = any($1::uuid[]) group by 1",
-};
+const COUNTS = { name: "leases_count", text: HELD };
 
-export async function countHeld(tx: Transaction, ids: readonly string[]): Promise<Map<string, number>> {
-  const rows = await tx.query<{ consumer_id: string; held: number }>(COUNTS, [encodeArray("uuid", ids)]);
+/** What consumers hold; those it says are locked have been locked before. */
+export async function countHeld(
+  tx: Transaction,
+  ids: readonly string[],
+  locked: Promise<readonly { readonly id: string }[]>,
+): Promise<Map<string, number>> {
+  const floors = heldFloors(tx.client);
+  const rows = await tx.query<HeldRow>(COUNTS, floors.parameters(ids));
+  const held = new Map(rows.map((row) => [row.consumer_id, row]));
+  floors.learn((await locked).flatMap(({ id }) => held.get(id) ?? []));
   return new Map(rows.map((row) => [row.consumer_id, row.held]));
 }
 

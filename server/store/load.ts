@@ -6,7 +6,7 @@ import type { TerminalStatus } from "../domain/lifecycle.ts";
 import { RawJson } from "../domain/raw-json.ts";
 import { encodeArray } from "./binary.ts";
 import { rawOrNull, toIntent, toStep } from "./rows.ts";
-import { askForSlots, type SlotRef } from "./slots.ts";
+import { askForSlots, type SlotsAsked } from "./slots.ts";
 import { ENDS_MAX_BYTES, type End, type IdempotencyRef, type Workspace } from "./workspace.ts";
 
 export interface StepNeeds {
@@ -165,7 +165,7 @@ export interface LoadRequest {
   /** State keys whose heads are decided over. */
   readonly heads?: readonly HeadRef[];
   /** Consumers that a new intent may be handed to. */
-  readonly slots?: readonly SlotRef[];
+  readonly slots?: SlotsAsked;
   readonly signals?: readonly SignalNeeds[];
   /** For each wait, the intents of which it matters how they ended. */
   readonly ends?: readonly (readonly string[])[];
@@ -189,7 +189,7 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
     sent.push(promise);
     return promise;
   };
-  const slots = request.slots?.length ? quiet(askForSlots(client, request.slots)) : undefined;
+  const slots = request.slots?.refs.length ? quiet(askForSlots(client, request.slots)) : undefined;
   const sessions = request.sessions?.length ? askForSessions(ask, request.sessions) : undefined;
   const intents =
     request.intents.length > 0

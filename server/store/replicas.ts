@@ -37,7 +37,8 @@ export interface PulseRow {
   readonly timers_due: boolean;
   readonly leases_over: boolean;
   readonly outbox_full: boolean;
-  readonly ready_addresses: string[];
+  /** The first entry of each queue that is not empty, as JSON. */
+  readonly ready: string | null;
   /** Consumers whose stream is open here and counts as closed. */
   readonly closed_streams: string[];
 }
@@ -59,8 +60,10 @@ const PULSE = {
       exists(select 1 from timers where due_at <= t.now) as timers_due,
       exists(select 1 from consumers where lease_until <= t.now) as leases_over,
       exists(select 1 from outbox) as outbox_full,
-      array(select a.address from unnest($4::text[]) as a(address)
-        where exists (select 1 from ready r where r.to_agent = a.address)) as ready_addresses,
+      (select json_agg(json_build_object('address', a.address, 'rank', r.rank, 'queueAt', extract(epoch from r.queue_at) * 1000))
+        from unnest($4::text[]) as a(address)
+        cross join lateral (select q.rank, q.queue_at from ready q where q.to_agent = a.address
+          order by q.rank, q.queue_at limit 1) r) as ready,
       array(select c.id::text from unnest($5::uuid[], $6::int8[]) as s(id, stream_no) join consumers c on c.id = s.id
         where c.closed_stream_no >= s.stream_no) as closed_streams
     from t, seen`,

@@ -114,7 +114,7 @@ export const insertLeases = insert<Intent>(
     { name: "consumer_id", type: "uuid", get: (i) => i.consumerId },
     { name: "attempt", type: "int4", get: (i) => i.attempt },
   ],
-  " on conflict (intent_id) do update set consumer_id = excluded.consumer_id, attempt = excluded.attempt",
+  " on conflict (intent_id) do update set consumer_id = excluded.consumer_id, attempt = excluded.attempt, no = excluded.no",
 );
 export const deleteLeases = remove("leases_delete", "leases", [INTENT_ID]);
 export const upsertTimers = insert<Intent>(
