@@ -1,6 +1,7 @@
 // One statement a second that proves this replica alive and says what there is to do: the poll that makes every
 // notification a mere hint (D6, I7). After an outage, or at the start, it grants grace before it counts.
 
+import type { QueueEntry } from "../store/queue-heads.ts";
 import {
   closeOrphans,
   endPulses,
@@ -11,7 +12,6 @@ import {
   recover,
   sendPulse,
 } from "../store/replicas.ts";
-import type { QueueEntry } from "../store/queue-heads.ts";
 import type { Engine, EngineSettings } from "./context.ts";
 
 /** A pulse may be late by a few intervals before anything follows from it. */
@@ -43,13 +43,21 @@ export interface Pulse {
 }
 
 export interface Asked {
+  /** Whether the queues are looked at from their very beginning, or from where they are believed to begin. */
+  readonly whole: boolean;
   readonly addresses: readonly string[];
   readonly streams: readonly OpenStream[];
 }
 
 export async function pulse(engine: Engine, asked: Asked): Promise<Pulse> {
   const bounds = patience(engine.settings);
-  const query: PulseQuery = { ...bounds, ...asked, replicaId: engine.replicaId };
+  const { queues } = engine.store;
+  const query: PulseQuery = {
+    ...bounds,
+    streams: asked.streams,
+    queues: asked.whole ? queues.wholes(asked.addresses) : queues.parts(asked.addresses),
+    replicaId: engine.replicaId,
+  };
   let row = await sendPulse(engine.store, query);
   const recovered = !row.served;
   if (recovered) {
@@ -59,7 +67,7 @@ export async function pulse(engine: Engine, asked: Asked): Promise<Pulse> {
   }
   const closed = new Set(row.closed_streams);
   const heads: readonly QueueEntry[] = JSON.parse(row.ready ?? "[]");
-  for (const head of heads) engine.store.queues.add(head);
+  for (const head of heads) queues.add(head);
   return {
     otherReplicas: row.others,
     othersSince: row.others_since,
@@ -67,7 +75,7 @@ export async function pulse(engine: Engine, asked: Asked): Promise<Pulse> {
     timersDue: row.timers_due,
     leasesOver: row.leases_over,
     outboxFull: row.outbox_full,
-    readyAddresses: heads.map((head) => head.address),
+    readyAddresses: [...new Set(heads.map((head) => head.address))],
     closedStreams: asked.streams.filter((stream) => closed.has(stream.id)),
   };
 }

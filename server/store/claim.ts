@@ -139,8 +139,8 @@ const groupColumns = (groups: readonly ClaimGroup[]): Buffer[] => [
 
 const WITH_WORK = {
   name: "addresses_with_work",
-  text: `select distinct s.address from ${partsFrom(1)} where exists (select 1 from ready r where ${WITHIN_PART})
-    and not ${isPaused("s.address")}`,
+  text: `select distinct s.address from ${partsFrom(1)} cross join lateral (select 1 from ready r where ${WITHIN_PART} limit 1) x
+    where not ${isPaused("s.address")}`,
 };
 
 /**

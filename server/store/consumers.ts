@@ -144,7 +144,8 @@ export function endLeases(tx: Transaction, ids: readonly string[]): void {
 
 const HOLDINGS = {
   name: "leases_held",
-  text: "select intent_id, attempt, consumer_id from leases where consumer_id = any($1::uuid[]) order by intent_id",
+  text: `select l.intent_id, l.attempt, l.consumer_id from unnest($1::uuid[], $2::int8[]) as w(id, floor)
+    cross join lateral (select * from leases h where h.consumer_id = w.id and h.no > w.floor offset 0) l order by l.intent_id`,
 };
 
 export interface HeldLease {
@@ -154,7 +155,7 @@ export interface HeldLease {
 }
 
 export function heldBy(tx: Transaction, ids: readonly string[]): Promise<HeldLease[]> {
-  return tx.query<HeldLease>(HOLDINGS, [encodeArray("uuid", ids)]);
+  return tx.query<HeldLease>(HOLDINGS, heldFloors(tx.client).parameters(ids));
 }
 
 const COUNTS = { name: "leases_count", text: HELD };

@@ -1,6 +1,6 @@
 // Where each queue begins. What was delivered stays in the index until vacuum may remove it, which a forgotten transaction anywhere in the
 // database prevents: without these marks every look at a queue would walk over all of it, first. Only ever a shortcut: what is committed
-// here lowers a mark, and the poll looks from the very beginning and puts right what another server's commit made wrong.
+// here lowers a mark, and what nobody here could know of is found by polls that look from the very beginning (engine/pulse.ts).
 
 import type { Intent } from "../domain/intent.ts";
 import { encodeArray } from "./binary.ts";
@@ -53,9 +53,22 @@ export class QueueHeads {
     for (const look of this.#looks) look.note(entry);
   }
 
+  /** Something may have been committed of which nobody here will hear. */
+  forget(): void {
+    this.#marks.clear();
+    for (const look of this.#looks) look.disbelieve();
+  }
+
   /** What is not known to be empty of these queues: their parts as columns (address, rank, at, until). */
   parts(addresses: readonly string[]): Buffer[] {
-    return encodeSpans([...new Set(addresses)].flatMap((address) => spansOf(address, this.#marks.get(address))));
+    return encodeSpans(
+      [...new Set(addresses)].flatMap((address) => spansOf(address, this.#marks.get(address))),
+    );
+  }
+
+  /** These queues from the very beginning, in the same form. */
+  wholes(addresses: readonly string[]): Buffer[] {
+    return encodeSpans(addresses.flatMap((address) => spansOf(address, undefined)));
   }
 }
 
@@ -64,6 +77,7 @@ export class Look {
   readonly #marks: Map<string, Map<number, number>>;
   readonly #onClose: () => void;
   readonly #added: QueueEntry[] = [];
+  #believed = true;
 
   constructor(marks: Map<string, Map<number, number>>, onClose: () => void) {
     this.#marks = marks;
@@ -74,10 +88,14 @@ export class Look {
     this.#added.push(entry);
   }
 
+  disbelieve(): void {
+    this.#believed = false;
+  }
+
   /** The first entries of some ranks, as this look found them. */
   close(firsts: readonly QueueEntry[]): void {
     this.#onClose();
-    for (const first of firsts) this.#raise(first);
+    if (this.#believed) for (const first of firsts) this.#raise(first);
   }
 
   #raise({ address, rank, queueAt }: QueueEntry): void {
@@ -128,4 +146,5 @@ export const partsFrom = (first: number): string =>
   `unnest($${first}::text[], $${first + 1}::int4[], $${first + 2}::timestamptz[], $${first + 3}::int4[]) as s(address, rank, at, until)`;
 
 /** Of the queue `r`, what lies within the part `s`. */
-export const WITHIN_PART = "r.to_agent = s.address and (r.rank, r.queue_at) >= (s.rank, s.at) and r.rank < s.until";
+export const WITHIN_PART =
+  "r.to_agent = s.address and (r.rank, r.queue_at) >= (s.rank, s.at) and r.rank < s.until";
