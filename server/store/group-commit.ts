@@ -14,6 +14,7 @@ import {
   isProtocolViolation,
   isRefusedByDatabase,
   type Store,
+  sendTogether,
 } from "./connection.ts";
 import { HeldUp, lockWhatIsFree, partByLocks, SlowLane } from "./held-up.ts";
 import { type HeadRef, load, type SessionRef, type SignalNeeds, type StepNeeds } from "./load.ts";
@@ -309,6 +310,7 @@ export class GroupCommit {
     const client = await this.#store.writers.connect();
     let healthy = false;
     try {
+      sendTogether(client);
       const begun = client.query("begin");
       begun.catch(() => undefined);
       const { free, heldUp } = apart ? await this.#setApart(client, batch) : { free: batch, heldUp: [] };
@@ -332,6 +334,7 @@ export class GroupCommit {
       loaded.fill(work);
       const verdicts = free.map((entry) => decide(entry.write, work));
       const proof = proofOf(loaded.xid, work);
+      sendTogether(client);
       await commitPipelined(this.#store, client, send(client, work), proof);
       healthy = true;
       return { entries: free, verdicts, changes: work.changes(), heldUp };

@@ -30,6 +30,8 @@ interface Held {
   readonly before: Intent | null;
   intent: Intent;
   steps: Map<string, Step>;
+  /** Its steps as they are stored, those that were read. */
+  readonly storedSteps: Map<string, Step>;
   readonly changedSteps: Set<string>;
   outcome: Outcome | null | undefined;
 }
@@ -157,13 +159,16 @@ export class Workspace {
       before: intent,
       intent,
       steps: new Map(),
+      storedSteps: new Map(),
       changedSteps: new Set(),
       outcome: undefined,
     });
   }
 
   holdStep(intentId: string, step: Step): void {
-    this.#held.get(intentId)?.steps.set(step.key, step);
+    const held = this.#held.get(intentId);
+    held?.steps.set(step.key, step);
+    held?.storedSteps.set(step.key, step);
   }
 
   holdRecord(record: IdempotencyRecord): void {
@@ -336,6 +341,7 @@ export class Workspace {
         before: null,
         intent,
         steps: new Map(),
+        storedSteps: new Map(),
         changedSteps: new Set(),
         outcome: undefined,
       };

@@ -98,10 +98,7 @@ function agentRoutes(app: App, deps: RouteDeps): void {
         steps: body.steps ?? null,
         force: body.force,
       });
-      const steps =
-        body.steps == null && intent.stepsCount === 0
-          ? []
-          : ((await readSteps(engine.store.db, [id])).get(id) ?? []);
+      const steps = body.steps == null && intent.stepsCount === 0 ? [] : await readSteps(engine.store, id);
       return {
         ok: true,
         intent_id: id,
