@@ -152,6 +152,8 @@ export const upsertTimers = insert<Intent>(
   " on conflict (intent_id) do update set due_at = excluded.due_at",
 );
 export const deleteTimers = remove("timers_delete", "timers", [INTENT_ID]);
+export const insertLive = insert<Intent>("live_insert", "live", [INTENT_ID]);
+export const deleteLive = remove("live_delete", "live", [INTENT_ID]);
 export const deleteOutcomes = remove("outcomes_delete", "outcomes", [INTENT_ID]);
 
 export interface StateRow {
