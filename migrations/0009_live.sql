@@ -9,3 +9,6 @@ insert into live select id from intents where status not in ('COMPLETED', 'FAILE
 
 -- Hardly any row is in it, and only pausing moves one in or out: all other updates stay heap-only.
 create index intents_paused on intents (id) where paused;
+
+-- Whoever sees every namespace lists them together.
+create index intent_data_newest on intent_data (created_at desc, id desc);

@@ -272,7 +272,7 @@ async function withoutHeld(count: number, update: (condition: string) => Promise
 export async function expiredConsumers(store: Store, limit: number): Promise<string[]> {
   const { rows } = await store.pool.query<{ id: string }>({
     name: "consumers_expired",
-    text: "select id from consumers where lease_until <= perdure_now() order by lease_until, id limit $1",
+    text: "select id from consumers where lease_until <= (select perdure_now()) order by lease_until, id limit $1",
     values: [limit],
   });
   return rows.map((row) => row.id);

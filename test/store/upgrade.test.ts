@@ -12,7 +12,7 @@ import { call, startTestServer } from "../support/server.ts";
 const UNDONE = ["0004_waiting", "0005_keys", "0006_windowed", "0007_axp", "0008_churn", "0009_live"];
 const UNDO = `
   drop table live;
-  drop index intents_paused, leases_consumer;
+  drop index intents_paused, leases_consumer, intent_data_newest;
   alter table leases drop column no;
   create index leases_consumer on leases (consumer_id);
   drop table delivery_cursors, owed_cursors;
