@@ -143,6 +143,7 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
     lockTimeoutMs: config.dbLockTimeoutMs,
     idleTransactionMs: config.dbIdleTransactionMs,
     queryTimeoutMs: config.dbQueryTimeoutMs,
+    hotRowsMax: config.hotRowsMax,
     onError: (error) => logger.warn({ err: error }, "an idle database connection broke; it is replaced"),
   });
   const wakeups = new Wakeups();

@@ -4,6 +4,7 @@
 import { Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
 import type { Database } from "./database.ts";
+import { HotRows } from "./hot-rows.ts";
 import { QueueHeads } from "./queue-heads.ts";
 
 const JSON_OIDS = new Set([114, 3802]);
@@ -35,6 +36,8 @@ export interface StoreOptions {
   /** How long an answer may take before its connection is given up. */
   readonly queryTimeoutMs: number;
   readonly applicationName?: string;
+  /** Intents at work that are kept in memory. Default: none. */
+  readonly hotRowsMax?: number;
   /** Called when an idle connection breaks; the pool replaces it by itself. */
   readonly onError?: (error: Error) => void;
 }
@@ -47,6 +50,7 @@ export interface Store {
   /** The same for transactions outside it, which lock consumers first. */
   readonly transactors: pg.Pool;
   readonly queues: QueueHeads;
+  readonly hotRows: HotRows;
   end(): Promise<void>;
 }
 
@@ -85,6 +89,8 @@ export function openStore(options: StoreOptions): Store {
     // without a listener of its own the event would end the process.
     each.on("connect", (client) => client.on("error", () => undefined));
   }
+  const hotRows = new HotRows(options.hotRowsMax ?? 0);
+  for (const each of [writers, transactors]) each.on("remove", () => hotRows.clear());
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
   let ended: Promise<void> | undefined;
   return {
@@ -93,6 +99,7 @@ export function openStore(options: StoreOptions): Store {
     writers,
     transactors,
     queues: new QueueHeads(),
+    hotRows,
     end() {
       ended ??= Promise.all([endReaders(db, pool), writers.end(), transactors.end()]).then(() => undefined);
       return ended;

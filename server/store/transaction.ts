@@ -65,6 +65,7 @@ export class Transaction {
       await Promise.all([...this.#writes, this.client.query("commit")]);
     } else {
       await commitPipelined(store, this.client, this.#writes, proofOf(this.#xid, this.#work));
+      store.hotRows.follow(this.#work, this.#xid);
     }
     return this.#work?.changes() ?? [];
   }

@@ -32,6 +32,8 @@ interface Held {
   steps: Map<string, Step>;
   /** Its steps as they are stored, those that were read. */
   readonly storedSteps: Map<string, Step>;
+  /** No step of it is missing here. */
+  readonly isWhole: boolean;
   readonly changedSteps: Set<string>;
   outcome: Outcome | null | undefined;
 }
@@ -155,11 +157,21 @@ export class Workspace {
   }
 
   hold(intent: Intent): void {
+    this.#hold(intent, new Map(), false);
+  }
+
+  /** The same with all its steps. */
+  holdWhole(intent: Intent, steps: ReadonlyMap<string, Step>): void {
+    this.#hold(intent, steps, true);
+  }
+
+  #hold(intent: Intent, steps: ReadonlyMap<string, Step>, isWhole: boolean): void {
     this.#held.set(intent.id, {
       before: intent,
       intent,
-      steps: new Map(),
-      storedSteps: new Map(),
+      steps: new Map(steps),
+      storedSteps: new Map(steps),
+      isWhole,
       changedSteps: new Set(),
       outcome: undefined,
     });
@@ -342,6 +354,7 @@ export class Workspace {
         intent,
         steps: new Map(),
         storedSteps: new Map(),
+        isWhole: true,
         changedSteps: new Set(),
         outcome: undefined,
       };
