@@ -16,7 +16,7 @@ import { Windows } from "./delivery/windows.ts";
 import { WriteRenewals } from "./delivery/write-renewals.ts";
 import type { Intent } from "./domain/intent.ts";
 import { isTerminal } from "./domain/lifecycle.ts";
-import { nextDueAt } from "./domain/schedule.ts";
+import { isClaimable, nextDueAt } from "./domain/schedule.ts";
 import type { Engine } from "./engine/context.ts";
 import { endPulse } from "./engine/pulse.ts";
 import { StreamCounts } from "./http/clients.ts";
@@ -57,6 +57,7 @@ import type { Logger } from "./observability/logger.ts";
 import { createMetrics, type Metrics } from "./observability/metrics.ts";
 import { openStore, type Store } from "./store/connection.ts";
 import { GroupCommit } from "./store/group-commit.ts";
+import { entryOf } from "./store/queue-heads.ts";
 import type { Change } from "./store/workspace.ts";
 import { watchKeys } from "./workers/key-watch.ts";
 import { createSweepers, type Sweepers } from "./workers/sweepers.ts";
@@ -201,8 +202,11 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
       frameMaxBytes,
     },
   };
-  // Before the dispatcher: it looks at once for whoever has room.
+  // Before the dispatcher: it looks at once for whoever has room, and for what there is to do.
   wakeups.observe((changes) => streams.follow(changes));
+  wakeups.observe((changes) => {
+    for (const { after } of changes) if (isClaimable(after)) store.queues.add(entryOf(after));
+  });
   const dispatcher = new Dispatcher(engine, streams, wakeups, {
     onError: (error) => logger.warn({ err: error }, "a claim failed; the next poll repeats it"),
   });
