@@ -18,6 +18,7 @@ import {
 } from "./intents.ts";
 import { type Logger, resolveLogger } from "./logger.ts";
 import { type ObserveOptions, observeIntent } from "./observe.ts";
+import { Outcomes } from "./outcomes.ts";
 import { pages } from "./pages.ts";
 import { listSteps, type Steps } from "./plan.ts";
 import type { Handler, Work } from "./run.ts";
@@ -65,6 +66,7 @@ const DEFAULT_MAX_RETRIES = 6;
  */
 export class PerdureClient {
   readonly #http: Http;
+  readonly #outcomes: Outcomes;
   readonly #logger: Logger;
   readonly #agents = new Set<Agent>();
   /** Intents as groups, by the session label they were sent with. */
@@ -79,6 +81,7 @@ export class PerdureClient {
       fetch: options.fetch ?? ((...request) => fetch(...request)),
       coalesce: options.coalesce ?? true,
     });
+    this.#outcomes = new Outcomes(this.#http);
     this.sessions = new Sessions(this.#http);
   }
 
@@ -107,7 +110,7 @@ export class PerdureClient {
    * operator's retry. Throws `wait_timeout` (the intent goes on), `not_found`, the signal's reason, or what `onProgress` throws.
    */
   waitFor<R = any>(id: string, options: WaitOptions = {}): Promise<Outcome<R>> {
-    return waitAndWatch<R>(this.#http, this.#logger, id, options);
+    return waitAndWatch<R>({ http: this.#http, outcomes: this.#outcomes, logger: this.#logger }, id, options);
   }
 
   /**
