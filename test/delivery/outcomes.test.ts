@@ -102,7 +102,11 @@ test("a thousand that end together are told together, by their commit alone", as
   const stream = await openWatcher();
   const ids = await sendThousand("many");
   expect((await stream.watch(ids)).body).toEqual({ ok: true, watching: 1_000, missing: [] });
-  await call(server, "POST", "/v1/intents/bulk", { action: "cancel", filter: { to_agent: "many" }, limit: 1_000 });
+  await call(server, "POST", "/v1/intents/bulk", {
+    action: "cancel",
+    filter: { to_agent: "many" },
+    limit: 1_000,
+  });
   await until("all are told", () => ids.every((id) => stream.told(id).length === 1));
 });
 
