@@ -186,7 +186,8 @@ export interface IntentFilter {
   /** Nothing has happened to it for so long. */
   readonly idleMs?: number;
   readonly paused?: boolean;
-  /** Keyset: everything older than this pair. */
+  readonly oldestFirst?: boolean;
+  /** Keyset: everything behind this pair. */
   readonly after?: { readonly createdAt: number; readonly id: string };
 }
 
@@ -206,8 +207,8 @@ export interface IntentPage {
 const onlyNamespace = ({ namespace, patterns }: Access): string | null =>
   patterns.every((pattern) => pattern.startsWith(`${namespace}/`)) ? namespace : null;
 
-/** The intents that a filter is for, the newest first. */
-function matching({ db }: Store, filter: IntentFilter) {
+/** The intents that a filter is for, the newest first unless it says otherwise. */
+export function matching({ db }: Store, filter: IntentFilter) {
   let query = db
     .selectFrom("intents as i")
     .innerJoin("intent_data as d", "d.id", "i.id")
@@ -245,9 +246,15 @@ function matching({ db }: Store, filter: IntentFilter) {
   if (filter.paused !== undefined) query = query.where("i.paused", "=", filter.paused);
   if (filter.after !== undefined) {
     const { createdAt, id } = filter.after;
-    query = query.where(sql<boolean>`(d.created_at, d.id) < (${at(createdAt)}, ${id}::uuid)`);
+    const pair = sql`(${at(createdAt)}, ${id}::uuid)`;
+    query = query.where(
+      filter.oldestFirst === true
+        ? sql<boolean>`(d.created_at, d.id) > ${pair}`
+        : sql<boolean>`(d.created_at, d.id) < ${pair}`,
+    );
   }
-  return query.orderBy("d.created_at", "desc").orderBy("d.id", "desc");
+  const direction = filter.oldestFirst === true ? "asc" : "desc";
+  return query.orderBy("d.created_at", direction).orderBy("d.id", direction);
 }
 
 export interface Matched {
