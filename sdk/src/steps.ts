@@ -187,7 +187,7 @@ export class StepRunner {
 
   #doneBehind(work: StepWork, result: unknown, state: StateBuffer): Promise<Recorded> {
     const recorded = this.#behind.send(async () => {
-      await pause(0); // the step that follows at once may go along
+      await pause(0, undefined, this.#attempt.timers); // the step that follows at once may go along
       if (this.#leaving === leaving) this.#leaving = undefined;
       return await this.#done(work, result, state, compact({ begin_next: leaving.next }));
     });
@@ -236,7 +236,8 @@ export class StepRunner {
     const ms = timeoutOf(work, this.#log.record(work.key));
     const late = () =>
       new IntentFailure(`step "${work.key}" ran longer than ${ms} ms`, { code: "step_timeout" });
-    const scope = linkAbort([this.#attempt.signal], ms === undefined ? undefined : { ms, reason: late });
+    const limit = ms === undefined ? undefined : { ms, reason: late };
+    const scope = linkAbort([this.#attempt.signal], limit, this.#attempt.timers);
     const ended = new Promise<never>((_, reject) => {
       scope.signal.addEventListener("abort", () => reject(scope.signal.reason), { once: true });
     });
@@ -282,7 +283,8 @@ export class StepRunner {
     if (!again) throw thrown;
     const least = failure.retryAfter === undefined ? 0 : toMs(failure.retryAfter);
     try {
-      await pause(Math.max(least, retryDelayMs(policy, failures)), this.#attempt.winding);
+      const { winding, timers } = this.#attempt;
+      await pause(Math.max(least, retryDelayMs(policy, failures)), winding, timers);
     } catch {
       this.#attempt.gate();
     }
