@@ -23,7 +23,7 @@ export interface Backend {
   after(ms: number, callback: () => void): () => void;
   listen(listener: Listener): Promise<void>;
   /** Nobody listens there any more. `lost`: what it held is taken from it, as when its lease runs out. */
-  leave(name: string, lost: boolean): Promise<void>;
+  leave(listener: Pick<Listener, "name" | "address">, lost: boolean): Promise<void>;
   /** What the server does by itself, at once: true when there was something. */
   act(): Promise<boolean>;
   /**
@@ -50,7 +50,7 @@ export function memoryBackend(): Backend {
     async listen(listener) {
       listeners.set(listener.name, listener);
     },
-    async leave(name, lost) {
+    async leave({ name }, lost) {
       listeners.delete(name);
       if (!lost) return;
       for (const intent of model.intents.values())

@@ -14,11 +14,12 @@ export function questionOf(events: readonly IntentEvent[]): Question | undefined
   const last = events.findLast(({ type }) => type === "intent.waiting" || type === "intent.resumed");
   if (last?.type !== "intent.waiting" || isTerminal(events.at(-1)?.status ?? "")) return undefined;
   if (last.details.question === "in_doubt") return doubtOf(events, last);
-  const { key, wait } = events.findLast(({ type }) => type === "intent.step_waiting")?.details as Wire;
+  const asked = events.findLast(({ type }) => type === "intent.step_waiting");
+  const { key, wait }: Wire = asked?.details ?? {};
   const place = String(last.seq);
-  if (wait.signal !== undefined) return { kind: "signal", name: wait.signal, place };
-  if (wait.human_task !== undefined) return { kind: "human", name: key, place };
-  return { kind: wait.intents === undefined ? "time" : "intents", name: key, place };
+  if (wait?.signal !== undefined) return { kind: "signal", name: wait.signal, place };
+  if (wait?.human_task !== undefined) return { kind: "human", name: key, place };
+  return { kind: wait?.intents === undefined ? "time" : "intents", name: key, place };
 }
 
 /** The first of the steps in doubt about which nobody has decided yet. */

@@ -3,6 +3,7 @@ import { PerdureClient } from "../client.ts";
 import { type Duration, describeMs, toMs } from "../duration.ts";
 import { Http } from "../http.ts";
 import { type IntentEvent, type Outcome, presentEvent, presentOutcome } from "../intents.ts";
+import { pages } from "../pages.ts";
 import type { Steps } from "../plan.ts";
 import type { Handler } from "../run.ts";
 import type { IntentInput } from "../sending.ts";
@@ -170,12 +171,12 @@ class Stage implements Watcher {
   async #suffer(process: Process, fault: Fault, points: readonly string[]): Promise<void> {
     this.#note(process, `✗ ${fault}`);
     if (fault.startsWith("stop")) {
-      this.#replace(process, false);
+      await this.#replace(process, false);
       process.drain();
       return;
     }
     if (fault.startsWith("crash")) process.kill();
-    this.#replace(process, true);
+    void this.#replace(process, true);
     if (!process.alive) return NEVER;
     process.silent += 1;
     await new Promise<void>((goOn) => this.#silent.push(goOn));
@@ -184,13 +185,14 @@ class Stage implements Watcher {
   }
 
   /** Another life takes its place. */
-  #replace(process: Process, lost: boolean): void {
+  #replace(process: Process, lost: boolean): Promise<void> {
     const replaced = (async () => {
-      await this.#backend.leave(process.name, lost);
+      await this.#backend.leave(process, lost);
       await this.#begin("agent", process.address, this.#simulation.agent);
     })();
     const over = replaced.finally(() => this.#replacing.delete(over));
     this.#replacing.add(over);
+    return over;
   }
 
   async #begin(role: string, address: string, agent: Agent): Promise<void> {
@@ -330,12 +332,10 @@ class Stage implements Watcher {
   }
 
   async #events(id: string): Promise<IntentEvent[]> {
-    const { events } = await this.#http.send({
-      method: "GET",
-      path: `/v1/intents/${id}/events`,
-      query: { limit: 1_000 },
-    });
-    return events.map(presentEvent);
+    const events: IntentEvent[] = [];
+    const path = `/v1/intents/${id}/events`;
+    for await (const event of pages(this.#http, path, { limit: 500 }, "events")) events.push(presentEvent(event));
+    return events;
   }
 
   async #story(outcome: Outcome): Promise<Story> {

@@ -234,7 +234,7 @@ export function decideStep(model: Model, intent: ModelIntent, key: string, answe
     const error = { code: "step_failed", message: `an operator failed step ${key}`, retryable: false };
     step.status = "failed";
     step.error = { ...error, final: true };
-    return end(model, intent, { status: "FAILED", error });
+    return void end(model, intent, { status: "FAILED", error });
   }
   const isDone = decision === "done";
   step.startedAt = null;

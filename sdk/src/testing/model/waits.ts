@@ -156,7 +156,7 @@ function settle(
 
 /** Time ended the wait: a sleep is over, anything else was in vain. */
 function timeIsUp(model: Model, intent: ModelIntent, step: ModelStep, origin: Wire = {}): void {
-  if (step.wait?.kind === "time") return settle(model, intent, step, null, origin);
+  if (step.wait?.kind === "time") return void settle(model, intent, step, null, origin);
   const error = {
     code: "wait_timeout",
     message: `step ${JSON.stringify(step.key)} waited in vain`,
@@ -203,7 +203,7 @@ export function decideTask(model: Model, intent: ModelIntent, key: string | unde
   if (asked?.wait?.kind === "human" && (key === undefined || key === asked.key)) {
     checkDecision(asked.wait.wire.human_task, answer);
     const told = { ...(comment == null ? {} : { comment }), ...(data == null ? {} : { data }) };
-    return settle(model, intent, asked, {
+    return void settle(model, intent, asked, {
       outcome,
       ...told,
       decided_by: "test",
@@ -266,7 +266,7 @@ export function tick(model: Model, intent: ModelIntent): void {
   const { deadlineAt } = intent;
   if (deadlineAt !== null && deadlineAt <= model.now()) {
     const error = { code: "deadline_exceeded", message: "the intent's deadline passed", retryable: false };
-    return end(model, intent, { status: "TIMED_OUT", error });
+    return void end(model, intent, { status: "TIMED_OUT", error });
   }
   const step = parkedOn(intent);
   if (intent.availableAt !== null && intent.availableAt <= model.now()) intent.availableAt = null;
