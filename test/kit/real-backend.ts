@@ -23,9 +23,12 @@ export function realBackend(server: TestServer): Backend {
     const closing = new AbortController();
     const incarnation = crypto.randomUUID();
     const query = new URLSearchParams({ consumer, incarnation, capacity: "100", ack: "explicit" });
-    const response = await fetch(`${server.url}/v1/agents/${encodeURIComponent(address)}/intents/stream?${query}`, {
-      signal: closing.signal,
-    });
+    const response = await fetch(
+      `${server.url}/v1/agents/${encodeURIComponent(address)}/intents/stream?${query}`,
+      {
+        signal: closing.signal,
+      },
+    );
     if (response.status === 409) {
       await response.body?.cancel();
       await new Promise((resolve) => setTimeout(resolve, 20));
@@ -63,7 +66,11 @@ export function realBackend(server: TestServer): Backend {
         stream.closing.abort();
       } else {
         const { consumerId, incarnation } = stream;
-        await call(server, "POST", `/v1/consumers/${consumerId}/heartbeat`, { incarnation, holding: [], capacity: 0 });
+        await call(server, "POST", `/v1/consumers/${consumerId}/heartbeat`, {
+          incarnation,
+          holding: [],
+          capacity: 0,
+        });
       }
     },
     act: async () => false,
@@ -77,7 +84,9 @@ export function realBackend(server: TestServer): Backend {
   };
 }
 
-async function* readFrames(response: Response): AsyncGenerator<{ event: string; data: Record<string, unknown> }> {
+async function* readFrames(
+  response: Response,
+): AsyncGenerator<{ event: string; data: Record<string, unknown> }> {
   const parser = new SseParser();
   const decoder = new TextDecoder();
   for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>)

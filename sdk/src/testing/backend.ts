@@ -1,7 +1,7 @@
 // Owns: what a simulation needs of a server; and the one in memory that the kit brings. Tests of the kit bring a real one.
 import type { Delivery } from "../deliveries.ts";
 import { PerdureError } from "../errors.ts";
-import { VirtualClock } from "./clock.ts";
+import { turn, VirtualClock } from "./clock.ts";
 import { deliver, isClaimable, lose } from "./model/attempts.ts";
 import { canonical } from "./model/creation.ts";
 import { answer } from "./model/routes.ts";
@@ -46,7 +46,11 @@ export function memoryBackend(): Backend {
     baseUrl: "http://memory",
     now: () => clock.now,
     after: (ms, callback) => clock.after(ms, callback),
-    fetch: async (input, init) => respond(() => answer(model, readRequest(String(input), init))),
+    async fetch(input, init) {
+      // A network takes its time: what a process does at once it does before any answer comes.
+      await turn();
+      return respond(() => answer(model, readRequest(String(input), init)));
+    },
     async listen(listener) {
       listeners.set(listener.name, listener);
     },

@@ -35,8 +35,8 @@ export class VirtualClock {
 }
 
 /** A turn of the event loop: everything that can go on by itself has gone on before it is over. */
-const soon: (callback: () => void) => unknown =
-  globalThis.setImmediate ?? ((callback) => setTimeout(callback, 0));
+const { setImmediate } = globalThis as { setImmediate?: (callback: () => void) => unknown };
+const soon = setImmediate ?? ((callback: () => void): unknown => setTimeout(callback, 0));
 export const turn = (): Promise<void> => new Promise((resolve) => void soon(resolve));
 
 /**

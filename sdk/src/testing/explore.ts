@@ -25,7 +25,7 @@ export interface Explored {
   readonly story: Story;
 }
 
-const ALL: readonly FaultKind[] = ["crash", "lose lease", "lose reply", "stop", "deliver twice"];
+const ALL: readonly FaultKind[] = ["crash", "lose lease", "overlap", "lose reply", "stop", "deliver twice"];
 const STORIES_TOLD = 1;
 const NAMED = 12;
 
@@ -52,7 +52,7 @@ export async function explore<P = any>(exploration: Exploration<P>): Promise<Exp
       return undefined;
     }
   };
-  for (const fault of faultsAt(counted(expected.points), kinds)) {
+  for (const fault of faultsAt(expected.pointsAfterFaults, kinds)) {
     const story = await attempt([fault]);
     if (depth < 2 || story === undefined) continue;
     for (const second of faultsAt(story.pointsAfterFaults, ["crash"])) await attempt([fault, second]);
@@ -60,12 +60,6 @@ export async function explore<P = any>(exploration: Exploration<P>): Promise<Exp
   if (wrong.length > 0) throw new ExplorationFailure(wrong, runs.length);
   return { runs, story: expected };
 }
-
-const counted = (points: readonly string[]) =>
-  points.map((text) => {
-    const [, point = text, nth = "1"] = /^(.*) \((\d+)\)$/.exec(text) ?? [];
-    return { point, nth: Number(nth) };
-  });
 
 /** What the world can tell from the run in which nothing went wrong; undefined when it cannot. */
 function compare(expected: Story, story: Story, accepted: boolean): string | undefined {

@@ -10,17 +10,18 @@ import type { Wire } from "../intents.ts";
  * - `crash before P`: the process is gone before P happens. `crash after P`: P has happened, and the process never hears of it.
  * - `lose lease before P`: the process falls silent there, the server gives its work to another, and when that has come to its end the first
  *   goes on as if nothing had been. `after`: P happens before the silence.
+ * - `overlap before P`, `overlap after P`: the same, but the first goes on as soon as the other has the work: both are at it.
  * - `lose reply to P`: the server has done P and its answer is lost, so that the SDK asks again.
  * - `stop before P`: the process is told to stop, as by a deploy: it finishes the step at work and hands the intent back.
  * - `deliver twice`: the delivery comes a second time, as after a lost acknowledgement.
  */
 export type Fault =
-  | `${"crash" | "lose lease"} ${"before" | "after"} ${string}`
+  | `${"crash" | "lose lease" | "overlap"} ${"before" | "after"} ${string}`
   | `lose reply to ${string}`
   | `stop before ${string}`
   | "deliver twice";
 
-export type FaultKind = "crash" | "lose lease" | "lose reply" | "stop" | "deliver twice";
+export type FaultKind = "crash" | "lose lease" | "overlap" | "lose reply" | "stop" | "deliver twice";
 
 interface Parsed {
   readonly fault: Fault;
@@ -32,10 +33,11 @@ interface Parsed {
 }
 
 const SENTENCE =
-  /^(crash|lose lease|lose reply|stop|deliver twice)(?: (before|after|to) (.+?)(?: \((\d+)\))?)?$/;
+  /^(crash|lose lease|overlap|lose reply|stop|deliver twice)(?: (before|after|to) (.+?)(?: \((\d+)\))?)?$/;
 const MAY_BE: Record<FaultKind, readonly (string | undefined)[]> = {
   crash: ["before", "after"],
   "lose lease": ["before", "after"],
+  overlap: ["before", "after"],
   "lose reply": ["to"],
   stop: ["before"],
   "deliver twice": [undefined],
@@ -60,7 +62,7 @@ function parse(fault: Fault): Parsed {
 export class Faults {
   readonly #left: Parsed[];
   readonly #counts = new Map<string, number>();
-  /** Points since the last fault, each with its count. */
+  /** Points since the last fault, each with its count; of several in one the first. */
   readonly passed: { point: string; nth: number }[] = [];
 
   constructor(faults: readonly Fault[]) {
@@ -78,7 +80,7 @@ export class Faults {
     for (const point of points) {
       const nth = (this.#counts.get(point) ?? 0) + 1;
       this.#counts.set(point, nth);
-      this.passed.push({ point, nth });
+      if (point === points[0]) this.passed.push({ point, nth });
     }
     if (next === undefined || !points.includes(next.point) || this.#counts.get(next.point) !== next.nth)
       return undefined;

@@ -74,8 +74,8 @@ class Stage implements Watcher {
   readonly #points: string[] = [];
   readonly #processes: Process[] = [];
   readonly #lives = new Map<string, number>();
-  /** Processes that fell silent, and how they go on. */
-  readonly #silent: (() => void)[] = [];
+  /** Processes that fell silent: how they go on, and whether as soon as somebody else has their work. */
+  readonly #silent: { readonly goOn: () => void; readonly soon: boolean }[] = [];
   /** Questions that were answered, by intent and place in its log. */
   readonly #answered = new Set<string>();
   readonly #replacing = new Set<Promise<void>>();
@@ -179,7 +179,7 @@ class Stage implements Watcher {
     void this.#replace(process, true);
     if (!process.alive) return NEVER;
     process.silent += 1;
-    await new Promise<void>((goOn) => this.#silent.push(goOn));
+    await new Promise<void>((goOn) => this.#silent.push({ goOn, soon: fault.startsWith("overlap") }));
     process.silent -= 1;
     this.#note(process, `goes on at ${points.join(", ")}`);
   }
@@ -213,14 +213,15 @@ class Stage implements Watcher {
       );
     process.run(work as Handler | Steps);
     this.#processes.push(process);
-    const twice = this.#isWatched(process);
+    const watched = this.#isWatched(process);
     await backend.listen({
       name: process.name,
       address,
       onDelivery: (delivery) => {
-        const again = twice && this.#meet(["deliver"]) !== undefined;
+        const again = watched && this.#meet(["deliver"]) !== undefined;
         process.onDelivery(delivery);
         if (again) process.onDelivery(delivery);
+        if (watched) this.#goOn(({ soon }) => soon);
       },
     });
   }
@@ -288,11 +289,11 @@ class Stage implements Watcher {
     return this.#processes.some(({ alive, asking, timers }) => alive && (asking > 0 || timers.soon));
   }
 
-  /** The first that fell silent goes on. False when nobody did. */
-  #goOn(): boolean {
-    const goOn = this.#silent.shift();
-    goOn?.();
-    return goOn !== undefined;
+  /** The first that fell silent, of those meant, goes on. False when there is none. */
+  #goOn(isMeant: (silent: { soon: boolean }) => boolean = () => true): boolean {
+    const at = this.#silent.findIndex(isMeant);
+    if (at >= 0) this.#silent.splice(at, 1)[0]?.goOn();
+    return at >= 0;
   }
 
   /** A step hangs: its time limit is up. */
@@ -334,7 +335,8 @@ class Stage implements Watcher {
   async #events(id: string): Promise<IntentEvent[]> {
     const events: IntentEvent[] = [];
     const path = `/v1/intents/${id}/events`;
-    for await (const event of pages(this.#http, path, { limit: 500 }, "events")) events.push(presentEvent(event));
+    for await (const event of pages(this.#http, path, { limit: 500 }, "events"))
+      events.push(presentEvent(event));
     return events;
   }
 

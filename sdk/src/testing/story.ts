@@ -15,7 +15,7 @@ export interface Story<R = any> {
   readonly events: readonly IntentEvent[];
   /** The points that the agent came to, at which a fault may be put. */
   readonly points: readonly string[];
-  /** Of these, the ones after its faults, counted from there. */
+  /** Those after the last fault, counted from there; of several that are one request, the first. */
   readonly pointsAfterFaults: readonly { readonly point: string; readonly nth: number }[];
   toString(): string;
 }

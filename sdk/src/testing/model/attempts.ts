@@ -117,9 +117,14 @@ export function lose(model: Model, intent: ModelIntent, reason: string): void {
     if (settleDoubt(model, intent, interrupted)) log(model, intent, "redelivery_scheduled", { reason });
     return;
   }
-  log(model, intent, "delivery_failed", counts);
-  const message = `${intent.strikes} deliveries in a row were lost without progress`;
-  const error = { code: "delivery_attempts_exhausted", message, retryable: false, details: counts };
+  const capped = intent.strikes >= most;
+  const cap = capped ? "max_delivery_attempts" : "max_total_losses";
+  const details = { ...counts, total_losses: intent.totalLosses, delivery_attempt: intent.attempt, cap };
+  log(model, intent, "delivery_failed", details);
+  const message = capped
+    ? `${intent.strikes} deliveries in a row were lost without progress`
+    : `${intent.totalLosses} deliveries were lost in all`;
+  const error = { code: "delivery_attempts_exhausted", message, retryable: false, details };
   end(model, intent, { status: "FAILED", error });
 }
 

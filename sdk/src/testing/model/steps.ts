@@ -228,10 +228,10 @@ export function decideStep(model: Model, intent: ModelIntent, key: string, answe
   if (step.status !== "interrupted" || intent.holder !== null)
     throw refusal("step_not_in_doubt", `step ${JSON.stringify(key)} is ${step.status}, not in doubt`);
   const decision = "done" in answer ? "done" : answer.retry === true ? "retry" : "fail";
-  log(model, intent, "step_decided", { key, decision });
+  const error = { code: "step_failed", message: `an operator failed step ${key}`, retryable: false };
+  log(model, intent, "step_decided", { key, decision, ...(decision === "fail" ? { error } : {}) });
   progressed(intent);
   if (decision === "fail") {
-    const error = { code: "step_failed", message: `an operator failed step ${key}`, retryable: false };
     step.status = "failed";
     step.error = { ...error, final: true };
     return void end(model, intent, { status: "FAILED", error });
