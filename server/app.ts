@@ -24,6 +24,7 @@ import { createKeyRing, type KeyRing } from "./http/key-ring.ts";
 import { DEFAULT_LIMITS, type Limits } from "./http/limits.ts";
 import { accountRoutes } from "./http/routes/accounts.ts";
 import { agentRoutes } from "./http/routes/agents.ts";
+import { batchRoutes } from "./http/routes/batch.ts";
 import { bulkRoutes } from "./http/routes/bulk.ts";
 import { createRoutes } from "./http/routes/create.ts";
 import type { App, RouteDeps } from "./http/routes/deps.ts";
@@ -141,6 +142,7 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
     lockTimeoutMs: config.dbLockTimeoutMs,
     idleTransactionMs: config.dbIdleTransactionMs,
     queryTimeoutMs: config.dbQueryTimeoutMs,
+    hotRowsMax: config.hotRowsMax,
     onError: (error) => logger.warn({ err: error }, "an idle database connection broke; it is replaced"),
   });
   const wakeups = new Wakeups();
@@ -330,6 +332,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   };
   healthRoutes(app, deps, options.version);
   createRoutes(app, deps);
+  batchRoutes(app, deps);
   readRoutes(app, deps);
   workRoutes(app, deps);
   stateRoutes(app, deps);

@@ -30,6 +30,10 @@ interface Held {
   readonly before: Intent | null;
   intent: Intent;
   steps: Map<string, Step>;
+  /** Its steps as they are stored, those that were read. */
+  readonly storedSteps: Map<string, Step>;
+  /** No step of it is missing here. */
+  readonly isWhole: boolean;
   readonly changedSteps: Set<string>;
   outcome: Outcome | null | undefined;
 }
@@ -153,17 +157,30 @@ export class Workspace {
   }
 
   hold(intent: Intent): void {
+    this.#hold(intent, new Map(), false);
+  }
+
+  /** The same with all its steps. */
+  holdWhole(intent: Intent, steps: ReadonlyMap<string, Step>): void {
+    this.#hold(intent, steps, true);
+  }
+
+  #hold(intent: Intent, steps: ReadonlyMap<string, Step>, isWhole: boolean): void {
     this.#held.set(intent.id, {
       before: intent,
       intent,
-      steps: new Map(),
+      steps: new Map(steps),
+      storedSteps: new Map(steps),
+      isWhole,
       changedSteps: new Set(),
       outcome: undefined,
     });
   }
 
   holdStep(intentId: string, step: Step): void {
-    this.#held.get(intentId)?.steps.set(step.key, step);
+    const held = this.#held.get(intentId);
+    held?.steps.set(step.key, step);
+    held?.storedSteps.set(step.key, step);
   }
 
   holdRecord(record: IdempotencyRecord): void {
@@ -336,6 +353,8 @@ export class Workspace {
         before: null,
         intent,
         steps: new Map(),
+        storedSteps: new Map(),
+        isWhole: true,
         changedSteps: new Set(),
         outcome: undefined,
       };

@@ -1,6 +1,6 @@
 // What the routes are handed. Explicit, so that a reader sees what a route can touch.
 
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { FastifyInstance, FastifyRequest, RawServerDefault } from "fastify";
 import type { FastifyBaseLogger } from "fastify/types/logger.js";
@@ -70,7 +70,7 @@ export function idempotencyOf(
   const key = idempotencyKey(request, deps.limits);
   if (key === null) return null;
   const { principal } = request;
-  const fingerprint = createHash("sha256").update(`${request.url}\n${request.bodyText}`).digest("base64url");
+  const fingerprint = hash("sha256", `${request.url}\n${request.bodyText}`, "base64url");
   return {
     namespace: principal.namespace,
     sender: principal.ownerAgent ?? principal.sender,
