@@ -1,8 +1,11 @@
 // explore(): it finds what can be told from outside after a fault, says where, and passes agents of which nothing can be told.
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 // @ts-expect-error an example, in plain JavaScript
 import { orderAgent } from "../../examples/tested/order.mjs";
 import { type Exploration, type ExplorationFailure, explore } from "../../sdk/src/testing/index.ts";
+
+// Some fifty simulations in one test, and whoever runs it may have other things to do.
+vi.setConfig({ testTimeout: 120_000 });
 
 const order = { payload: { item: "book", amount: 12, email: "ann@example.org" } };
 
