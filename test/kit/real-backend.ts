@@ -11,7 +11,8 @@ interface Stream {
   readonly closing: AbortController;
 }
 
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
+const AGAIN_MS = 20;
 
 export function realBackend(server: TestServer): Backend {
   const streams = new Map<string, Stream>();
@@ -19,29 +20,30 @@ export function realBackend(server: TestServer): Backend {
   const orphaned = new Map<string, string>();
   const until = performance.now() + PATIENCE_MS;
 
-  async function open({ name, address, onDelivery }: Listener, consumer: string): Promise<void> {
+  /** Resolves when the server has taken the consumer in; from then on frames come, over lost connections too. */
+  async function open(listener: Listener, consumer: string): Promise<void> {
     const closing = new AbortController();
     const incarnation = crypto.randomUUID();
     const query = new URLSearchParams({ consumer, incarnation, capacity: "100", ack: "explicit" });
-    const response = await fetch(
-      `${server.url}/v1/agents/${encodeURIComponent(address)}/intents/stream?${query}`,
-      {
-        signal: closing.signal,
-      },
-    );
-    if (response.status === 409) {
-      await response.body?.cancel();
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      return open({ name, address, onDelivery }, consumer);
-    }
-    const frames = readFrames(response);
-    const first = (await frames.next()).value as { data: { consumer_id: string } };
-    streams.set(name, { consumer, incarnation, closing, consumerId: first.data.consumer_id });
-    void (async () => {
-      for await (const { event, data } of frames)
-        if (event === "intent.delivered") onDelivery(data as unknown as Delivery);
-    })().catch((error) => {
-      if (!closing.signal.aborted) throw error;
+    const url = `${server.url}/v1/agents/${encodeURIComponent(listener.address)}/intents/stream?${query}`;
+    const { signal } = closing;
+    await new Promise<void>((resolve) => {
+      void (async () => {
+        while (!signal.aborted) {
+          for await (const { event, data } of frames(url, signal)) {
+            if (event === "intent.delivered") listener.onDelivery(data as unknown as Delivery);
+            if (event !== "stream.open") continue;
+            streams.set(listener.name, {
+              consumer,
+              incarnation,
+              closing,
+              consumerId: String(data.consumer_id),
+            });
+            resolve();
+          }
+          await new Promise((again) => setTimeout(again, AGAIN_MS));
+        }
+      })();
     });
   }
 
@@ -84,12 +86,20 @@ export function realBackend(server: TestServer): Backend {
   };
 }
 
-async function* readFrames(
-  response: Response,
+/** The frames of one connection; none when it is refused, as for a name whose last holder is not given up yet. */
+async function* frames(
+  url: string,
+  signal: AbortSignal,
 ): AsyncGenerator<{ event: string; data: Record<string, unknown> }> {
   const parser = new SseParser();
   const decoder = new TextDecoder();
-  for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>)
-    for (const { event, data } of parser.push(decoder.decode(chunk, { stream: true })))
-      yield { event, data: JSON.parse(data) };
+  try {
+    const response = await fetch(url, { signal });
+    if (!response.ok) return void (await response.body?.cancel());
+    for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>)
+      for (const { event, data } of parser.push(decoder.decode(chunk, { stream: true })))
+        yield { event, data: JSON.parse(data) };
+  } catch (error) {
+    if (!signal.aborted && !(error instanceof TypeError)) throw error;
+  }
 }
