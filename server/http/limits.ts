@@ -43,11 +43,19 @@ export interface Limits {
   readonly wrongKeysBurst: number;
   /** Open streams and held answers of one key, or of one remote address where there are no keys. */
   readonly streamsPerClientMax: number;
+  /** Intents that the streams of outcomes of one client watch in all. */
+  readonly watchesPerClientMax: number;
   /** Agents that listen on one address. */
   readonly streamsPerAddressMax: number;
   readonly capacityMax: number;
   /** Checkpoints of one intent. */
   readonly checkpointsMax: number;
+  /** Events of all intents that the feed keeps in memory. */
+  readonly feedEventsMax: number;
+  /** Intents that one request looks through for a text. */
+  readonly searchMax: number;
+  /** Intents that one request counts, the newest. */
+  readonly countMax: number;
 }
 
 const MIB = 1024 * 1024;
@@ -80,7 +88,11 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   connectionsMax: 10_000,
   wrongKeysBurst: 100,
   streamsPerClientMax: 5_000,
+  watchesPerClientMax: 100_000,
   streamsPerAddressMax: 1_000,
   capacityMax: 10_000,
   checkpointsMax: 1_000,
+  feedEventsMax: 10_000,
+  searchMax: 20_000,
+  countMax: 200_000,
 });

@@ -90,6 +90,13 @@ export const limits = {
     1_000_000,
     "Most open streams and held answers of one key, or of one remote address where there are no keys; further ones are answered 429. Windows of work are not counted.",
   ),
+  watchesPerClientMax: integer(
+    "PERDURE_WATCHES_PER_CLIENT_MAX",
+    100_000,
+    1,
+    10_000_000,
+    "Most intents that the streams of outcomes of one key, or of one remote address where there are no keys, watch in all; about 250 bytes each. Further ones are answered 429, and asked for one by one.",
+  ),
   streamsPerAddressMax: integer(
     "PERDURE_STREAMS_PER_ADDRESS_MAX",
     1_000,
@@ -155,6 +162,27 @@ export const limits = {
   ),
   stepsMax: integer("PERDURE_STEPS_MAX", 10_000, 1, 1_000_000, "Most steps of one intent."),
   checkpointsMax: integer("PERDURE_CHECKPOINTS_MAX", 1_000, 1, 1_000_000, "Most checkpoints of one intent."),
+  feedEventsMax: integer(
+    "PERDURE_FEED_MAX_EVENTS",
+    10_000,
+    10,
+    10_000_000,
+    "Events of all intents kept in memory for `/v1/events/stream` while somebody reads it; a reader further behind is told of a gap.",
+  ),
+  searchMax: integer(
+    "PERDURE_SEARCH_MAX_INTENTS",
+    20_000,
+    100,
+    10_000_000,
+    "Intents that one request looks through for a text; its cursor goes on behind them.",
+  ),
+  countMax: integer(
+    "PERDURE_COUNT_MAX_INTENTS",
+    200_000,
+    100,
+    100_000_000,
+    'Intents that one request counts, the newest; more are "at least" so many.',
+  ),
   capacityMax: integer(
     "PERDURE_CAPACITY_MAX",
     10_000,

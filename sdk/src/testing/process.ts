@@ -53,7 +53,7 @@ export class Process {
     this.name = name;
     this.address = address;
     this.timers = timers;
-    this.#http = new WatchedHttp({ apiKey: undefined, maxRetries: 3, ...http }, (request, send) =>
+    this.#http = new WatchedHttp({ apiKey: undefined, maxRetries: 3, coalesce: false, ...http }, (request, send) =>
       this.#ask(request, send),
     );
     const says = (line: unknown) => setup.watcher.tell(this, `says: ${line}`);
@@ -127,6 +127,9 @@ class WatchedHttp extends Http {
   }
 
   override send(request: HttpRequest): Promise<any> {
-    return this.#ask(request, () => super.send(request));
+    let tries = 0;
+    // What is asked again has to be answered in full, as the answer to the first time was never seen.
+    const send = () => super.send(tries++ === 0 ? request : { ...request, brief: false });
+    return this.#ask(request, send);
   }
 }

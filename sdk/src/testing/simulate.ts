@@ -88,8 +88,8 @@ class Stage implements Watcher {
     this.#simulation = simulation;
     this.#faults = new Faults(simulation.faults ?? []);
     const { baseUrl, fetch } = backend;
-    this.#http = new Http({ baseUrl, fetch, apiKey: undefined, maxRetries: 3 });
-    this.#client = new PerdureClient({ baseUrl, fetch, logger: false });
+    this.#http = new Http({ baseUrl, fetch, apiKey: undefined, maxRetries: 3, coalesce: false });
+    this.#client = new PerdureClient({ baseUrl, fetch, coalesce: false, logger: false });
   }
 
   async run(): Promise<Story> {

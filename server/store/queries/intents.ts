@@ -186,7 +186,8 @@ export interface IntentFilter {
   /** Nothing has happened to it for so long. */
   readonly idleMs?: number;
   readonly paused?: boolean;
-  /** Keyset: everything older than this pair. */
+  readonly oldestFirst?: boolean;
+  /** Keyset: everything behind this pair. */
   readonly after?: { readonly createdAt: number; readonly id: string };
 }
 
@@ -206,8 +207,8 @@ export interface IntentPage {
 const onlyNamespace = ({ namespace, patterns }: Access): string | null =>
   patterns.every((pattern) => pattern.startsWith(`${namespace}/`)) ? namespace : null;
 
-/** The intents that a filter is for, the newest first. */
-function matching({ db }: Store, filter: IntentFilter) {
+/** The intents that a filter is for, the newest first unless it says otherwise. */
+export function matching({ db }: Store, filter: IntentFilter) {
   let query = db
     .selectFrom("intents as i")
     .innerJoin("intent_data as d", "d.id", "i.id")
@@ -216,7 +217,13 @@ function matching({ db }: Store, filter: IntentFilter) {
   const namespace = onlyNamespace(filter.access);
   if (namespace !== null) query = query.where("d.namespace", "=", namespace);
   if (!seesEverything(filter.access)) query = query.where(seen(filter.access, "i"));
-  if (filter.status !== undefined) query = query.where("i.status", "in", [...filter.status]);
+  if (filter.status !== undefined) {
+    query = query.where("i.status", "in", [...filter.status]);
+    // However many have ended, those that live are few, and so may be those that failed: each have an index of their own.
+    if (filter.status.every(isTerminal))
+      query = query.where("o.status", "in", filter.status.filter(isTerminal));
+    if (!filter.status.some(isTerminal)) query = query.innerJoin("live as v", "v.intent_id", "i.id");
+  }
   if (filter.toAgent !== undefined) query = query.where("d.to_agent", "=", filter.toAgent);
   if (filter.intentType !== undefined) query = query.where("d.intent_type", "=", filter.intentType);
   if (filter.session !== undefined)
@@ -239,9 +246,15 @@ function matching({ db }: Store, filter: IntentFilter) {
   if (filter.paused !== undefined) query = query.where("i.paused", "=", filter.paused);
   if (filter.after !== undefined) {
     const { createdAt, id } = filter.after;
-    query = query.where(sql<boolean>`(d.created_at, d.id) < (${at(createdAt)}, ${id}::uuid)`);
+    const pair = sql`(${at(createdAt)}, ${id}::uuid)`;
+    query = query.where(
+      filter.oldestFirst === true
+        ? sql<boolean>`(d.created_at, d.id) > ${pair}`
+        : sql<boolean>`(d.created_at, d.id) < ${pair}`,
+    );
   }
-  return query.orderBy("d.created_at", "desc").orderBy("d.id", "desc");
+  const direction = filter.oldestFirst === true ? "asc" : "desc";
+  return query.orderBy("d.created_at", direction).orderBy("d.id", direction);
 }
 
 export interface Matched {
