@@ -2,7 +2,8 @@
 // side; their rounds alternate, so that a slow moment of the machine falls on both. Prints the median of the rounds' ratios.
 
 import { Agent, request } from "node:http";
-import { quantile, withServer } from "./support/server.ts";
+import { quantile } from "./support/results.ts";
+import { withServer } from "./support/server.ts";
 
 const ROUNDS = Number(process.env.ROUNDS ?? 12);
 const ROUND_MS = 1_500;

@@ -3,7 +3,8 @@
 // slow moment of the machine falls on all alike.
 
 import { PerdureClient } from "@perdure/sdk";
-import { quantile, withServer } from "./support/server.ts";
+import { quantile } from "./support/results.ts";
+import { withServer } from "./support/server.ts";
 
 const STEPS = 50;
 const WORK_MS = 20;
