@@ -11,7 +11,10 @@ const [PARENT, USER, SYSTEM, CHILDREN_USER, CHILDREN_SYSTEM] = [1, 11, 12, 13, 1
 async function statOf(pid: number | string): Promise<readonly number[] | undefined> {
   const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
   // The name is in parentheses and may hold spaces and parentheses itself.
-  return text?.slice(text.lastIndexOf(")") + 2).split(" ").map(Number);
+  return text
+    ?.slice(text.lastIndexOf(")") + 2)
+    .split(" ")
+    .map(Number);
 }
 
 /** Seconds of CPU that a process has used, with its children that have ended; NaN where the system does not tell. */

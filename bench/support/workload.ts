@@ -36,6 +36,8 @@ export interface BenchEnv {
   /** How long a side is measured in a round, and how long it runs before that, in seconds. */
   readonly seconds: number;
   readonly warmupSeconds: number;
+  /** Why our peers cannot be measured; undefined when they can. */
+  readonly peersMissing: string | undefined;
   /** The one PostgreSQL on which everything runs. */
   readonly postgres: Postgres;
   /** An empty database of its own; its URL. Dropped when the workload ends. */
