@@ -24,6 +24,7 @@ import { createKeyRing, type KeyRing } from "./http/key-ring.ts";
 import { DEFAULT_LIMITS, type Limits } from "./http/limits.ts";
 import { accountRoutes } from "./http/routes/accounts.ts";
 import { agentRoutes } from "./http/routes/agents.ts";
+import { batchRoutes } from "./http/routes/batch.ts";
 import { bulkRoutes } from "./http/routes/bulk.ts";
 import { createRoutes } from "./http/routes/create.ts";
 import type { App, RouteDeps } from "./http/routes/deps.ts";
@@ -330,6 +331,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   };
   healthRoutes(app, deps, options.version);
   createRoutes(app, deps);
+  batchRoutes(app, deps);
   readRoutes(app, deps);
   workRoutes(app, deps);
   stateRoutes(app, deps);

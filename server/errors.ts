@@ -89,6 +89,7 @@ export const ERRORS = Object.freeze({
   backlog_full: kind(429, "The agent's backlog is full", true),
   unavailable: kind(503, "The server cannot reach its database", true),
   outcome_unknown: kind(503, "The outcome is not known yet", true),
+  undecided: kind(503, "Not decided in time", true),
   too_many_connections: kind(503, "Too many connections", true),
   shutting_down: kind(503, "The server is shutting down", true),
 

@@ -13,6 +13,8 @@ export interface Limits {
   readonly jsonMaxDepth: number;
   readonly stepsMax: number;
   readonly batchMax: number;
+  /** How long one operation of a batch may keep the others' answers waiting. */
+  readonly batchPatienceMs: number;
   /** Intents that one bulk request acts on. */
   readonly bulkMax: number;
   /** Steps, agents and people of one scenario. */
@@ -60,6 +62,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   jsonMaxDepth: 64,
   stepsMax: 10_000,
   batchMax: 1_000,
+  batchPatienceMs: 1_000,
   bulkMax: 5_000,
   scenarioStepsMax: 100,
   nameMax: 200,

@@ -138,6 +138,13 @@ export const limits = {
   ),
   jsonMaxDepth: integer("PERDURE_JSON_MAX_DEPTH", 64, 4, 1_000, "Deepest nesting of JSON."),
   batchMax: integer("PERDURE_BATCH_MAX", 1_000, 1, 100_000, "Most operations in one batch request."),
+  batchPatienceMs: integer(
+    "PERDURE_BATCH_PATIENCE_MS",
+    1_000,
+    1,
+    60_000,
+    "How long one operation may hold up the answers of the others in its batch; then it is answered 503 `undecided`.",
+  ),
   bulkMax: integer("PERDURE_BULK_MAX", 5_000, 1, 100_000, "Most intents that one bulk request acts on."),
   scenarioStepsMax: integer(
     "PERDURE_SCENARIO_STEPS_MAX",

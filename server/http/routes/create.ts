@@ -199,7 +199,7 @@ export function createRoutes(app: App, deps: RouteDeps): void {
     "/v1/intents",
     {
       preValidation: async (request) => refuseFloods(deps.limits, [request.body], () => ""),
-      config: { needs: "send" },
+      config: { needs: "send", batch: "create" },
       schema: {
         body: schemas.create,
         querystring: schemas.waitQuery,
@@ -230,7 +230,7 @@ export function createRoutes(app: App, deps: RouteDeps): void {
     {
       bodyLimit: deps.limits.batchBodyMaxBytes,
       preValidation: async (request) => refuseBatchFlood(deps.limits, request.body),
-      config: { needs: "send" },
+      config: { needs: "send", batch: "create_many" },
       schema: {
         body: schemas.createBatch,
         tags: ["intents"],

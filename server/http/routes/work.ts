@@ -85,7 +85,7 @@ function agentRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents/:id/start",
     {
-      config: { needs: ["act", "operate"], audit: { action: "intent.start", when } },
+      config: { needs: ["act", "operate"], batch: "start", audit: { action: "intent.start", when } },
       schema: { params, body: schemas.start, tags, summary: "Work begins: begins the plan's next step too" },
     },
     async (request) => {
@@ -119,7 +119,7 @@ function agentRoutes(app: App, deps: RouteDeps): void {
   app.put(
     "/v1/intents/:id/steps/:key",
     {
-      config: { needs: ["act", "operate"], audit: { action: "step.record", when } },
+      config: { needs: ["act", "operate"], batch: "step", audit: { action: "step.record", when } },
       schema: {
         params: schemas.params.step,
         body: schemas.step,
@@ -153,7 +153,7 @@ function agentRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents/:id/release",
     {
-      config: { needs: ["act", "operate"], audit: { action: "intent.release", when } },
+      config: { needs: ["act", "operate"], batch: "release", audit: { action: "intent.release", when } },
       schema: { params, body: schemas.release, tags, summary: "Hand the intent back; costs no attempt" },
     },
     async (request) => {
@@ -171,7 +171,7 @@ function agentRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents/:id/heartbeat",
     {
-      config: { needs: ["act", "operate"] },
+      config: { needs: ["act", "operate"], batch: "heartbeat" },
       schema: { params, body: schemas.touch, tags, summary: "Is this attempt still mine?" },
     },
     async (request) => {
@@ -183,7 +183,7 @@ function agentRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents/:id/progress",
     {
-      config: { needs: ["act", "operate"] },
+      config: { needs: ["act", "operate"], batch: "progress" },
       schema: { params, body: schemas.progress, tags, summary: "Tell how far the work is" },
     },
     async (request) => {
@@ -225,7 +225,7 @@ function endingRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents/:id/resolve",
     {
-      config: { needs: ["act", "operate"], audit: { action: "intent.resolve", when } },
+      config: { needs: ["act", "operate"], batch: "resolve", audit: { action: "intent.resolve", when } },
       schema: { params, body: schemas.resolve, tags: ["agents"], summary: "Complete, fail or cancel" },
     },
     async (request, reply) => {
