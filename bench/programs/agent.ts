@@ -1,12 +1,18 @@
 // The agent's end of a benchmark: listens with the SDK and does the job.
 
-import type { AgentHandle, Handler, PerdureClient } from "@perdure/sdk";
+import type { AgentHandle, Handler, PerdureClient, Steps } from "@perdure/sdk";
 import { type Connection, clientOf } from "../support/clients.ts";
-import { now, type Payload, resultOf, STEPS, stepResult } from "../support/job.ts";
+import { LONG_STEP_MS, LONG_STEPS, now, type Payload, resultOf, STEPS, stepResult } from "../support/job.ts";
 import { serve } from "../support/programs.ts";
 
-/** `clock`: the result says when the handler began and ended. */
-export type Work = "four-step" | "four-step-declared" | "no-step" | "clock";
+/** `long-…`: many steps that take a while, recorded or not. `clock`: the result says when the handler began and ended. */
+export type Work =
+  | "four-step"
+  | "four-step-declared"
+  | "no-step"
+  | "clock"
+  | "long-unrecorded"
+  | `long-${"wrapped" | "declared"}-${"sync" | "async"}`;
 
 export interface Listening {
   readonly connection: Connection;
@@ -16,31 +22,52 @@ export interface Listening {
   readonly work: Work;
 }
 
-const handlers: Record<Exclude<Work, "four-step-declared">, Handler<Payload>> = {
+const longKeys = Array.from({ length: LONG_STEPS }, (_, n) => `step-${n}`);
+const work = () => new Promise<void>((resolve) => setTimeout(resolve, LONG_STEP_MS));
+
+function longWrapped(durability: "sync" | "async"): Handler {
+  return async (ctx) => {
+    for (const key of longKeys) await ctx.step(key, work, { durability });
+  };
+}
+
+function longDeclared(durability: "sync" | "async"): Steps {
+  return Object.fromEntries(longKeys.map((key) => [key, { run: work, durability }]));
+}
+
+const works: Record<Work, Handler<Payload> | Steps<Payload>> = {
   "four-step": async (ctx) => {
     const { number } = ctx.payload;
     const results: { step: number }[] = [];
     for (const step of STEPS) results.push(await ctx.step(`step-${step}`, () => stepResult(number, step)));
     return resultOf(number, results);
   },
+  "four-step-declared": Object.fromEntries(
+    STEPS.map((step) => [`step-${step}`, ({ payload }) => stepResult(payload.number, step)]),
+  ) satisfies Steps<Payload>,
   "no-step": ({ payload: { number } }) => ({ number, sum: 0 }),
   clock: () => {
     const started = now();
     return { started, ended: now() };
   },
+  "long-unrecorded": async () => {
+    for (const _ of longKeys) await work();
+  },
+  "long-wrapped-sync": longWrapped("sync"),
+  "long-wrapped-async": longWrapped("async"),
+  "long-declared-sync": longDeclared("sync"),
+  "long-declared-async": longDeclared("async"),
 };
 
 let clients: PerdureClient[] = [];
 let agents: AgentHandle[] = [];
 
-function listen(client: PerdureClient, address: string, { work, capacity }: Listening): AgentHandle {
-  const options = { capacity, handleSignals: false };
-  if (work !== "four-step-declared") return client.listen<Payload>(address, handlers[work], options);
-  const steps = STEPS.map((key) => [
-    `step-${key}`,
-    ({ payload }: { payload: Payload }) => stepResult(payload.number, key),
-  ]);
-  return client.listen<Payload>(address, Object.fromEntries(steps), options);
+function listen(client: PerdureClient, address: string, listening: Listening): AgentHandle {
+  const options = { capacity: listening.capacity, handleSignals: false };
+  const what = works[listening.work];
+  return typeof what === "function"
+    ? client.listen(address, what, options)
+    : client.listen(address, what, options);
 }
 
 const operations = {

@@ -34,3 +34,7 @@ export const SUM_OF_STEPS = STEPS.reduce((sum, step) => sum + step, 0);
 
 /** Milliseconds of a clock which all processes of a machine share. */
 export const now = (): number => Number(process.hrtime.bigint()) / 1e6;
+
+/** The intent of many steps, each of which takes a while: its steps are done without recording them, and in each way of recording. */
+export const LONG_STEPS = 50;
+export const LONG_STEP_MS = 20;

@@ -13,7 +13,9 @@ export interface PeerRun {
   readonly workload: "four-step" | "no-step" | "latency" | "insert";
   readonly inFlight: number;
   readonly setting?: string;
-  /** Of the light load, one at a time. */
+  /** Intents of the light load, one at a time. */
+  readonly jobs?: number;
+  /** As of `Side`. */
   readonly rounds?: number;
 }
 
@@ -54,7 +56,8 @@ export function peerSide(env: BenchEnv, peer: Peer, run: PeerRun): Side[] {
     env.note(`${name} is missing: ${env.peersMissing ?? `there is no bench/peers/src/${peer}.mjs`}`);
     return [];
   }
-  return [{ name, measure: () => measurePeer(env, peer, run) }];
+  const rounds = run.rounds === undefined ? {} : { rounds: run.rounds };
+  return [{ name, ...rounds, measure: () => measurePeer(env, peer, run) }];
 }
 
 interface Line {
@@ -70,10 +73,11 @@ async function measurePeer(env: BenchEnv, peer: Peer, run: PeerRun): Promise<Fig
     workload: run.workload,
     "in-flight": run.inFlight,
     seconds: env.seconds,
-    warmup: env.warmupSeconds,
+    // Their processes are new in each round, ours are warm since the first.
+    warmup: env.warmupSeconds + 1,
     "database-url": env.postgres.adminUrl,
     ...(run.setting !== undefined && { setting: run.setting }),
-    ...(run.rounds !== undefined && { rounds: run.rounds }),
+    ...(run.jobs !== undefined && { rounds: run.jobs }),
   };
   const words = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
   return figuresOf(await lastLine([`${DIRECTORY}/src/${peer}.mjs`, ...words]));

@@ -12,6 +12,19 @@ export function formatFigure(value: number): string {
   return size >= 0.01 || size === 0 ? value.toFixed(2) : value.toPrecision(2);
 }
 
+/** What was measured on, one line for each thing. */
+export function heading(run: Readonly<Record<string, unknown>>): string {
+  const words = (value: unknown) =>
+    typeof value === "object" && value !== null
+      ? Object.entries(value)
+          .map(([name, one]) => `${name} ${one}`)
+          .join(", ")
+      : String(value);
+  return Object.entries(run)
+    .map(([name, value]) => `${name}: ${words(value)}`)
+    .join("\n");
+}
+
 function align(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   const line = (row: readonly string[]) =>

@@ -14,6 +14,8 @@ export type Figures = Readonly<Record<string, number>>;
 export interface Side {
   /** Unique within its workload, such as "perdure 256" or "5 M stored". */
   readonly name: string;
+  /** It is measured in the first so many rounds only: the short form has no time to repeat what is far behind. Default in all. */
+  readonly rounds?: number;
   /** One measurement, of about `env.seconds`. Throws when it failed: the side is then reported as missing. */
   measure(): Promise<Figures>;
 }

@@ -1,9 +1,9 @@
 // The workload that matters most: durable intents of four steps, against every peer that runs durable workflows, and against what
 // PostgreSQL can commit at all.
 
-import { measureLoad, startClients } from "../support/load.ts";
+import { type LoadOptions, measureLoad, startClients } from "../support/load.ts";
 import { peerSide } from "../support/peers.ts";
-import type { Workload } from "../support/workload.ts";
+import type { Side, Workload } from "../support/workload.ts";
 
 /** Created, delivered, started, four steps, completed: each is committed before it is answered. */
 const TRANSITIONS = 8;
@@ -22,30 +22,27 @@ export const fourStep: Workload = {
   open: async (env) => {
     const server = await env.server();
     const clients = await startClients(env);
-    const ours = (inFlight: number) => ({
-      name: `perdure ${inFlight}`,
-      measure: () => measureLoad(env, clients, [server], { work: "four-step", inFlight }),
-    });
-    const single = (inFlight: number) => ({
-      name: `perdure ${inFlight}, single calls`,
-      measure: () => measureLoad(env, clients, [server], { work: "four-step", inFlight, calls: "single" }),
-    });
-    const declared = (inFlight: number) => ({
-      name: `perdure ${inFlight}, declared steps`,
-      measure: () => measureLoad(env, clients, [server], { work: "four-step-declared", inFlight }),
-    });
+    const side =
+      (suffix: string, options: Omit<LoadOptions, "inFlight">) =>
+      (inFlight: number): Side => ({
+        name: `perdure ${inFlight}${suffix}`,
+        measure: () => measureLoad(env, clients, [server], { ...options, inFlight }),
+      });
+    const ours = side("", { work: "four-step" });
+    const single = side(", single calls", { work: "four-step", calls: "single" });
+    const declared = side(", declared steps", { work: "four-step-declared" });
     const ceiling = peerSide(env, "ceiling", { workload: "insert", inFlight: 64 });
-    const peer = (name: (typeof PEERS)[number], inFlight: number) =>
-      peerSide(env, name, { workload: "four-step", inFlight });
-    // The short form has no time for more than where most peers are at their best; the best of them is measured at both.
-    if (env.form === "quick")
+    const peer = (name: (typeof PEERS)[number], inFlight: number, rounds?: number) =>
+      peerSide(env, name, { workload: "four-step", inFlight, ...(rounds !== undefined && { rounds }) });
+    if (env.form === "quick") {
+      const others = PEERS.filter((name) => name !== "restate");
       return [
         ...COMPARED.map(ours),
-        single(256),
         ...ceiling,
-        ...peer("restate", 64),
-        ...PEERS.flatMap((name) => peer(name, 256)),
+        ...COMPARED.flatMap((inFlight) => peer("restate", inFlight)),
+        ...others.flatMap((name) => peer(name, 256, 1)),
       ];
+    }
     return [
       ...[...COMPARED, 1_024].map(ours),
       ...[...COMPARED, 1_024].map(single),

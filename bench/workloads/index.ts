@@ -2,8 +2,23 @@
 
 import type { Workload } from "../support/workload.ts";
 import { batchSubmit } from "./batch-submit.ts";
+import { fanOut } from "./fan-out.ts";
 import { fourStep } from "./four-step.ts";
+import { keys } from "./keys.ts";
 import { latency } from "./latency.ts";
 import { noStep } from "./no-step.ts";
+import { replicas } from "./replicas.ts";
+import { stepOverhead } from "./step-overhead.ts";
+import { waits } from "./waits.ts";
 
-export const WORKLOADS: readonly Workload[] = [latency, batchSubmit, noStep, fourStep];
+export const WORKLOADS: readonly Workload[] = [
+  latency,
+  batchSubmit,
+  stepOverhead,
+  keys,
+  fanOut,
+  waits,
+  replicas,
+  noStep,
+  fourStep,
+];

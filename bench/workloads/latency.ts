@@ -36,7 +36,7 @@ export const latency: Workload = {
     if (env.form === "quick") return [ours];
     // Some peers take a second for one.
     const peers = PEERS.flatMap((peer) =>
-      peerSide(env, peer, { workload: "latency", inFlight: 1, rounds: 40 }),
+      peerSide(env, peer, { workload: "latency", inFlight: 1, jobs: 40 }),
     );
     return [ours, ...peers];
   },
