@@ -5,13 +5,14 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { openEnv } from "./support/environment.ts";
-import { describeCommit, describeMachine } from "./support/machine.ts";
+import { type OpenEnv, openEnv } from "./support/environment.ts";
+import { describeCommit, describeMachine, ownVersion } from "./support/machine.ts";
 import { installPeers, peerVersions } from "./support/peers.ts";
-import { startPostgres } from "./support/postgres.ts";
+import { type Postgres, startPostgres } from "./support/postgres.ts";
 import { heading, headline, table } from "./support/report.ts";
 import { Results } from "./support/results.ts";
-import type { BenchEnv, Side } from "./support/workload.ts";
+import { type Limits, runRounds } from "./support/rounds.ts";
+import type { BenchEnv, Workload } from "./support/workload.ts";
 import { WORKLOADS } from "./workloads/index.ts";
 
 const USAGE = `npm run bench -- [--quick] [--only NAME,…] [--rounds N] [--seconds S] [--json FILE]
@@ -53,83 +54,78 @@ function readCommand() {
   return { form, workloads, rounds: Math.floor(rounds), seconds, warmupSeconds, json: values.json };
 }
 
-/** A side that fails is missing in this round, and the others go on. */
-async function measure(side: Side, note: (text: string) => void, sideMs: number) {
-  try {
-    return await side.measure();
-  } catch (error) {
-    note(`${side.name} failed: ${String(error instanceof Error ? error.message : error).split("\n")[0]}`);
-    return undefined;
-  }
+type Command = ReturnType<typeof readCommand>;
+
+async function describeRun({ form, rounds, seconds }: Command, postgres: Postgres) {
+  return {
+    form,
+    at: new Date().toISOString(),
+    commit: await describeCommit(),
+    rounds,
+    seconds,
+    machine: describeMachine(),
+    versions: {
+      perdure: await ownVersion(),
+      node: process.versions.node,
+      postgres: postgres.version,
+      ...(await peerVersions()),
+    },
+    postgres_settings: postgres.settings,
+  };
 }
 
-/** Round by round; further rounds only while one more would end in time. */
-async function runRounds(
-  sides: readonly Side[],
-  rounds: number,
-  note: (text: string) => void,
-  until: number,
-) {
-  const results = new Results();
-  for (let round = 0; round < rounds; round += 1) {
-    const began = Date.now();
-    for (const side of sides) results.add(side.name, await measure(side, note));
-    if (round + 1 < rounds && Date.now() + (Date.now() - began) > until) {
-      note(`only ${round + 1} of ${rounds} rounds: the machine was too slow for more`);
-      break;
-    }
+/** Sets it up, measures it, takes it down, prints its table. */
+async function runWorkload(workload: Workload, env: OpenEnv, limits: Limits) {
+  let results = new Results();
+  try {
+    results = await runRounds(await workload.open(env), limits, env.note);
+  } catch (error) {
+    env.note(`${workload.name} failed: ${String(error instanceof Error ? error.stack : error)}`);
   }
+  await env.close();
+  console.log(table(workload, results));
+  for (const note of env.notes) console.log(`  ! ${note}`);
   return results;
 }
 
-const began = Date.now();
-const command = readCommand();
-const { form, workloads, rounds, seconds, warmupSeconds } = command;
-const machine = describeMachine();
-const postgres = await startPostgres();
-process.once("SIGINT", () => void postgres.stop().finally(() => process.exit(130)));
-const peersMissing = await installPeers(console.log);
-const run = {
-  form,
-  at: new Date().toISOString(),
-  commit: await describeCommit(),
-  rounds,
-  seconds,
-  machine,
-  versions: { node: process.versions.node, postgres: postgres.version, ...(await peerVersions()) },
-  postgres_settings: postgres.settings,
-};
-console.log(heading(run));
+async function main(): Promise<void> {
+  const began = Date.now();
+  const command = readCommand();
+  const { form, workloads, rounds } = command;
+  const postgres = await startPostgres();
+  let env: OpenEnv | undefined;
+  const stopAll = async () => {
+    await env?.close();
+    await postgres.stop();
+  };
+  // More than once too: what was started has to end.
+  const interrupt = () => void stopAll().finally(() => process.exit(130));
+  process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
 
-const headlines: Record<string, number | undefined> = {};
-const measured: unknown[] = [];
-for (const [index, workload] of workloads.entries()) {
-  const notes: string[] = [];
-  const note = (text: string) => void (notes.includes(text) || notes.push(text));
-  const env = openEnv({ form, seconds, warmupSeconds, postgres, peersMissing, note });
-  const left = began + QUICK_BUDGET_MS - Date.now();
-  const until = form === "quick" ? Date.now() + left / (workloads.length - index) : Number.POSITIVE_INFINITY;
-  let results = new Results();
-  try {
-    results = await runRounds(await workload.open(env), rounds, note, until);
-  } catch (error) {
-    note(`${workload.name} failed: ${String(error instanceof Error ? error.stack : error)}`);
-  } finally {
-    await env.close();
+  const peersMissing = await installPeers(console.log);
+  const run = await describeRun(command, postgres);
+  console.log(heading(run));
+  const headlines: Record<string, number | undefined> = {};
+  const measured: unknown[] = [];
+  for (const [index, workload] of workloads.entries()) {
+    env = openEnv({ ...command, postgres, peersMissing });
+    const share = (began + QUICK_BUDGET_MS - Date.now()) / (workloads.length - index);
+    const until = form === "quick" ? Date.now() + share : Number.POSITIVE_INFINITY;
+    const results = await runWorkload(workload, env, { rounds, until, sideMs: FORMS[form].sideMs });
+    Object.assign(headlines, workload.headlines(results));
+    measured.push({
+      workload: workload.name,
+      about: workload.about,
+      sides: results.toJSON(),
+      notes: env.notes,
+    });
   }
-  Object.assign(headlines, workload.headlines(results));
-  console.log(table(workload, results));
-  for (const text of notes) console.log(`  ! ${text}`);
-  const sides = results.sides.map((side) => ({
-    side,
-    medians: results.medians(side),
-    rounds: results.rounds(side),
-  }));
-  measured.push({ workload: workload.name, about: workload.about, sides, notes });
-}
-await postgres.stop();
+  await stopAll();
 
-await mkdir(dirname(command.json), { recursive: true });
-await writeFile(command.json, `${JSON.stringify({ ...run, headlines, workloads: measured }, null, 2)}\n`);
-console.log(`\n${Math.round((Date.now() - began) / 1_000)} s; all rounds are in ${command.json}\n`);
-for (const [name, value] of Object.entries(headlines)) console.log(headline(name, value));
+  await mkdir(dirname(command.json), { recursive: true });
+  await writeFile(command.json, `${JSON.stringify({ ...run, headlines, workloads: measured }, null, 2)}\n`);
+  console.log(`\n${Math.round((Date.now() - began) / 1_000)} s; all rounds are in ${command.json}\n`);
+  for (const [name, value] of Object.entries(headlines)) console.log(headline(name, value));
+}
+
+await main();

@@ -3,18 +3,18 @@
 import { type BenchServer, type ServerOptions, startServer } from "./perdure.ts";
 import type { BenchEnv } from "./workload.ts";
 
-export type EnvOptions = Pick<
-  BenchEnv,
-  "form" | "seconds" | "warmupSeconds" | "postgres" | "peersMissing" | "note"
->;
+type EnvOptions = Pick<BenchEnv, "form" | "seconds" | "warmupSeconds" | "postgres" | "peersMissing">;
 
 export interface OpenEnv extends BenchEnv {
   /** Takes down what was set up, the last first, and goes on past what fails. */
   close(): Promise<void>;
+  /** What was noted, each thing once. */
+  readonly notes: readonly string[];
 }
 
-export function openEnv(options: EnvOptions): OpenEnv {
-  const { postgres, note } = options;
+export function openEnv({ form, seconds, warmupSeconds, postgres, peersMissing }: EnvOptions): OpenEnv {
+  const notes: string[] = [];
+  const note = (text: string) => void (notes.includes(text) || notes.push(text));
   const closers: (() => unknown)[] = [];
   const onClose = (close: () => unknown) => void closers.push(close);
   const database = async () => {
@@ -36,5 +36,6 @@ export function openEnv(options: EnvOptions): OpenEnv {
       }
     }
   };
-  return { ...options, onClose, database, server, close };
+  const given = { form, seconds, warmupSeconds, postgres, peersMissing };
+  return { ...given, onClose, database, server, note, notes, close };
 }

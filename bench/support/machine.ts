@@ -1,6 +1,7 @@
 // Owns what a figure is worth nothing without: on what it was measured.
 
 import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { availableParallelism, cpus, loadavg, platform, release, totalmem } from "node:os";
 import { promisify } from "node:util";
 
@@ -16,6 +17,12 @@ export async function describeCommit(): Promise<string> {
   const commit = await git("rev-parse", "--short=12", "HEAD");
   if (commit === undefined) return "unknown";
   return (await git("status", "--porcelain", "--untracked-files=no")) === "" ? commit : `${commit}+changes`;
+}
+
+/** Of the package that is measured. */
+export async function ownVersion(): Promise<string> {
+  const file = await readFile(new URL("../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(file) as { version: string }).version;
 }
 
 export const describeMachine = () => ({

@@ -46,6 +46,10 @@ export class Results {
     return Object.fromEntries([...names].map((name) => [name, this.median(side, name) ?? Number.NaN]));
   }
 
+  toJSON() {
+    return this.sides.map((side) => ({ side, medians: this.medians(side), rounds: this.rounds(side) }));
+  }
+
   /** The median of `side ÷ other` of each round, so that a slow moment of the machine, which falls on both, falls out. */
   ratio(side: string | undefined, other: string | undefined, figure: string): number | undefined {
     if (side === undefined || other === undefined) return undefined;
