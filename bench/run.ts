@@ -3,7 +3,6 @@
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { type OpenEnv, openEnv } from "./support/environment.ts";
 import { describeCommit, describeMachine, ownVersion } from "./support/machine.ts";

@@ -21,6 +21,10 @@ export interface LoopFigures {
   readonly p99_ms: number;
 }
 
+/** A warm-up lasts until its time is over and each lane has done so many jobs, as at our peers; but no longer than this. */
+const WARM_JOBS = 4;
+const LONGEST_WARM_UP_MS = 15_000;
+const LONGEST_DRAIN_MS = 30_000;
 const LARGEST_GAP_MS = 20;
 const WARM_UP_ROUNDS = 20;
 const OPENING_MS = 3_000;
@@ -35,28 +39,32 @@ async function closedLoop(
 ): Promise<LoopFigures> {
   let counting = false;
   let stopping = false;
-  let samples: number[] = [];
+  let ended = 0;
+  const latencies: number[] = [];
   const lane = async (which: number) => {
     while (!stopping) {
       const began = now();
       await job(which);
-      if (counting) samples.push(now() - began);
+      ended += 1;
+      if (counting) latencies.push(now() - began);
     }
   };
   const lanes = Promise.all(Array.from({ length: inFlight }, (_, which) => lane(which)));
-  // One that fails ends the run at once.
-  await Promise.race([sleep(warmupSeconds * 1_000), lanes]);
+  // A lane that fails ends the run at once.
+  const pass = (ms: number) => Promise.race([sleep(ms), lanes]);
+  await pass(warmupSeconds * 1_000);
+  for (const late = now() + LONGEST_WARM_UP_MS; ended < WARM_JOBS * inFlight && now() < late; )
+    await pass(50);
   tell("begin");
   counting = true;
   const began = now();
-  await Promise.race([sleep(seconds * 1_000), lanes]);
+  await pass(seconds * 1_000);
   counting = false;
   const took = (now() - began) / 1_000;
   tell("end");
   stopping = true;
-  await lanes;
-  const latencies = samples;
-  samples = [];
+  if ((await Promise.race([lanes, sleep(LONGEST_DRAIN_MS, "late")])) === "late")
+    throw new Error(`of ${inFlight} in flight not all ended within ${LONGEST_DRAIN_MS} ms`);
   return {
     completed: latencies.length,
     seconds: took,

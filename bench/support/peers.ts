@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { BenchEnv, Figures, Side } from "./workload.ts";
 
-export type Peer = "restate" | "dbos" | "absurd" | "openworkflow" | "graphile" | "pg-boss" | "ceiling";
+export type Peer = "restate" | "dbos" | "absurd" | "openworkflow" | "graphile-worker" | "pg-boss" | "ceiling";
 
 export interface PeerRun {
   readonly workload: "four-step" | "no-step" | "latency" | "insert";
@@ -65,6 +65,8 @@ interface Line {
   readonly p50_ms: number | null;
   readonly p99_ms: number | null;
   readonly completed: number;
+  /** pgbench was not there. */
+  readonly substitute?: boolean;
   readonly cpu?: Readonly<Record<string, number | null>>;
 }
 
@@ -80,7 +82,9 @@ async function measurePeer(env: BenchEnv, peer: Peer, run: PeerRun): Promise<Fig
     ...(run.jobs !== undefined && { rounds: run.jobs }),
   };
   const words = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
-  return figuresOf(await lastLine([`${DIRECTORY}/src/${peer}.mjs`, ...words]));
+  const line = await lastLine([`${DIRECTORY}/src/${peer}.mjs`, ...words]);
+  if (line.substitute) env.note(`${peer}: the real program is not installed, a stand-in was measured`);
+  return figuresOf(line);
 }
 
 async function lastLine(args: readonly string[]): Promise<Line> {

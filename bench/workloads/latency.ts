@@ -9,7 +9,7 @@ import { quantile } from "../support/results.ts";
 import type { Workload } from "../support/workload.ts";
 
 const ADDRESS = "agent://bench/latency/clock";
-const PEERS: readonly Peer[] = ["restate", "graphile", "pg-boss", "openworkflow", "absurd", "dbos"];
+const PEERS: readonly Peer[] = ["restate", "graphile-worker", "pg-boss", "openworkflow", "absurd", "dbos"];
 
 async function measureLatency(initiator: Program<InitiatorOperations>, server: BenchServer, rounds: number) {
   const connection = { baseUrl: server.baseUrl, calls: "coalesced" } as const;
