@@ -10,18 +10,23 @@ export interface Limits {
   readonly sideMs: number;
   /** A further round begins only if it would end by then, as the last one went. */
   readonly until: number;
+  /** After that no side is measured any more. */
+  readonly deadline: number;
 }
 
 type Note = (text: string) => void;
 
 export async function runRounds(sides: readonly Side[], limits: Limits, note: Note): Promise<Results> {
-  const { rounds, sideMs, until } = limits;
+  const { rounds, sideMs, until, deadline } = limits;
   const results = new Results();
   for (let round = 0; round < rounds; round += 1) {
     const began = Date.now();
     for (const side of sides) {
       const isDue = round < (side.rounds ?? rounds);
-      results.add(side.name, isDue ? await measureOnce(side, sideMs, note) : undefined);
+      const left = deadline - Date.now();
+      if (isDue && left <= 0) note(`no time was left for ${side.name}`);
+      const figures = isDue && left > 0 ? await measureOnce(side, Math.min(sideMs, left), note) : undefined;
+      results.add(side.name, figures);
     }
     if (round + 1 < rounds && Date.now() + (Date.now() - began) > until) {
       note(`only ${round + 1} of ${rounds} rounds: the machine was too slow for more`);
@@ -35,7 +40,7 @@ export async function runRounds(sides: readonly Side[], limits: Limits, note: No
 async function measureOnce(side: Side, sideMs: number, note: Note): Promise<Figures | undefined> {
   const patience = new AbortController();
   const late = sleep(sideMs, undefined, { signal: patience.signal }).then(() => {
-    throw new Error(`it did not end within ${sideMs} ms`);
+    throw new Error(`it did not end within ${Math.round(sideMs / 1_000)} s`);
   });
   try {
     return await Promise.race([side.measure(), late]);
