@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from
 import type { z } from "zod";
 import type { Store } from "../store/connection.ts";
 import { auditDone } from "./audit.ts";
+import { wantsMinimum } from "./conventions.ts";
 import { reconcileFields } from "./fields.ts";
 import { type Needs, requireVerb } from "./needs.ts";
 import { problemFor } from "./problem.ts";
@@ -97,9 +98,11 @@ function requestOf(request: FastifyRequest, operation: Operation): FastifyReques
   };
   one.query = {};
   one.body = operation.body ?? {};
-  Object.defineProperty(one, "headers", {
-    value: idempotency_key === undefined ? {} : { "idempotency-key": idempotency_key },
-  });
+  const headers = {
+    ...(idempotency_key === undefined ? {} : { "idempotency-key": idempotency_key }),
+    ...(wantsMinimum(request) ? { prefer: "return=minimal" } : {}),
+  };
+  Object.defineProperty(one, "headers", { value: headers });
   return one;
 }
 

@@ -184,3 +184,27 @@ test("each operation needs what its call needs, and what operators do is in the 
     await keyed.close();
   }
 });
+
+test("whoever prefers little is not told again what it has just sent, alone or in a batch", async () => {
+  const little = { prefer: "return=minimal" };
+  const steps = ["a", "b"];
+  const [{ body }] = await batch([{ op: "create", body: { intent_type: "job.v1", to_agent: "b7", steps } }]);
+  await claim("b7", 1);
+  const at = `/v1/intents/${body.intent_id}`;
+  const started = await call(server, "POST", `${at}/start`, { attempt: 1 }, little);
+  expect(started.body.steps.map((one: { key: string }) => one.key)).toEqual(["a"]);
+  expect((await call(server, "POST", `${at}/start`, { attempt: 1 })).body.steps).toHaveLength(2);
+  const done = { attempt: 1, status: "done", result: { much: 1 }, begin_next: true };
+  const op = { op: "step", intent_id: body.intent_id, key: "a", body: done };
+  const [first] = await batch([op], little);
+  expect(first.body).toMatchObject({
+    step: { status: "done" },
+    begun: { key: "b" },
+    intent_status: "IN_PROGRESS",
+  });
+  expect(first.body.step).not.toHaveProperty("result");
+  // Another result was recorded before: that it is told.
+  const [again] = await batch([{ ...op, body: { ...done, result: "other" } }], little);
+  expect(again.body.step.result).toEqual({ much: 1 });
+  expect((await batch([op]))[0].body.step.result).toEqual({ much: 1 });
+});

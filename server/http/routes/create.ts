@@ -1,6 +1,6 @@
 // POST /v1/intents and /v1/intents/batch.
 
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { waitForEnd } from "../../delivery/event-stream.ts";
 import { maySendTo } from "../../domain/access.ts";
@@ -106,7 +106,7 @@ function keptVersions(deps: RouteDeps, keep: "all" | "latest" | number | null | 
 /** The same request has the same fingerprint, whatever correlation id a retrying client makes up and in whichever attempt it repeats it. */
 function fingerprint(bodies: readonly CreateBody[]): string {
   const text = encodeJson(bodies.map(({ correlation_id: _, parent_attempt: __, ...body }) => body));
-  return createHash("sha256").update(text).digest("base64url");
+  return hash("sha256", text, "base64url");
 }
 
 function idempotencyRef(

@@ -20,6 +20,7 @@ import { invalid } from "../../errors.ts";
 import { readLastEnd, readSteps } from "../../store/queries/log.ts";
 import { completionView, eventView, nextStepView, staleAnswer, stepView } from "../../wire/views.ts";
 import { whenOperating } from "../audit.ts";
+import { wantsMinimum } from "../conventions.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
 import { type App, actorOf, type RouteDeps } from "./deps.ts";
 import { intentAnswer, requireIntent } from "./read.ts";
@@ -91,17 +92,15 @@ function agentRoutes(app: App, deps: RouteDeps): void {
     async (request) => {
       const { id } = request.params;
       const { body } = request;
-      const { intent, next } = await startIntent(engine, actorOf(request), id, {
+      const { intent, next, changed } = await startIntent(engine, actorOf(request), id, {
         attempt: body.attempt,
         ackOnly: body.ack_only,
         beginNext: body.begin_next,
         steps: body.steps ?? null,
         force: body.force,
       });
-      const steps =
-        body.steps == null && intent.stepsCount === 0
-          ? []
-          : ((await readSteps(engine.store.db, [id])).get(id) ?? []);
+      const hasNone = body.steps == null && intent.stepsCount === 0;
+      const steps = wantsMinimum(request) || hasNone ? changed : await readSteps(engine.store, id);
       return {
         ok: true,
         intent_id: id,
@@ -139,9 +138,12 @@ function agentRoutes(app: App, deps: RouteDeps): void {
               completeIntent: body.complete_intent,
             })
           : await recordStep(engine, actorOf(request), id, await recordInput(deps, request, id, key, body));
+      // Whoever wants little has it: unless another result was recorded before.
+      const isEcho = wantsMinimum(request) && answer.step.result?.text === body.result?.text;
+      const step = isEcho ? { ...answer.step, result: null } : answer.step;
       return {
         ok: true,
-        step: stepView(answer.intent, answer.step),
+        step: stepView(answer.intent, step),
         ...(answer.begun === null ? {} : { begun: stepView(answer.intent, answer.begun) }),
         next_step: nextStepView(answer.next),
         intent_status: answer.status,
