@@ -98,16 +98,20 @@ async function runWorkload(workload: Workload, env: OpenEnv, limits: Limits) {
 async function main(): Promise<void> {
   const began = Date.now();
   const command = readCommand();
-  const { form, workloads, rounds } = command;
+  const { form, workloads, rounds, json } = command;
   const postgres = await startPostgres();
   let env: OpenEnv | undefined;
   const stopAll = async () => {
     await env?.close();
     await postgres.stop();
   };
-  // More than once too: what was started has to end.
-  const interrupt = () => void stopAll().finally(() => process.exit(130));
-  process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
+  // What was started has to end, also when somebody has no patience, or we made a mistake.
+  const abandon = (code: number) => void stopAll().finally(() => process.exit(code));
+  process.on("SIGINT", () => abandon(130)).on("SIGTERM", () => abandon(143));
+  process.on("uncaughtException", (error) => {
+    console.error(error);
+    abandon(1);
+  });
 
   const peersMissing = await installPeers(console.log);
   const run = await describeRun(command, postgres);
@@ -119,18 +123,14 @@ async function main(): Promise<void> {
     const limits = { rounds, sideMs: FORMS[form].sideMs, ...timeOf(form, began, workloads.length - index) };
     const results = await runWorkload(workload, env, limits);
     Object.assign(headlines, workload.headlines(results));
-    measured.push({
-      workload: workload.name,
-      about: workload.about,
-      sides: results.toJSON(),
-      notes: env.notes,
-    });
+    const { name, about } = workload;
+    measured.push({ workload: name, about, sides: results.toJSON(), notes: env.notes });
   }
   await stopAll();
 
-  await mkdir(dirname(command.json), { recursive: true });
-  await writeFile(command.json, `${JSON.stringify({ ...run, headlines, workloads: measured }, null, 2)}\n`);
-  console.log(`\n${Math.round((Date.now() - began) / 1_000)} s; all rounds are in ${command.json}\n`);
+  await mkdir(dirname(json), { recursive: true });
+  await writeFile(json, `${JSON.stringify({ ...run, headlines, workloads: measured }, null, 2)}\n`);
+  console.log(`\n${Math.round((Date.now() - began) / 1_000)} s; all rounds are in ${json}\n`);
   for (const [name, value] of Object.entries(headlines)) console.log(headline(name, value));
 }
 

@@ -89,6 +89,7 @@ function callsOf(child: ChildProcess) {
     new Promise((resolve, reject) => {
       last += 1;
       pending.set(last, { onTold, resolve, reject });
-      child.send({ id: last, operation, input } satisfies Call);
+      // It may just have been stopped.
+      child.send({ id: last, operation, input } satisfies Call, (error) => error && reject(error));
     });
 }
