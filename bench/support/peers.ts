@@ -61,7 +61,7 @@ export function peerSide(env: BenchEnv, peer: Peer, run: PeerRun): Side[] {
 }
 
 interface Line {
-  readonly per_s: number;
+  readonly per_s: number | null;
   readonly p50_ms: number | null;
   readonly p99_ms: number | null;
   readonly completed: number;
@@ -103,6 +103,7 @@ async function lastLine(args: readonly string[]): Promise<Line> {
 
 /** In the same words as our own load's. */
 function figuresOf({ per_s, p50_ms, p99_ms, completed, cpu = {} }: Line): Figures {
+  if (per_s === null) throw new Error("nothing ended within the window");
   const each = (part: string) => {
     const seconds = cpu[part];
     return typeof seconds === "number" ? (seconds * 1e6) / completed : undefined;
