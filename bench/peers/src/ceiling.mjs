@@ -10,7 +10,7 @@ import { delimiter, join } from "node:path";
 import pg from "pg";
 import { startProcess } from "./support/children.mjs";
 import { endedChildrenCpu } from "./support/cpu.mjs";
-import { closedLoop, summary } from "./support/measure.mjs";
+import { closedLoop, figures } from "./support/measure.mjs";
 import { reportRun } from "./support/peer.mjs";
 import { installedVersion } from "./support/versions.mjs";
 
@@ -81,13 +81,10 @@ async function byPgbench(file, { workload, inFlight, seconds, warmup }, database
     const completed = Number(/transactions actually processed: (\d+)/.exec(text)?.[1]);
     const perSecond = Number(/tps = ([\d.]+)/.exec(text)?.[1]);
     const used = (before, after) => (before === null || after === null ? null : Number((after - before).toFixed(2)));
+    const cpu = { client_s: used(client, endedChildrenCpu()), server_s: used(postgres, database.cpu()) };
     return {
       version: (await output(file, ["--version"])).trim(),
-      seconds: Math.max(1, Math.round(seconds)),
-      completed,
-      per_s: Number(perSecond.toFixed(1)),
-      ...summary(await readSamples(directory)),
-      cpu: { client_s: used(client, endedChildrenCpu()), server_s: used(postgres, database.cpu()) },
+      ...figures({ completed, seconds: completed / perSecond, samples: await readSamples(directory), cpu }),
       substitute: false,
     };
   } finally {

@@ -30,13 +30,12 @@ export async function stopProcess(child, patienceMs = 5_000) {
   clearTimeout(timer);
 }
 
-/** The first message a worker sends: it is ready. */
+/** Its first message says that a worker is ready. */
 export async function untilReady(child) {
-  const [message] = await Promise.race([
+  await Promise.race([
     once(child, "message"),
     once(child, "exit").then(([code]) => {
       throw new Error(`a worker ended with ${code} before it was ready`);
     }),
   ]);
-  return message;
 }

@@ -34,22 +34,33 @@ function cpuReader(database, parts) {
  * What a started peer gives. Each is called with the job's number and its payload.
  * @typedef {object} Started
  * @property {(number: number, payload: object) => Promise<object>} fourStep resolves with the workflow's result
- * @property {(number: number, payload: object) => Promise<object | number | undefined>} noStep
+ * @property {(number: number, payload: object) => Promise<object | number | undefined>} noStep resolves with the job's result,
+ *   or, where jobs have none, when it is done: with a number if that was more than one
  * @property {(number: number, payload: object) => Promise<number>} startedAt resolves with the time its handler began
+ * @property {() => Promise<number>} [countDone] how many jobs are durably done
+ * @property {number} [lanes] how many jobs or batches are in flight, where that is not what was asked for
  * @property {{worker?: () => number | null, server?: () => number | null, usesPostgres?: boolean}} cpu
  * @property {() => Promise<void>} stop
  */
+
+function jobRunner(workload, started) {
+  if (workload === "four-step") {
+    return async (number) => checkResult(await started.fourStep(number, payloadOf(number)), number, STEPS);
+  }
+  return async (number) => {
+    const outcome = await started.noStep(number, payloadOf(number));
+    if (typeof outcome !== "object") return outcome;
+    checkResult(outcome, number, 0);
+  };
+}
 
 function measure(command, started, readCpu) {
   const { workload, inFlight, seconds, warmup, rounds } = command;
   if (workload === "latency") {
     return lightLoad({ rounds, readCpu, startedAt: (number) => started.startedAt(number, payloadOf(number)) });
   }
-  const runJob =
-    workload === "four-step"
-      ? async (number) => checkResult(await started.fourStep(number, payloadOf(number)), number, STEPS)
-      : (number) => started.noStep(number, payloadOf(number));
-  return (started.closedLoop ?? closedLoop)({ inFlight, seconds, warmup, readCpu, runJob });
+  const { lanes = inFlight, countDone } = started;
+  return closedLoop({ inFlight: lanes, countDone, seconds, warmup, readCpu, runJob: jobRunner(workload, started) });
 }
 
 async function run({ peer, workloads, settings, measureOn }) {
