@@ -24,32 +24,8 @@ import { serverOptions } from "./http/conventions.ts";
 import { installFoundation } from "./http/foundation.ts";
 import { createKeyRing, type KeyRing } from "./http/key-ring.ts";
 import { DEFAULT_LIMITS, type Limits } from "./http/limits.ts";
-import { accountRoutes } from "./http/routes/accounts.ts";
-import { agentRoutes } from "./http/routes/agents.ts";
-import { batchRoutes } from "./http/routes/batch.ts";
-import { bulkRoutes } from "./http/routes/bulk.ts";
-import { createRoutes } from "./http/routes/create.ts";
-import { dashboardRoutes } from "./http/routes/dashboard.ts";
+import { registerRoutes } from "./http/routes/all.ts";
 import type { App, RouteDeps } from "./http/routes/deps.ts";
-import { feedRoutes } from "./http/routes/feed.ts";
-import { fleetRoutes } from "./http/routes/fleet.ts";
-import { healthRoutes } from "./http/routes/health.ts";
-import { historyRoutes } from "./http/routes/history.ts";
-import { inboxRoutes } from "./http/routes/inbox.ts";
-import { keyRoutes } from "./http/routes/keys.ts";
-import { meshRoutes } from "./http/routes/mesh.ts";
-import { operatorRoutes } from "./http/routes/operate.ts";
-import { outcomeRoutes } from "./http/routes/outcomes.ts";
-import { overviewRoutes } from "./http/routes/overview.ts";
-import { policyRoutes } from "./http/routes/policy.ts";
-import { readRoutes } from "./http/routes/read.ts";
-import { resumeRoutes } from "./http/routes/resume.ts";
-import { scenarioRoutes } from "./http/routes/scenarios.ts";
-import { sessionRoutes } from "./http/routes/sessions.ts";
-import { stateRoutes } from "./http/routes/state.ts";
-import { unsupportedRoutes } from "./http/routes/unsupported.ts";
-import { waitingRoutes } from "./http/routes/waiting.ts";
-import { workRoutes } from "./http/routes/work.ts";
 import { requestSchemas } from "./http/schemas/requests.ts";
 import { closeListener, takeWaiting, trackSockets } from "./http/sockets.ts";
 import type { Quota } from "./http/token-buckets.ts";
@@ -224,18 +200,6 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
 const owesSomebody = (intent: Intent): boolean =>
   isTerminal(intent.status) && (intent.parentId !== null || intent.hasChildren);
 
-/** What only AXP clients ask for. */
-function axpRoutes(app: App, deps: RouteDeps): void {
-  resumeRoutes(app, deps);
-  policyRoutes(app, deps);
-  bulkRoutes(app, deps);
-  inboxRoutes(app, deps);
-  meshRoutes(app, deps);
-  accountRoutes(app, deps);
-  scenarioRoutes(app, deps);
-  unsupportedRoutes(app);
-}
-
 export async function buildServer(options: ServerOptions): Promise<Server> {
   const { config, logger } = options;
   const metrics = createMetrics({ processMetrics: options.processMetrics ?? true });
@@ -365,24 +329,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     streamCounts: new StreamCounts(),
     keyed: keysRequired,
   };
-  healthRoutes(app, deps, options.version);
-  createRoutes(app, deps);
-  batchRoutes(app, deps);
-  readRoutes(app, deps);
-  outcomeRoutes(app, deps);
-  workRoutes(app, deps);
-  stateRoutes(app, deps);
-  waitingRoutes(app, deps);
-  historyRoutes(app, deps);
-  sessionRoutes(app, deps);
-  operatorRoutes(app, deps);
-  agentRoutes(app, deps);
-  keyRoutes(app, deps);
-  fleetRoutes(app, deps);
-  overviewRoutes(app, deps);
-  feedRoutes(app, deps);
-  if (config.dashboard === "on") dashboardRoutes(app);
-  axpRoutes(app, deps);
+  registerRoutes(app, deps, { version: options.version, dashboard: config.dashboard === "on" });
 
   const sockets = trackSockets(app.server);
   const workers = [...Object.values(sweepers), ...keyWatch];

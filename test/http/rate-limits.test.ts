@@ -144,7 +144,12 @@ describe("a server", () => {
       }
       return response;
     };
-    const client = new PerdureClient({ baseUrl: server.url, fetch: watching, logger: false });
+    const client = new PerdureClient({
+      baseUrl: server.url,
+      fetch: watching,
+      coalesce: false,
+      logger: false,
+    });
     const input = { intentType: "a", toAgent: "b", payload: {} };
     const ids = await Promise.all(
       Array.from({ length: 6 }, (_, n) => client.sendIntent({ ...input, idempotencyKey: `k${n}` })),

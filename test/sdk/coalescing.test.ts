@@ -1,8 +1,8 @@
 // Writes that share requests: how many requests that takes, and that each write keeps its own answer, time limit, signal and retries.
 import { randomUUID } from "node:crypto";
 import { Client } from "pg";
-import { afterEach, describe, expect, test } from "vitest";
-import { Http, type HttpRequest } from "../../sdk/src/http.ts";
+import { describe, expect, test } from "vitest";
+import type { HttpRequest } from "../../sdk/src/http.ts";
 import { PerdureClient, PerdureError } from "../../sdk/src/index.ts";
 import { call, startTestServer, until } from "../support/server.ts";
 import {
@@ -16,65 +16,10 @@ import {
   useServer,
   waiting,
 } from "./agents.ts";
+import { all, countAt, create, httpOver, intent, isBatch, line, never, useLines } from "./lines.ts";
 
 useServer();
-
-interface Line {
-  fetch: typeof fetch;
-  /** Requests made so far: `METHOD /path`, ids left out, and `×N` for a batch of N. */
-  requests: string[];
-}
-
-type Tamper = (request: string, pass: () => Promise<Response>) => Promise<Response>;
-
-/** The way to the server, counted; `tamper` may do something else than pass the request on. */
-function line(tamper: Tamper = (_, pass) => pass()): Line {
-  const requests: string[] = [];
-  return {
-    requests,
-    fetch: (input, init) => {
-      const path = new URL(String(input)).pathname.replace(/[0-9a-f-]{36}/, "ID");
-      const ops = path === "/v1/batch" ? ` ×${JSON.parse(String(init?.body)).ops.length}` : "";
-      const request = `${init?.method ?? "GET"} ${path}${ops}`;
-      requests.push(request);
-      return tamper(request, () => fetch(input, init));
-    },
-  };
-}
-
-const https: Http[] = [];
-afterEach(() => {
-  for (const http of https.splice(0)) http.close();
-});
-function httpOver({ fetch }: Line, maxRetries = 3): Http {
-  const http = new Http({ baseUrl: server.url, apiKey: undefined, maxRetries, fetch });
-  https.push(http);
-  return http;
-}
-
-const intent = (address: string, more: object = {}) => ({
-  intentType: "job",
-  toAgent: address,
-  payload: {},
-  ...more,
-});
-const create = (address: string, more: Partial<HttpRequest> = {}): HttpRequest => ({
-  method: "POST",
-  path: "/v1/intents",
-  body: { intent_type: "job", to_agent: address, payload: {} },
-  idempotencyKey: randomUUID(),
-  batch: { op: "create" },
-  ...more,
-});
-const countAt = async (address: string) => {
-  let count = 0;
-  for await (const _ of sender.listIntents({ toAgent: address })) count += 1;
-  return count;
-};
-const isBatch = (request: string) => request.startsWith("POST /v1/batch");
-const never = () => new Promise<never>(() => undefined);
-const all = <T>(count: number, make: (n: number) => Promise<T>) =>
-  Promise.all(Array.from({ length: count }, (_, n) => make(n)));
+useLines();
 
 describe("writes that come together", () => {
   test("share requests of at most 1,000, and each has its own answer", async () => {
@@ -315,13 +260,7 @@ describe("a write among others", () => {
     await holder.connect();
     try {
       const way = line();
-      const http = new Http({
-        baseUrl: impatient.url,
-        apiKey: undefined,
-        maxRetries: 0,
-        fetch: way.fetch,
-      });
-      https.push(http);
+      const http = httpOver(way, 0, impatient.url);
       const [held, free] = await all(2, () => http.send(create("one")));
       await call(impatient, "POST", "/v1/agents/one/claim", { consumer: "c", incarnation: "1", max: 2 });
       await holder.query("begin");
@@ -343,82 +282,5 @@ describe("a write among others", () => {
       await holder.end();
       await impatient.close();
     }
-  });
-});
-
-describe("a client that shares requests", () => {
-  test("asks a server from before there were batches once, and goes on without", async () => {
-    const way = line((request, pass) => {
-      if (!isBatch(request)) return pass();
-      return Promise.resolve(new Response('{"code":"not_found"}', { status: 404 }));
-    });
-    const client = newClient(way.fetch);
-    const address = newAddress();
-    await all(3, () => client.sendIntent(intent(address)));
-    await all(3, () => client.sendIntent(intent(address)));
-    expect(way.requests).toEqual(["POST /v1/batch ×3", ...Array(6).fill("POST /v1/intents")]);
-    expect(await countAt(address)).toBe(6);
-  });
-
-  test("sends less at once where the server refuses the batch as such", async () => {
-    const strict = await startTestServer({ env: { PERDURE_BATCH_MAX: "3" } });
-    try {
-      const way = line();
-      const client = new PerdureClient({ baseUrl: strict.url, fetch: way.fetch, logger: false });
-      const ids = await all(10, () => client.sendIntent(intent("one")));
-      expect(new Set(ids).size).toBe(10);
-      // One that is wrong in a way that spoils the whole text.
-      const sent = await Promise.allSettled(
-        ["a", "b\u0000", "c"].map((text) => client.sendIntent(intent("one", { payload: { text } }))),
-      );
-      expect(sent.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
-      await client.close();
-    } finally {
-      await strict.close();
-    }
-  });
-
-  test("keeps an agent's signs of life and its work apart from a pile of intents to be sent", async () => {
-    const way = line((request, pass) => (/intents$|batch/.test(request) ? never() : pass()));
-    const http = httpOver(way);
-    const pile: Promise<unknown>[] = [];
-    for (const nth of [1, 2]) {
-      pile.push(http.send(create(newAddress())).catch(() => undefined));
-      await until("its request", () => way.requests.length === nth);
-    }
-    pile.push(all(3, () => http.send(create(newAddress()))).catch(() => undefined));
-    const [consumer, id] = [randomUUID(), randomUUID()];
-    const beat = http.send({
-      method: "POST",
-      path: `/v1/consumers/${consumer}/heartbeat`,
-      body: { incarnation: "1", holding: [], capacity: 1 },
-      retry: "never",
-      batch: { op: "consumer_heartbeat", consumer_id: consumer },
-    });
-    const step = http.send({
-      method: "PUT",
-      path: `/v1/intents/${id}/steps/a`,
-      body: { status: "running", attempt: 1 },
-      fenced: true,
-      batch: { op: "step", intent_id: id, key: "a" },
-    });
-    await expect(beat).rejects.toMatchObject({ code: "consumer_lost" });
-    await expect(step).rejects.toMatchObject({ code: "not_found" });
-    const own = ["POST /v1/consumers/ID/heartbeat", "PUT /v1/intents/ID/steps/a"];
-    expect(way.requests).toEqual(expect.arrayContaining(own));
-    http.close();
-    await Promise.all(pile);
-  });
-
-  test("ends what waits and what is on its way when it closes", async () => {
-    const way = line(never);
-    const http = httpOver(way);
-    const codeOf = (work: Promise<unknown>) => work.catch((error: PerdureError) => error.code);
-    const flying = all(2, () => codeOf(http.send(create(newAddress()))));
-    await until("the request", () => way.requests.length === 1);
-    const queued = all(2, () => codeOf(http.send(create(newAddress()))));
-    http.close();
-    expect([...(await flying), ...(await queued)]).toEqual(Array(4).fill("client_closed"));
-    expect(await codeOf(http.send(create(newAddress())))).toBe("client_closed");
   });
 });
