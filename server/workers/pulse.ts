@@ -37,7 +37,7 @@ function within<T>(ms: number, work: Promise<T>): Promise<T> {
 }
 
 /** A standby that took over may not know of the last commits: queues have entries again that were taken. */
-const WHOLE_LOOK_PULSES = 10;
+const WHOLE_LOOK_PULSES = 30;
 const WATCH_MAX_MS = 1_000;
 
 export function createPulse(options: PulseOptions, due: DueWorkers): { pulse: Worker; watch: Worker } {
