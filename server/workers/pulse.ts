@@ -36,8 +36,8 @@ function within<T>(ms: number, work: Promise<T>): Promise<T> {
   return Promise.race([work, limit]).finally(() => clearTimeout(late));
 }
 
-/** A standby that took over may not know of the last commits: queues have entries again that were taken. */
-const WHOLE_LOOK_PULSES = 10;
+/** Where queues begin is found out anew once in a while, whatever made us wrong about it. */
+const MARKS_LAST_PULSES = 60;
 const WATCH_MAX_MS = 1_000;
 
 export function createPulse(options: PulseOptions, due: DueWorkers): { pulse: Worker; watch: Worker } {
@@ -67,8 +67,10 @@ export function createPulse(options: PulseOptions, due: DueWorkers): { pulse: Wo
       options.onError(error, worker);
     },
     pass: async () => {
-      // Of what others commit we may have heard nothing. Alone we know where the queues begin, as long as the database forgets nothing.
-      const whole = others > 0 || pulses++ % WHOLE_LOOK_PULSES === 0;
+      // Of what others commit we may have heard nothing; alone we know where the queues begin.
+      const whole = others > 0;
+      pulses += 1;
+      if (pulses % MARKS_LAST_PULSES === 0) engine.store.queues.forget();
       const asked = { addresses: options.addresses(), streams: options.openStreams(), whole };
       const seen = await within(PULSE_TIMEOUT_MS, pulse(engine, asked));
       others = seen.otherReplicas;
