@@ -138,7 +138,7 @@ export class FeedTail {
   }
 
   #append(intent: Intent, event: IntentEvent): void {
-    const slim = { ...event, details: smallMembers(event.details) };
+    const slim = event.details === null ? event : { ...event, details: smallMembers(event.details) };
     this.#entries.push({ position: this.#next, intent, event: slim });
     this.#next += 1;
     // In large cuts: taking one off the front of an array each time is dear.
@@ -182,8 +182,9 @@ function smallMembers(details: unknown): Record<string, unknown> | null {
   if (typeof details !== "object" || details === null) return null;
   const small: Record<string, unknown> = {};
   let members = 0;
-  for (const [name, value] of Object.entries(details)) {
-    if (!isSmall(value) || members === MEMBERS_MAX) continue;
+  for (const name of Object.keys(details)) {
+    const value = (details as Record<string, unknown>)[name];
+    if (members === MEMBERS_MAX || !isSmall(value)) continue;
     small[name] = value;
     members += 1;
   }
@@ -191,10 +192,15 @@ function smallMembers(details: unknown): Record<string, unknown> | null {
 }
 
 function isSmall(value: unknown): boolean {
-  if (typeof value === "string") return value.length <= TEXT_MAX;
-  if (Array.isArray(value))
-    return (
-      value.length <= MEMBERS_MAX && value.every((one) => typeof one === "string" && one.length <= TEXT_MAX)
-    );
-  return typeof value === "number" || typeof value === "boolean";
+  switch (typeof value) {
+    case "number":
+    case "boolean":
+      return true;
+    case "string":
+      return value.length <= TEXT_MAX;
+    default:
+      return Array.isArray(value) && value.length <= MEMBERS_MAX && value.every(isShort);
+  }
 }
+
+const isShort = (value: unknown): boolean => typeof value === "string" && value.length <= TEXT_MAX;

@@ -1,7 +1,6 @@
 // Tells other replicas what changed here, and hears it from them. Only a hint: sent outside the data transaction
 // (a NOTIFY inside one takes a database-wide commit lock), coalesced, and only while another replica lives.
 
-import type { Intent } from "../domain/intent.ts";
 import { isTerminal } from "../domain/lifecycle.ts";
 import { isClaimable } from "../domain/schedule.ts";
 import type { Store } from "../store/connection.ts";

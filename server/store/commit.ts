@@ -51,7 +51,6 @@ export async function commitPipelined(
   }
   const error: unknown = failed.reason;
   if (!isConnectionError(error)) throw error;
-  store.queues.forget();
   if (await wasCommitted(store, proof)) return;
   throw error;
 }

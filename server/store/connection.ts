@@ -90,7 +90,12 @@ export function openStore(options: StoreOptions): Store {
     each.on("connect", (client) => client.on("error", () => undefined));
   }
   const hotRows = new HotRows(options.hotRowsMax ?? 0);
-  for (const each of [writers, transactors]) each.on("remove", () => hotRows.clear());
+  const queues = new QueueHeads();
+  const doubt = () => {
+    hotRows.clear();
+    queues.forget();
+  };
+  for (const each of [writers, transactors]) each.on("remove", doubt);
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
   let ended: Promise<void> | undefined;
   return {
@@ -98,7 +103,7 @@ export function openStore(options: StoreOptions): Store {
     pool,
     writers,
     transactors,
-    queues: new QueueHeads(),
+    queues,
     hotRows,
     end() {
       ended ??= Promise.all([endReaders(db, pool), writers.end(), transactors.end()]).then(() => undefined);

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
-import type { Browser, Page } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createTestDatabase } from "../support/postgres.ts";
 import { call, startTestServer, type TestServer, until } from "../support/server.ts";
@@ -67,8 +67,9 @@ test("after a restart of the server the page is current again by itself", async 
   const database = await createTestDatabase();
   const before = await startTestServer({ databaseUrl: database.url });
   const { port } = new URL(before.url);
+  const first = await send(before, { intent_type: "first.v1", to_agent: "x" });
   const { page, complaints, close } = await open(browser, `${before.url}/`);
-  await send(before, { intent_type: "first.v1", to_agent: "x" });
+  await page.locator(`[data-row="${first}"]`).waitFor();
   await page.getByText("Live").waitFor();
   await before.close();
   await page.getByText("Reconnecting").waitFor();
@@ -108,20 +109,38 @@ async function fill(databaseUrl: string, count: number): Promise<void> {
   await client.end();
 }
 
-/** The longest tasks since it was asked to look. */
-const watchTasks = (page: Page) =>
-  page.evaluate(`(() => {
-    globalThis.longest = 0;
-    new PerformanceObserver((list) => {
-      for (const entry of list.getEntries()) globalThis.longest = Math.max(globalThis.longest, entry.duration);
-    }).observe({ type: "longtask" });
-  })()`);
+interface TraceEvent {
+  readonly name: string;
+  readonly ph: string;
+  readonly pid: number;
+  readonly tid: number;
+  readonly dur?: number;
+  /** Of the processor's time: what others on the machine do is not in it. */
+  readonly tdur?: number;
+  readonly args?: { readonly name?: string };
+}
+
+/** The longest task of a page's main thread, in milliseconds, from a trace. */
+function longestTask(trace: Buffer): number {
+  const { traceEvents } = JSON.parse(trace.toString()) as { traceEvents: readonly TraceEvent[] };
+  const mains = new Set(
+    traceEvents
+      .filter(({ name, args }) => name === "thread_name" && args?.name === "CrRendererMain")
+      .map(({ pid, tid }) => `${pid} ${tid}`),
+  );
+  const tasks = traceEvents.filter(
+    ({ name, ph, pid, tid }) => ph === "X" && name.endsWith("RunTask") && mains.has(`${pid} ${tid}`),
+  );
+  expect(tasks.length).toBeGreaterThan(100);
+  return Math.max(...tasks.map(({ tdur, dur }) => (tdur ?? dur ?? 0) / 1_000));
+}
 
 test("a hundred thousand intents are scrolled through, few of them in the document", async () => {
   const server = await startTestServer();
   await fill(server.databaseUrl, MANY);
   const { page, complaints, close } = await open(browser, `${server.url}/`);
   await page.locator(".counts").getByText("100,000").first().waitFor({ timeout: 30_000 });
+  await page.locator(".grid-body .row").first().waitFor();
   const inDocument = () => page.locator(".grid-body .row").count();
   for (let turn = 0; turn < 20; turn += 1) {
     const loaded = await page.evaluate("document.querySelector('.grid-body').clientHeight");
@@ -141,7 +160,7 @@ test("a hundred thousand intents are scrolled through, few of them in the docume
   expect(complaints).toEqual([]);
   await close();
   await server.close();
-});
+}, 300_000);
 
 test("two hundred events a second keep no task busy for over 100 ms", async () => {
   const server = await startTestServer();
@@ -152,7 +171,7 @@ test("two hundred events a second keep no task busy for over 100 ms", async () =
   const { page, complaints, close } = await open(browser, `${server.url}/`);
   await page.locator(".grid-body .row").first().waitFor();
   await page.getByText("Live").waitFor();
-  await watchTasks(page);
+  await browser.startTracing(page, { categories: ["toplevel"] });
   const seen = "document.querySelector('.counts button .num').textContent";
   const began = performance.now();
   let events = 0;
@@ -167,8 +186,8 @@ test("two hundred events a second keep no task busy for over 100 ms", async () =
   expect(events).toBeGreaterThan(1_500);
   const total = (1_000 + events / 2).toLocaleString("en-US");
   await until("the page has seen it all", async () => (await page.evaluate(seen)) === total, 20_000);
-  const longest = await page.evaluate("globalThis.longest");
-  console.log(`longest task ${String(longest)} ms at ${Math.round(events / 10)} events a second`);
+  const longest = longestTask(await browser.stopTracing());
+  console.log(`longest task ${longest.toFixed(1)} ms at ${Math.round(events / 10)} events a second`);
   expect(longest).toBeLessThan(100);
   expect(complaints).toEqual([]);
   await close();

@@ -32,7 +32,7 @@ const views = (): readonly (readonly [name: string, hash: string, sign: string])
   ["intent-state", `#/intents/${seeded.stateful}?tab=state`, ".panel .json"],
   ["agents", "#/agents?agent=agent%3A%2F%2Fdemo%2Fshop%2Forders", ".agent table"],
   ["approvals", "#/approvals", ".task"],
-  ["overview", "#/overview", ".chart"],
+  ["overview", "#/overview?window=900", ".chart"],
   ["dead-letters", "#/dead", ".causes li"],
   ["send", "#/send", "form"],
   ["first-run", "#/start", ".commands"],

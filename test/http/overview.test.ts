@@ -1,6 +1,6 @@
 // What is asked about many intents at once: counts, how the last while went, who listens, and looking for a text.
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Headers, type Issued, issueKey, startKeyedServer } from "../support/keys.ts";
+import { ADMIN, type Headers, type Issued, issueKey, startKeyedServer } from "../support/keys.ts";
 import { call, type TestServer } from "../support/server.ts";
 
 let server: TestServer;
@@ -148,6 +148,19 @@ test("a list goes from the oldest, too, page by page", async () => {
   let cursor = "";
   do {
     const page = await get(`/v1/intents?intent_type=ordered&order=oldest&limit=2${cursor}`);
+    seen.push(...page.intents.map((intent: { intent_id: string }) => intent.intent_id));
+    cursor = page.next_cursor === null ? "" : `&cursor=${page.next_cursor}`;
+  } while (cursor !== "");
+  expect(seen).toEqual(ids);
+});
+
+test("a list of several namespaces is one list, in the order of creation, page by page", async () => {
+  const ids: string[] = [];
+  for (let n = 0; n < 6; n += 1) ids.unshift(await send({ intent_type: "mixed" }, n % 2 === 0 ? acme : beta));
+  const seen: string[] = [];
+  let cursor = "";
+  do {
+    const page = await get(`/v1/intents?intent_type=mixed&limit=2${cursor}`, { headers: ADMIN });
     seen.push(...page.intents.map((intent: { intent_id: string }) => intent.intent_id));
     cursor = page.next_cursor === null ? "" : `&cursor=${page.next_cursor}`;
   } while (cursor !== "");

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import { age, count, dateTime, shortAddress, shortId, words } from "../format.ts";
+import { age, count, shortAddress, shortId, words } from "../format.ts";
 import { href } from "../route.ts";
 import type { IntentRow, Progress, Status } from "../wire.ts";
 import { toast } from "./toasts.tsx";
@@ -69,7 +69,7 @@ export function Address({ address }: { address: string }) {
 
 export function Age({ at, now }: { at: string; now: number }) {
   return (
-    <time dateTime={at} title={dateTime(at)} class="num">
+    <time dateTime={at} title={at} class="num">
       {age(now - Date.parse(at))}
     </time>
   );

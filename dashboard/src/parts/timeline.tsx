@@ -122,6 +122,7 @@ export function TimelineView({
           {ticksOf(timeline, TICKS)
             .map((at) => ({ at, left: scale.at(at) }))
             .filter(({ left }, index, list) => index === 0 || left - (list[index - 1]?.left ?? 0) > 0.04)
+            .filter(({ left }) => left < 0.96)
             .map(({ at, left }) => (
               <span key={at} style={{ left: percent(left) }}>
                 {at === timeline.from ? "0" : `+${duration(at - timeline.from)}`}

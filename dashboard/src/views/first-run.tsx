@@ -67,8 +67,8 @@ export function FirstRun() {
       <header>
         <h1>Watch an agent crash and go on where it was</h1>
         <p>
-          Nothing has been sent to this server yet. Run these in a checkout, each in a terminal of its own.
-          They light up here as they are run.
+          {intent === undefined && "Nothing has been sent to this server yet. "}
+          Run these in a checkout, each in a terminal of its own. They light up here as they are run.
         </p>
       </header>
       <ol class="commands">

@@ -1,5 +1,6 @@
 // All intents: counts, filters that live in the URL, a list of any length that keeps itself current, and verbs for all that match.
 
+import type { VNode } from "preact";
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get, keyChanges, query } from "../api.ts";
 import { count, plural, words } from "../format.ts";
@@ -321,7 +322,15 @@ export function Intents() {
   useEffect(() => {
     if (isNew) location.replace(href(["start"]));
   }, [isNew]);
-  const render = (row: IntentRow) => <Row row={row} now={now} />;
+  const drawn = useRef(new WeakMap<IntentRow, { now: number; row: VNode }>());
+  // The same element again is not looked into: of a list only what changed costs anything.
+  const render = (row: IntentRow) => {
+    const known = drawn.current.get(row);
+    if (known?.now === now) return known.row;
+    const fresh = { now, row: <Row row={row} now={now} /> };
+    drawn.current.set(row, fresh);
+    return fresh.row;
+  };
   return (
     <div class="page full">
       <PageHead title="Intents">

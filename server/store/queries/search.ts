@@ -3,7 +3,7 @@
 
 import { sql } from "kysely";
 import type { Store } from "../connection.ts";
-import { findIntents, type IntentFilter, type IntentRecord, type Matched, matching } from "./intents.ts";
+import { findIntents, firstMatching, type IntentFilter, type IntentRecord, type Matched } from "./intents.ts";
 
 export interface SearchPage {
   readonly records: readonly IntentRecord[];
@@ -23,7 +23,7 @@ const SEARCHED = sql`concat_ws(' ', d.id::text, d.intent_type, d.to_agent, d.fro
   d.metadata::text, d.payload::text, o.error::text)`;
 
 export async function searchIntents(store: Store, filter: IntentFilter, search: Search): Promise<SearchPage> {
-  const scanned = matching(store, filter).limit(search.searchMax);
+  const scanned = await firstMatching(store, filter, search.searchMax);
   const direction = sql.raw(filter.oldestFirst === true ? "asc" : "desc");
   const reverse = sql.raw(filter.oldestFirst === true ? "desc" : "asc");
   const { rows } = await sql<{ id: string; created_at: number; kind: "hit" | "last"; scanned: string }>`
