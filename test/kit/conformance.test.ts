@@ -214,10 +214,10 @@ const kid: Simulation["agent"] = () => async (ctx) => {
   return { twice: ctx.payload.n * 2 };
 };
 const family = (...faults: Fault[]): Script => ({ agent: parent, others: { kid }, faults, anyOrder: true });
-scripts["children"] = family();
+scripts.children = family();
 scripts["children sent by one that crashed"] = family("crash after send first", "crash before record more");
 scripts["children sent by one that lost its lease"] = family("lose lease before send first");
-scripts["state"] = {
+scripts.state = {
   agent: () => async (ctx) => {
     await ctx.step("one", (step) => {
       step.state.set("total", 1);

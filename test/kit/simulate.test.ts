@@ -286,6 +286,16 @@ test("a handler where the agent should be is told", async () => {
   await expect(simulate({ agent: handler })).rejects.toThrow("write `agent: () => handler`");
 });
 
+test("an agent that cannot begin its next life is told", async () => {
+  let lives = 0;
+  const agent: Simulation["agent"] = () => {
+    lives += 1;
+    if (lives === 2) throw new Error("no second life");
+    return () => 1;
+  };
+  await expect(simulate({ agent, faults: ["crash before complete"] })).rejects.toThrow("no second life");
+});
+
 test("another plan than the one it began with is refused, and the intent ends by its deadline", async () => {
   const { outcome, events } = await simulate({
     agent: ({ ledger }) =>

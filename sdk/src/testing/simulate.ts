@@ -61,6 +61,8 @@ export async function play(backend: Backend, simulation: Simulation): Promise<St
   }
 }
 
+const ordinal = (n: number): string => (n === 2 ? "2nd" : n === 3 ? "3rd" : `${n}th`);
+
 const NEVER = new Promise<never>(() => undefined);
 
 class Stage implements Watcher {
@@ -190,7 +192,9 @@ class Stage implements Watcher {
       await this.#backend.leave(process, lost);
       await this.#begin("agent", process.address, this.#simulation.agent);
     })();
-    const over = replaced.finally(() => this.#replacing.delete(over));
+    // One that fails stays, for whoever waits until all is quiet.
+    const over = replaced.then(() => void this.#replacing.delete(over));
+    over.catch(() => undefined);
     this.#replacing.add(over);
     return over;
   }
@@ -234,7 +238,7 @@ class Stage implements Watcher {
         const about = ({ again }: { again: boolean }) => {
           if (again) return ": known by its key, nothing happens";
           const times = book.times(name);
-          return times === 1 ? "" : `: for the ${times === 2 ? "2nd" : `${times}th`} time`;
+          return times === 1 ? "" : `: for the ${ordinal(times)} time`;
         };
         return this.pass(process, [`effect ${name}`], enter, about).then(({ result }) => result);
       },
