@@ -85,9 +85,10 @@ function timeOf(form: BenchEnv["form"], began: number, workloadsLeft: number) {
 async function runWorkload(workload: Workload, env: OpenEnv, limits: Limits) {
   let results = new Results();
   try {
+    if (Date.now() > limits.deadline) throw new Error("no time was left");
     results = await runRounds(await workload.open(env), limits, env.note);
   } catch (error) {
-    env.note(`${workload.name} failed: ${String(error instanceof Error ? error.stack : error)}`);
+    env.note(`${workload.name} failed: ${error instanceof Error ? error.stack : error}`);
   }
   await env.close();
   console.log(table(workload, results));

@@ -28,7 +28,7 @@ async function watch(env: BenchEnv, { server, statements }: Awaited<ReturnType<t
     postgres: await familyCpuSeconds(env.postgres.pid),
   });
   const before = await read();
-  await sleep(env.form === "quick" ? 8_000 : 30_000);
+  await sleep(env.form === "quick" ? 6_000 : 30_000);
   const after = await read();
   const seconds = (after.at - before.at) / 1_000;
   return {
