@@ -1,5 +1,7 @@
 // The agent's end of a benchmark: listens with the SDK and does the job.
 
+import { once } from "node:events";
+import { get } from "node:http";
 import type { AgentHandle, Handler, PerdureClient, Steps } from "@perdure/sdk";
 import { type Connection, clientOf } from "../support/clients.ts";
 import { LONG_STEP_MS, LONG_STEPS, now, type Payload, resultOf, STEPS, stepResult } from "../support/job.ts";
@@ -70,6 +72,20 @@ function listen(client: PerdureClient, address: string, listening: Listening): A
     : client.listen(address, what, options);
 }
 
+const OPENERS = 64;
+
+/** Answers when the server has said that the stream is open. */
+async function openStream(baseUrl: string, address: string): Promise<void> {
+  const path = encodeURIComponent(address.replace("agent://", ""));
+  const [response] = await once(
+    get(`${baseUrl}/v1/agents/${path}/intents/stream`, { agent: false }),
+    "response",
+  );
+  if (response.statusCode !== 200) throw new Error(`a stream was answered with ${response.statusCode}`);
+  await once(response, "data");
+  response.resume();
+}
+
 const operations = {
   /** Listens, until `stop`, and answers when the server knows all. */
   listen: async (listenings: readonly Listening[]) => {
@@ -79,6 +95,14 @@ const operations = {
       agents.push(...listening.addresses.map((address) => listen(client, address, listening)));
     }
     await Promise.all(agents.map((agent) => agent.ready));
+  },
+  /** Listens without the SDK and does nothing else: streams that curl could have opened. They end with this process. */
+  streams: async ({ baseUrl, addresses }: { baseUrl: string; addresses: readonly string[] }) => {
+    const left = [...addresses];
+    const opener = async () => {
+      for (let next = left.pop(); next !== undefined; next = left.pop()) await openStream(baseUrl, next);
+    };
+    await Promise.all(Array.from({ length: OPENERS }, opener));
   },
   stop: async () => {
     const stopped = clients;

@@ -1,13 +1,14 @@
-// What is used while nothing happens: by a server alone, and by one on which 5,000 agents of the SDK listen and send their heartbeats.
+// What is used while nothing happens: by a server alone, and by one on which 5,000 agents listen.
 
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentOperations } from "../programs/agent.ts";
 import { cpuSeconds, familyCpuSeconds, residentKb } from "../support/processes.ts";
-import { startProgram } from "../support/programs.ts";
+import { type Program, startProgram } from "../support/programs.ts";
 import type { BenchEnv, Figures, Workload } from "../support/workload.ts";
 
 const AGENTS = 5_000;
 const ADDRESSES = Array.from({ length: AGENTS }, (_, n) => `agent://bench/idle/agent-${n}`);
+const STREAMS = "with agents";
 const SETTLING_MS = 3_000;
 
 /** A new server each time: what an older one once held would be counted as what it needs. */
@@ -28,7 +29,7 @@ async function watch(env: BenchEnv, { server, statements }: Awaited<ReturnType<t
     postgres: await familyCpuSeconds(env.postgres.pid),
   });
   const before = await read();
-  await sleep(env.form === "quick" ? 8_000 : 30_000);
+  await sleep(env.form === "quick" ? 6_000 : 30_000);
   const after = await read();
   const seconds = (after.at - before.at) / 1_000;
   return {
@@ -46,13 +47,24 @@ async function measureAlone(env: BenchEnv): Promise<Figures> {
   return { rss_mb, ...used };
 }
 
-async function measureAgents(env: BenchEnv): Promise<Figures> {
+type Agents = Program<AgentOperations>;
+type Listen = (agents: Agents, baseUrl: string) => Promise<void>;
+
+/** What an agent of any language is to the server: a stream. */
+const openStreams: Listen = (agents, baseUrl) => agents.call("streams", { baseUrl, addresses: ADDRESSES });
+
+/** Agents of the SDK send heartbeats besides. */
+const openAgents: Listen = (agents, baseUrl) => {
+  const connection = { baseUrl, calls: "coalesced" } as const;
+  return agents.call("listen", [{ connection, addresses: ADDRESSES, capacity: 1, work: "no-step" }]);
+};
+
+async function measureListening(env: BenchEnv, listen: Listen): Promise<Figures> {
   const idle = await startIdle(env);
   const aloneKb = await residentKb(idle.server.pid);
   const agents = await startProgram<AgentOperations>("agent");
   env.onClose(() => agents.stop());
-  const connection = { baseUrl: idle.server.baseUrl, calls: "coalesced" } as const;
-  await agents.call("listen", [{ connection, addresses: ADDRESSES, capacity: 1, work: "no-step" }]);
+  await listen(agents, idle.server.baseUrl);
   await sleep(SETTLING_MS);
   const used = await watch(env, idle);
   const kb = await residentKb(idle.server.pid);
@@ -66,14 +78,15 @@ export const idle: Workload = {
   about: `a server on which nothing happens, alone and with ${AGENTS} agents that listen; CPU in % of one core`,
   quick: true,
   open: async (env) => {
-    const rounds = env.form === "quick" ? { rounds: 1 } : {};
-    return [
-      { name: "alone", ...rounds, measure: () => measureAlone(env) },
-      { name: "with agents", ...rounds, measure: () => measureAgents(env) },
-    ];
+    const isQuick = env.form === "quick";
+    const rounds = isQuick ? { rounds: 1 } : {};
+    const alone = { name: "alone", ...rounds, measure: () => measureAlone(env) };
+    const streams = { name: STREAMS, ...rounds, measure: () => measureListening(env, openStreams) };
+    const agents = { name: "with agents of the SDK", measure: () => measureListening(env, openAgents) };
+    return isQuick ? [alone, streams] : [alone, streams, agents];
   },
   headlines: (results) => ({
-    idle_agent_kb: results.median("with agents", "agent_kb"),
+    idle_agent_kb: results.median(STREAMS, "agent_kb"),
     idle_queries_per_s: results.median("alone", "queries_per_s"),
     idle_rss_mb: results.median("alone", "rss_mb"),
   }),

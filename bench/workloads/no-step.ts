@@ -1,7 +1,7 @@
 // Intents without steps, sent one by one, against the job queues.
 
 import { measureLoad, startClients } from "../support/load.ts";
-import { type Peer, peerSide } from "../support/peers.ts";
+import { type Peer, type PeerRun, peerSide } from "../support/peers.ts";
 import type { Workload } from "../support/workload.ts";
 
 const COMPARED = [64, 256];
@@ -19,18 +19,18 @@ export const noStep: Workload = {
       name: `perdure ${inFlight}`,
       measure: () => measureLoad(env, clients, [server], { work: "no-step", inFlight }),
     });
-    const peer = (name: Peer, setting?: string) => (inFlight: number) =>
-      peerSide(env, name, { workload: "no-step", inFlight, ...(setting !== undefined && { setting }) });
+    const peer =
+      (name: Peer, more: Partial<PeerRun> = {}) =>
+      (inFlight: number) =>
+        peerSide(env, name, { workload: "no-step", inFlight, ...more });
+    const byDefault = peer("graphile-worker", { setting: "default" });
+    // The queue's default is ten jobs at once, however many wait.
     if (env.form === "quick")
-      return [
-        ...COMPARED.map(ours),
-        ...COMPARED.flatMap(peer("graphile-worker", "default")),
-        ...COMPARED.flatMap(peer("pg-boss")),
-      ];
+      return [...COMPARED.map(ours), ...byDefault(64), ...peer("pg-boss", { rounds: 1 })(256)];
     return [
       ...[...COMPARED, 1_024].map(ours),
-      ...COMPARED.flatMap(peer("graphile-worker", "default")),
-      ...COMPARED.flatMap(peer("graphile-worker", "fast")),
+      ...COMPARED.flatMap(byDefault),
+      ...COMPARED.flatMap(peer("graphile-worker", { setting: "fast" })),
       ...COMPARED.flatMap(peer("pg-boss")),
       ...COMPARED.flatMap(peer("restate")),
     ];

@@ -18,20 +18,18 @@ export const waits: Workload = {
     const connection = { baseUrl: server.baseUrl, calls: "coalesced" } as const;
     const measure = async () => {
       const idleKb = await residentKb(server.pid);
-      let opened = Promise.resolve({ kb: Number.NaN, cpu: Number.NaN });
+      const listening = { connection, addresses: [ADDRESS], capacity: CAPACITY, work: "clock" } as const;
       const read = async () => ({ kb: await residentKb(server.pid), cpu: await cpuSeconds(server.pid) });
+      let opened: Promise<[Awaited<ReturnType<typeof read>>, unknown]> | undefined;
       const figures = await initiator.call(
         "waits",
         { connection, address: ADDRESS, count: WAITS },
         (what) => {
-          if (what !== "open") return;
-          opened = read();
-          void agent.call("listen", [
-            { connection, addresses: [ADDRESS], capacity: CAPACITY, work: "clock" },
-          ]);
+          if (what === "open") opened = Promise.all([read(), agent.call("listen", [listening])]);
         },
       );
-      const [before, after] = [await opened, await read()];
+      if (opened === undefined) throw new Error("the waits ended before anybody worked");
+      const [[before], after] = [await opened, await read()];
       await agent.call("stop", undefined);
       return {
         ...figures,
