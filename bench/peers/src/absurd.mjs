@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Absurd } from "absurd-sdk";
 import pg from "pg";
+import { atEnd } from "./support/cleanup.mjs";
 import { runPeer } from "./support/peer.mjs";
 import { startWorker } from "./support/worker-process.mjs";
 
@@ -17,6 +18,7 @@ async function readSchema() {
 async function start({ setting, databaseUrl }) {
   const schema = await readSchema();
   const pool = new pg.Pool({ connectionString: databaseUrl, max: setting.pool });
+  atEnd(() => pool.end());
   await pool.query(schema);
   const absurd = new Absurd({ db: pool, queueName: "jobs" });
   await absurd.createQueue("jobs");
@@ -42,10 +44,6 @@ async function start({ setting, databaseUrl }) {
       return began;
     },
     cpu: { worker: worker.cpu },
-    async stop() {
-      await worker.stop();
-      await pool.end();
-    },
   };
 }
 

@@ -3,24 +3,24 @@
 import "./support/runtime.mjs";
 import { Logger, makeWorkerUtils } from "graphile-worker";
 import pg from "pg";
+import { atEnd } from "./support/cleanup.mjs";
 import { runPeer } from "./support/peer.mjs";
 import { enqueueOnly, measuredQueue } from "./support/queue.mjs";
 import { startWorker } from "./support/worker-process.mjs";
 
 async function start({ setting, command, databaseUrl }) {
   const pool = new pg.Pool({ connectionString: databaseUrl, max: setting.enqueuePool ?? 10 });
-  pool.on("error", console.error).on("connect", (client) => client.on("error", console.error));
+  const complain = (error) => console.error(error.message);
+  pool.on("error", complain).on("connect", (client) => client.on("error", complain));
+  atEnd(() => pool.end());
   const utils = await makeWorkerUtils({ pgPool: pool, logger: new Logger(() => () => {}) });
+  atEnd(async () => utils.release());
   await utils.migrate();
   const queue = {
     add: (payload) => utils.addJob("job", payload),
     addMany: (payloads) => utils.addJobs(payloads.map((payload) => ({ identifier: "job", payload }))),
   };
-  const close = async () => {
-    await utils.release();
-    await pool.end();
-  };
-  if (setting.enqueueOnly) return enqueueOnly({ queue, setting, close });
+  if (setting.enqueueOnly) return enqueueOnly({ queue, setting });
 
   process.env.NO_LOG_SUCCESS = "1";
   const worker = await startWorker("graphile-worker", {
@@ -31,7 +31,6 @@ async function start({ setting, command, databaseUrl }) {
     queue,
     worker,
     setting,
-    close,
     // A job that is done and acknowledged is no longer there.
     async countDone(added) {
       const { rows } = await pool.query("SELECT count(*)::int AS left FROM graphile_worker._private_jobs");

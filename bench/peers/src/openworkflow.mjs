@@ -2,12 +2,14 @@
 
 import "./support/runtime.mjs";
 import { OpenWorkflow } from "openworkflow";
+import { atEnd } from "./support/cleanup.mjs";
 import { connect } from "./support/openworkflow-backend.mjs";
 import { runPeer } from "./support/peer.mjs";
 import { startWorker } from "./support/worker-process.mjs";
 
 async function start({ setting, databaseUrl }) {
   const { backend, close } = await connect(databaseUrl, setting);
+  atEnd(close);
   const worker = await startWorker("openworkflow", { databaseUrl, setting });
   const workflows = new OpenWorkflow({ backend });
   const runner = (name) => async (_number, payload) => {
@@ -25,10 +27,6 @@ async function start({ setting, databaseUrl }) {
       return began;
     },
     cpu: { worker: worker.cpu },
-    async stop() {
-      await worker.stop();
-      await close();
-    },
   };
 }
 

@@ -3,6 +3,7 @@
 import "./support/runtime.mjs";
 import pg from "pg";
 import { PgBoss } from "pg-boss";
+import { atEnd } from "./support/cleanup.mjs";
 import { runPeer } from "./support/peer.mjs";
 import { enqueueOnly, measuredQueue } from "./support/queue.mjs";
 import { startWorker } from "./support/worker-process.mjs";
@@ -11,18 +12,16 @@ async function start({ setting, command, databaseUrl }) {
   // It only sends: the worker's instance looks after the queue.
   const boss = new PgBoss({ connectionString: databaseUrl, supervise: false, schedule: false, ...setting.sender });
   boss.on("error", console.error);
+  atEnd(() => boss.stop({ graceful: false }));
   await boss.start();
   await boss.createQueue("job", { notify: setting.notify === true });
   const counter = new pg.Pool({ connectionString: databaseUrl, max: 1 });
+  atEnd(() => counter.end());
   const queue = {
     add: (payload) => boss.send("job", payload),
     addMany: (payloads) => boss.insert("job", payloads.map((data) => ({ data }))),
   };
-  const close = async () => {
-    await boss.stop({ graceful: false });
-    await counter.end();
-  };
-  if (setting.enqueueOnly) return enqueueOnly({ queue, setting, close });
+  if (setting.enqueueOnly) return enqueueOnly({ queue, setting });
 
   const worker = await startWorker("pg-boss", {
     databaseUrl,
@@ -36,7 +35,6 @@ async function start({ setting, command, databaseUrl }) {
     queue,
     worker,
     setting,
-    close,
     async countDone() {
       const { rows } = await counter.query("SELECT count(*)::int AS done FROM pgboss.job WHERE state = 'completed'");
       return rows[0].done;
