@@ -49,14 +49,11 @@ async function startQueue(setting, databaseUrl) {
 }
 
 const settings = {
-  best: { pool: 20 },
-  default: { pool: 10 },
-  p40: { pool: 40 },
-  p64: { pool: 64 },
-  queue: { pool: 20, queuePollMs: 10, resultPollMs: 20 },
-  "queue-5": { pool: 20, queuePollMs: 5, resultPollMs: 10 },
-  "queue-50": { pool: 20, queuePollMs: 50, resultPollMs: 50 },
-  "queue-100": { pool: 20, queuePollMs: 100, resultPollMs: 100 },
+  best: { pool: 10 },
+  "pool-20": { pool: 20 },
+  "pool-40": { pool: 40 },
+  queue: { pool: 10, queuePollMs: 50, resultPollMs: 50 },
+  "queue-fast-polls": { pool: 10, queuePollMs: 10, resultPollMs: 20 },
   "queue-default": { pool: 10, queuePollMs: 1000, resultPollMs: 1000 },
 };
 

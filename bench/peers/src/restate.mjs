@@ -47,7 +47,8 @@ async function startServer(setting) {
         RESTATE_LOG_FILTER: "error,octocrab=off",
         RESTATE_DISABLE_TELEMETRY: "true",
         DO_NOT_TRACK: "1",
-        ...setting.env,
+        // Of 24, as it is when nothing is said.
+        ...(setting.partitions && { RESTATE_DEFAULT_NUM_PARTITIONS: String(setting.partitions) }),
       },
     },
   );
@@ -106,19 +107,17 @@ async function start({ setting }) {
   };
 }
 
+const best = { kind: "service", caller: "http1", retention: "none", partitions: 4 };
+
 const settings = {
-  best: { kind: "service", caller: "http1" },
-  "http2": { kind: "service", caller: "http2" },
-  "client": { kind: "service", caller: "client" },
-  "idempotent": { kind: "service", caller: "http1", idempotent: true },
-  workflow: { kind: "workflow", caller: "http1" },
-  "no-retention": { kind: "service", caller: "http1", retention: "none" },
-  "p1": { kind: "service", caller: "http1", env: { RESTATE_DEFAULT_NUM_PARTITIONS: "1" } },
-  "p2": { kind: "service", caller: "http1", env: { RESTATE_DEFAULT_NUM_PARTITIONS: "2" } },
-  "p4": { kind: "service", caller: "http1", env: { RESTATE_DEFAULT_NUM_PARTITIONS: "4" } },
-  "p8": { kind: "service", caller: "http1", env: { RESTATE_DEFAULT_NUM_PARTITIONS: "8" } },
-  "local": { kind: "service", caller: "http1", env: { RESTATE_BIFROST__DEFAULT_PROVIDER: "local" } },
-  "local4": { kind: "service", caller: "http1", env: { RESTATE_BIFROST__DEFAULT_PROVIDER: "local", RESTATE_DEFAULT_NUM_PARTITIONS: "4" } },
+  best,
+  default: { kind: "service", caller: "client" },
+  "one-partition": { ...best, partitions: 1 },
+  "two-partitions": { ...best, partitions: 2 },
+  http2: { ...best, caller: "http2" },
+  retained: { ...best, retention: undefined },
+  idempotent: { ...best, retention: undefined, idempotent: true },
+  workflow: { ...best, kind: "workflow", retention: undefined },
 };
 
 await runPeer({
