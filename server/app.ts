@@ -8,6 +8,7 @@ import type { Config } from "./config.ts";
 import { AgentStreams } from "./delivery/agent-streams.ts";
 import { Dispatcher } from "./delivery/dispatcher.ts";
 import { Notifications } from "./delivery/notifications.ts";
+import { OutcomeStreams } from "./delivery/outcome-streams.ts";
 import { OwedCursors } from "./delivery/owed-cursors.ts";
 import { Wakeups } from "./delivery/wakeups.ts";
 import { Windows } from "./delivery/windows.ts";
@@ -24,6 +25,7 @@ import { createKeyRing, type KeyRing } from "./http/key-ring.ts";
 import { DEFAULT_LIMITS, type Limits } from "./http/limits.ts";
 import { accountRoutes } from "./http/routes/accounts.ts";
 import { agentRoutes } from "./http/routes/agents.ts";
+import { batchRoutes } from "./http/routes/batch.ts";
 import { bulkRoutes } from "./http/routes/bulk.ts";
 import { createRoutes } from "./http/routes/create.ts";
 import type { App, RouteDeps } from "./http/routes/deps.ts";
@@ -34,6 +36,7 @@ import { inboxRoutes } from "./http/routes/inbox.ts";
 import { keyRoutes } from "./http/routes/keys.ts";
 import { meshRoutes } from "./http/routes/mesh.ts";
 import { operatorRoutes } from "./http/routes/operate.ts";
+import { outcomeRoutes } from "./http/routes/outcomes.ts";
 import { policyRoutes } from "./http/routes/policy.ts";
 import { readRoutes } from "./http/routes/read.ts";
 import { resumeRoutes } from "./http/routes/resume.ts";
@@ -70,6 +73,7 @@ export interface Server {
   readonly store: Store;
   readonly sweepers: Sweepers;
   readonly streams: AgentStreams;
+  readonly outcomes: OutcomeStreams;
   readonly windows: Windows;
   readonly wakeups: Wakeups;
   readonly keys: KeyRing;
@@ -141,6 +145,7 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
     lockTimeoutMs: config.dbLockTimeoutMs,
     idleTransactionMs: config.dbIdleTransactionMs,
     queryTimeoutMs: config.dbQueryTimeoutMs,
+    hotRowsMax: config.hotRowsMax,
     onError: (error) => logger.warn({ err: error }, "an idle database connection broke; it is replaced"),
   });
   const wakeups = new Wakeups();
@@ -231,6 +236,8 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   // Every open stream and wait listens on it, by the thousands.
   setMaxListeners(0, draining.signal);
   let databaseUp = true;
+  // A commit here wakes its waiters itself; they look again only for what another replica's lost hint hid.
+  const pollMs = config.notify === "on" ? config.pollIntervalMs * WAIT_POLLS : config.pollIntervalMs;
 
   const notifications =
     config.notify === "on"
@@ -239,17 +246,25 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
           connectionString: options.databaseUrl,
           replicaId: engine.replicaId,
           onIntent: (id) => wakeups.intents.wake(id),
+          onEnded: (ids) => outcomes.hear(ids),
           onAddress: (address) => dispatcher.wake(address),
           isHere: (consumerId) => streams.get(consumerId) !== undefined,
           onTold: (consumerId, frame) => streams.tell(consumerId, frame),
           onAll: () => {
             dispatcher.wakeAll();
             wakeups.intents.wakeAll();
+            void outcomes.sweep().catch(() => undefined);
           },
           onError: (error) => logger.warn({ err: error }, "notifications are interrupted; polling goes on"),
         })
       : null;
   wakeups.observe((changes) => notifications?.follow(changes));
+  const limits = limitsOf(config);
+  const outcomes = new OutcomeStreams(engine, {
+    watchesMax: limits.watchesPerClientMax,
+    onError: (error) => logger.warn({ err: error }, "outcomes could not be read; they are read again"),
+  });
+  wakeups.observe((changes) => outcomes.follow(changes));
 
   const sweepers = createSweepers({
     engine,
@@ -266,7 +281,12 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
       metrics.setDatabaseUp(up);
     },
     onOutage: () => streams.endAll("database"),
-    onPeers: (others) => notifications?.setOthers(others),
+    onPeers: (others) => {
+      notifications?.setOthers(others);
+      outcomes.setOthers(others);
+    },
+    outcomesLookMs: pollMs,
+    lookAtOutcomes: () => outcomes.look(),
     onStreamClosed: ({ id, streamNo }) => streams.end(id, "recovered", streamNo),
   });
   // The other side of an end is told at once here, and by the poll whatever happens.
@@ -282,7 +302,6 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     }
   });
 
-  const limits = limitsOf(config);
   const keysRequired = config.adminKey !== undefined || options.keysRequired === true;
   const keys = createKeyRing(store);
   const keyWatch = watchKeys(keys, (error, worker) =>
@@ -309,6 +328,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     engine,
     wakeups,
     streams,
+    outcomes,
     dispatcher,
     windows,
     owed: new OwedCursors(engine),
@@ -318,8 +338,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     keys,
     maxDeliveryAttempts: config.maxDeliveryAttempts,
     keepVersions: config.stateVersionsKept === 0 ? null : config.stateVersionsKept,
-    // A commit here wakes its waiters itself; they look again only for what another replica's lost hint hid.
-    pollMs: config.notify === "on" ? config.pollIntervalMs * WAIT_POLLS : config.pollIntervalMs,
+    pollMs,
     keepAliveMs: config.keepAliveMs,
     streamMaxAgeMs: config.streamMaxAgeMs,
     draining: draining.signal,
@@ -330,7 +349,9 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   };
   healthRoutes(app, deps, options.version);
   createRoutes(app, deps);
+  batchRoutes(app, deps);
   readRoutes(app, deps);
+  outcomeRoutes(app, deps);
   workRoutes(app, deps);
   stateRoutes(app, deps);
   waitingRoutes(app, deps);
@@ -350,6 +371,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     store,
     sweepers,
     streams,
+    outcomes,
     windows,
     wakeups,
     keys,

@@ -75,6 +75,7 @@ export class Heartbeats {
         retry: "never",
         timeoutMs: REQUEST_TIMEOUT_MS,
         signal: this.#stopped.signal,
+        batch: { op: "consumer_heartbeat", consumer_id: consumerId },
       });
       this.#hooks.onAnswer(body.holding, answer);
     } catch (error) {

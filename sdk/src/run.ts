@@ -178,14 +178,18 @@ export class Run {
     ]);
   }
 
-  #declare(steps: PlannedStep[]): Promise<Started> {
+  async #declare(steps: PlannedStep[]): Promise<Started> {
     const { plan_by, next_step } = this.#delivery;
     const nextKey = next_step?.key ?? steps[0]?.key ?? "";
     const next = steps.find((step) => step.key === nextKey);
-    return this.#start({
+    const body = {
       begin_next: mayBeginAhead(next, this.#log.record(nextKey), plan_by),
       ...(plan_by === "sender" ? {} : { steps: planToWire(steps) }),
-    });
+    };
+    const started = await this.#start(body);
+    // Something on the way has sent it twice, and we were told what the second changed: nothing.
+    if (this.#log.total === undefined) return await this.#start(body, { brief: false });
+    return started;
   }
 
   #runPlan(steps: PlannedStep[], started: Started): Promise<Finished> {
@@ -206,9 +210,9 @@ export class Run {
     return { ended: false, result: toJson(result) };
   }
 
-  async #start(body: Parameters<AgentWrites["start"]>[0]): Promise<Started> {
+  async #start(body: Parameters<AgentWrites["start"]>[0], how = { brief: true }): Promise<Started> {
     const { attempt } = this;
-    const started = await attempt.write((signal) => this.#writes.start(body, signal));
+    const started = await attempt.write((signal) => this.#writes.start(body, signal, how));
     this.#log.load(started.steps);
     if (started.cancel) attempt.end("canceled", "info");
     if (started.pause) attempt.windDown("paused");

@@ -1,6 +1,8 @@
 // Tells other replicas what changed here, and hears it from them. Only a hint: sent outside the data transaction
 // (a NOTIFY inside one takes a database-wide commit lock), coalesced, and only while another replica lives.
 
+import type { Intent } from "../domain/intent.ts";
+import { isTerminal } from "../domain/lifecycle.ts";
 import { isClaimable } from "../domain/schedule.ts";
 import type { Store } from "../store/connection.ts";
 import { createListener, type Listener, notify } from "../store/notify.ts";
@@ -27,6 +29,8 @@ interface Hint {
   /** The sender, so that nobody wakes itself. */
   readonly from: string;
   readonly intents: readonly string[];
+  /** So many of them, the first ones, have ended. Not said by older replicas: any of them may have. */
+  readonly ended?: number;
   readonly addresses: readonly string[];
   readonly told?: readonly Told[];
   /** Too much to name: look at everything. */
@@ -38,6 +42,7 @@ export interface NotificationOptions {
   readonly connectionString: string;
   readonly replicaId: string;
   readonly onIntent: (id: string) => void;
+  readonly onEnded: (ids: readonly string[]) => void;
   readonly onAddress: (address: string) => void;
   /** Whether this consumer's stream is open here: then nobody else need be told. */
   readonly isHere: (consumerId: string) => boolean;
@@ -50,6 +55,7 @@ export class Notifications {
   readonly #options: NotificationOptions;
   #others = 0;
   #intents = new Set<string>();
+  #ended = new Set<string>();
   #addresses = new Set<string>();
   #told: Told[] = [];
   #sending = false;
@@ -71,7 +77,7 @@ export class Notifications {
     if (this.#others === 0 || this.#stopped) return;
     for (const change of changes) {
       const { before, after } = change;
-      this.#intents.add(after.id);
+      this.#name(after);
       // A place freed here, or an end told here, concerns nobody elsewhere.
       const holder = before?.consumerId ?? null;
       const elsewhere = holder !== null && !this.#options.isHere(holder);
@@ -91,14 +97,25 @@ export class Notifications {
     await this.#listener?.end().catch(() => undefined);
   }
 
+  #name({ id, status }: Intent): void {
+    const [named, other] = isTerminal(status) ? [this.#ended, this.#intents] : [this.#intents, this.#ended];
+    named.add(id);
+    other.delete(id);
+  }
+
   async #send(): Promise<void> {
     if (this.#sending) return;
     this.#sending = true;
     try {
-      while (this.#intents.size > 0) {
-        const named = { intents: [...this.#intents], addresses: [...this.#addresses] };
+      while (this.#intents.size + this.#ended.size > 0) {
+        const named = {
+          intents: [...this.#ended, ...this.#intents],
+          ended: this.#ended.size,
+          addresses: [...this.#addresses],
+        };
         const told = this.#told.splice(0);
         this.#intents.clear();
+        this.#ended.clear();
         this.#addresses.clear();
         for (const part of inParts(told)) await this.#notify({ intents: [], addresses: [], told: part });
         if (!(await this.#notify(named))) await this.#notify({ intents: [], addresses: [], all: true });
@@ -164,6 +181,7 @@ export class Notifications {
     }
     for (const { consumerId, frame } of hint.told ?? []) this.#options.onTold(consumerId, frame);
     for (const id of hint.intents) this.#options.onIntent(id);
+    this.#options.onEnded(hint.intents.slice(0, hint.ended));
     for (const address of hint.addresses) this.#options.onAddress(address);
   }
 }

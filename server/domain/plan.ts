@@ -1,6 +1,6 @@
 // Steps: the declared plan, which step comes next, and each step's stable idempotency key.
 
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { Draft } from "./draft.ts";
 import type { Intent, OnInterrupt, RetryPolicy, Step } from "./intent.ts";
 
@@ -37,8 +37,8 @@ export function plannedStep(plan: StepPlan, position: number | null, generation:
 
 /** Stable over every attempt of one generation of the step: what a handler passes to the outside world. */
 export function stepIdempotencyKey(intentId: string, key: string, generation: number): string {
-  const hash = createHash("sha256").update(`${intentId}\n${generation}\n${key}`).digest("hex");
-  return `pdr-${hash.slice(0, 32)}`;
+  const digest = hash("sha256", `${intentId}\n${generation}\n${key}`, "hex");
+  return `pdr-${digest.slice(0, 32)}`;
 }
 
 export const isUndone = (step: Step): boolean => step.status !== "done" && step.status !== "superseded";

@@ -29,6 +29,8 @@ const HEAD = 3;
 export interface StartAnswer {
   readonly intent: Intent;
   readonly next: NextStep | null;
+  /** The steps that it made, began or put back. */
+  readonly changed: readonly Step[];
 }
 
 export function startIntent(
@@ -45,7 +47,8 @@ export function startIntent(
     decide: (work) =>
       fenced(work, intentId, actor, { attempt: input.attempt, operation: "start" }, (draft) => {
         start(draft, { ...input, stepsMax: engine.settings.stepsMax });
-        return { intent: draft.intent, next: describeNext(draft.intent, nextDeclared(draft)) };
+        const changed = [...draft.steps.values()].filter(({ key }) => draft.changedSteps.has(key));
+        return { intent: draft.intent, next: describeNext(draft.intent, nextDeclared(draft)), changed };
       }),
   });
 }

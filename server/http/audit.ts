@@ -32,17 +32,25 @@ export function installAudit(app: FastifyInstance, store: Store): void {
   app.addHook("onRoute", (route: RouteOptions) => {
     const audit = route.config?.audit;
     if (audit === undefined) return;
-    const { action, when } = typeof audit === "string" ? { action: audit, when: always } : audit;
     route.onSend = async (request: FastifyRequest, reply: FastifyReply, payload: unknown) => {
-      const repeated = reply.getHeader("idempotent-replayed") !== undefined;
-      if (reply.statusCode < 400 && !repeated && (await when(request)))
-        await appendAudit(
-          store.pool,
-          entryOf(request, typeof action === "string" ? action : action(request)),
-        );
+      await auditDone(store, audit, request, reply);
       return payload;
     };
   });
+}
+
+/** Writes the entry of what has been done, unless it was refused, had been done before, or is no operator's. */
+export async function auditDone(
+  store: Store,
+  audit: string | Audited | undefined,
+  request: FastifyRequest,
+  reply: Pick<FastifyReply, "statusCode" | "getHeader">,
+): Promise<void> {
+  if (audit === undefined || reply.statusCode >= 400 || reply.getHeader("idempotent-replayed") !== undefined)
+    return;
+  const { action, when } = typeof audit === "string" ? { action: audit, when: always } : audit;
+  if (await when(request))
+    await appendAudit(store.pool, entryOf(request, typeof action === "string" ? action : action(request)));
 }
 
 const always = (): boolean => true;

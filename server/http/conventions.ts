@@ -120,6 +120,12 @@ export function idempotencyKey(request: FastifyRequest, limits: Limits): string 
   return key;
 }
 
+/** `Prefer: return=minimal`: what the caller has just sent need not come back, nor what it did not ask about. */
+export function wantsMinimum(request: FastifyRequest): boolean {
+  const prefer = header(request.headers, "prefer");
+  return prefer !== undefined && /(?:^|[,;\s])return\s*=\s*"?minimal\b/i.test(prefer);
+}
+
 /** Seconds to hold the answer: `?wait=N`, else `Prefer: wait=N` (a preference, so it is capped rather than refused). */
 export function waitSeconds(request: FastifyRequest, fromQuery: number | undefined): number {
   if (fromQuery !== undefined) return fromQuery;

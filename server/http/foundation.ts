@@ -5,6 +5,7 @@ import type { Metrics } from "../observability/metrics.ts";
 import type { Store } from "../store/connection.ts";
 import { installAudit } from "./audit.ts";
 import { type AuthOptions, installAuth, installRights } from "./auth.ts";
+import { installBatching } from "./batching.ts";
 import { installBodyBudget } from "./body-budget.ts";
 import { installConnectionLimit } from "./connections.ts";
 import { installConventions } from "./conventions.ts";
@@ -45,6 +46,7 @@ export async function installFoundation(app: FastifyInstance, options: Foundatio
   installRateLimits(app, { quota: options.quota, keyed: options.auth.keysRequired });
   installRights(app);
   installAudit(app, options.store);
+  installBatching(app, options.store);
   installBodyBudget(app, { maxBytes: options.limits.bodiesMaxBytes, keyed: options.auth.keysRequired });
   installJsonBody(app, options.limits);
   installValidation(app);

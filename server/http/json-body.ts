@@ -30,6 +30,7 @@ const CONTAINERS: ReadonlySet<string> = new Set([
   "intents",
   "intent",
   "ops",
+  "body",
   "state",
   "writes",
   "error",
@@ -41,7 +42,7 @@ type Json = { [key: string]: unknown };
 const isObject = (value: unknown): value is Json =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** `ops[] → state[]` is the deepest our API nests; a bound keeps hostile nesting from being scanned once per level. */
+/** `ops[] → body → state[]` is the deepest our API nests; a bound keeps hostile nesting from being scanned once per level. */
 const CONTAINER_DEPTH = 3;
 
 /** Whether the value has any opaque member: only then is its text scanned again. */

@@ -13,6 +13,8 @@ export interface Limits {
   readonly jsonMaxDepth: number;
   readonly stepsMax: number;
   readonly batchMax: number;
+  /** How long one operation of a batch may keep the others' answers waiting. */
+  readonly batchPatienceMs: number;
   /** Intents that one bulk request acts on. */
   readonly bulkMax: number;
   /** Steps, agents and people of one scenario. */
@@ -41,6 +43,8 @@ export interface Limits {
   readonly wrongKeysBurst: number;
   /** Open streams and held answers of one key, or of one remote address where there are no keys. */
   readonly streamsPerClientMax: number;
+  /** Intents that the streams of outcomes of one client watch in all. */
+  readonly watchesPerClientMax: number;
   /** Agents that listen on one address. */
   readonly streamsPerAddressMax: number;
   readonly capacityMax: number;
@@ -60,6 +64,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   jsonMaxDepth: 64,
   stepsMax: 10_000,
   batchMax: 1_000,
+  batchPatienceMs: 1_000,
   bulkMax: 5_000,
   scenarioStepsMax: 100,
   nameMax: 200,
@@ -77,6 +82,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   connectionsMax: 10_000,
   wrongKeysBurst: 100,
   streamsPerClientMax: 5_000,
+  watchesPerClientMax: 100_000,
   streamsPerAddressMax: 1_000,
   capacityMax: 10_000,
   checkpointsMax: 1_000,

@@ -116,20 +116,27 @@ function internal(cause: unknown): PerdureError {
   );
 }
 
-export function sendProblem(request: FastifyRequest, reply: FastifyReply, thrown: unknown): FastifyReply {
+/** What is told of whatever was thrown, and when the same request may be made again. A bug is logged here. */
+export function problemFor(
+  request: FastifyRequest,
+  thrown: unknown,
+): { readonly problem: Problem; readonly retryAfterSeconds?: number } {
   const known = presentable(thrown);
   const error = known ?? internal(thrown);
   if (known === undefined) request.log.error({ err: thrown }, "unexpected error");
   else if (error.code === "unavailable") request.log.warn({ err: thrown }, "the database cannot be reached");
-  const { status, retryable } = ERRORS[error.code];
+  const problem = problemOf(error, request.id);
   // What `Retry-After` means is "the same request again": a client that obeys it must not repeat a hopeless one.
-  if (retryable)
-    reply.header(
-      "retry-after",
-      String(Math.max(1, Math.ceil(error.retryAfterSeconds ?? DEFAULT_RETRY_SECONDS))),
-    );
-  if (status === 401) reply.header("www-authenticate", "Bearer");
-  return reply.code(status).type(PROBLEM_TYPE).send(problemOf(error, request.id));
+  if (!problem.retryable) return { problem };
+  const seconds = Math.ceil(error.retryAfterSeconds ?? DEFAULT_RETRY_SECONDS);
+  return { problem, retryAfterSeconds: Math.max(1, seconds) };
+}
+
+export function sendProblem(request: FastifyRequest, reply: FastifyReply, thrown: unknown): FastifyReply {
+  const { problem, retryAfterSeconds } = problemFor(request, thrown);
+  if (retryAfterSeconds !== undefined) reply.header("retry-after", String(retryAfterSeconds));
+  if (problem.status === 401) reply.header("www-authenticate", "Bearer");
+  return reply.code(problem.status).type(PROBLEM_TYPE).send(problem);
 }
 
 export function installProblems(app: FastifyInstance): void {

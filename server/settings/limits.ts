@@ -90,6 +90,13 @@ export const limits = {
     1_000_000,
     "Most open streams and held answers of one key, or of one remote address where there are no keys; further ones are answered 429. Windows of work are not counted.",
   ),
+  watchesPerClientMax: integer(
+    "PERDURE_WATCHES_PER_CLIENT_MAX",
+    100_000,
+    1,
+    10_000_000,
+    "Most intents that the streams of outcomes of one key, or of one remote address where there are no keys, watch in all; about 250 bytes each. Further ones are answered 429, and asked for one by one.",
+  ),
   streamsPerAddressMax: integer(
     "PERDURE_STREAMS_PER_ADDRESS_MAX",
     1_000,
@@ -138,6 +145,13 @@ export const limits = {
   ),
   jsonMaxDepth: integer("PERDURE_JSON_MAX_DEPTH", 64, 4, 1_000, "Deepest nesting of JSON."),
   batchMax: integer("PERDURE_BATCH_MAX", 1_000, 1, 100_000, "Most operations in one batch request."),
+  batchPatienceMs: integer(
+    "PERDURE_BATCH_PATIENCE_MS",
+    1_000,
+    1,
+    60_000,
+    "How long one operation may hold up the answers of the others in its batch; then it is answered 503 `undecided`.",
+  ),
   bulkMax: integer("PERDURE_BULK_MAX", 5_000, 1, 100_000, "Most intents that one bulk request acts on."),
   scenarioStepsMax: integer(
     "PERDURE_SCENARIO_STEPS_MAX",

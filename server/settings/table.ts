@@ -117,6 +117,13 @@ const storage = {
     1_024 * 1_024 * MIB,
     "What writes that wait to be committed may hold in all; further ones are answered 503.",
   ),
+  hotRowsMax: integer(
+    "PERDURE_HOT_ROWS_MAX",
+    5_000,
+    0,
+    1_000_000,
+    "Intents at work that are kept in memory, some 4 KB each, so that they are locked and not read again for each write; 0 keeps none.",
+  ),
   notify: choice(
     "PERDURE_NOTIFY",
     "on",

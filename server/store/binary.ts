@@ -17,6 +17,7 @@ const OID: { readonly [T in PgType]: number } = {
 /** Milliseconds between the Unix epoch and PostgreSQL's (2000-01-01). */
 const PG_EPOCH_MS = 946_684_800_000;
 const HEADER_BYTES = 20;
+const EMPTY_BYTES = 12;
 const FIXED_BYTES: { readonly [T in PgType]?: number } = {
   uuid: 16,
   int4: 4,
@@ -24,62 +25,124 @@ const FIXED_BYTES: { readonly [T in PgType]?: number } = {
   bool: 1,
   timestamptz: 8,
 };
+/** UTF-8 takes at most so much for each of a string's units. */
+const UTF8_MAX = 3;
+const WORD = 0x1_0000_0000;
+/** What a hexadecimal digit stands for, by its character code. */
+const HEX = new Uint8Array(128);
+[..."0123456789abcdef"].forEach((digit, value) => {
+  for (const written of [digit, digit.toUpperCase()]) HEX[written.charCodeAt(0)] = value;
+});
 
-function bodyBytes(type: PgType, value: unknown): number {
-  const fixed = FIXED_BYTES[type];
-  if (fixed !== undefined) return fixed;
-  return Buffer.byteLength(value as string) + (type === "jsonb" ? 1 : 0);
+/** Columns are written here, one after the other, and copied out: nobody measures a text before it is written. */
+let scratch = Buffer.allocUnsafeSlow(64 * 1024);
+const SCRATCH_KEPT = 1024 * 1024;
+
+function roomFor(from: number, bytes: number): void {
+  if (from + bytes <= scratch.length) return;
+  const larger = Buffer.allocUnsafeSlow(Math.max(scratch.length * 2, from + bytes));
+  scratch.copy(larger, 0, 0, from);
+  scratch = larger;
 }
 
-function writeValue(buffer: Buffer, offset: number, type: PgType, value: unknown): number {
-  switch (type) {
-    case "uuid": {
-      const hex = (value as string).replaceAll("-", "");
-      return offset + buffer.write(hex, offset, 16, "hex");
+function writeUuid(text: string, offset: number): void {
+  if (text.length !== 36) throw new TypeError(`${text} is no UUID`);
+  for (let i = 0, at = offset; i < 36; i += 2) {
+    if (text.charCodeAt(i) === 45) i += 1;
+    scratch[at] = ((HEX[text.charCodeAt(i)] as number) << 4) | (HEX[text.charCodeAt(i + 1)] as number);
+    at += 1;
+  }
+}
+
+function writeInt64(value: number, offset: number): void {
+  if (!Number.isSafeInteger(value)) {
+    scratch.writeBigInt64BE(BigInt(value), offset);
+    return;
+  }
+  const high = Math.floor(value / WORD);
+  scratch.writeInt32BE(high, offset);
+  scratch.writeUInt32BE(value - high * WORD, offset + 4);
+}
+
+const SHORT = 40;
+
+/** Short ASCII, which most of it is, is written here; the way into Buffer costs more than that. */
+function writeText(text: string, offset: number): number {
+  const { length } = text;
+  if (length <= SHORT) {
+    let i = 0;
+    for (; i < length; i += 1) {
+      const code = text.charCodeAt(i);
+      if (code > 127) break;
+      scratch[offset + i] = code;
     }
+    if (i === length) return offset + length;
+  }
+  return offset + scratch.write(text, offset);
+}
+
+/** The value alone; its end. */
+function writeValue(type: PgType, value: unknown, offset: number): number {
+  switch (type) {
+    case "uuid":
+      writeUuid(value as string, offset);
+      return offset + 16;
     case "int4":
-      return buffer.writeInt32BE(value as number, offset);
+      return scratch.writeInt32BE(value as number, offset);
     case "int8":
-      return buffer.writeBigInt64BE(BigInt(value as number), offset);
+      writeInt64(value as number, offset);
+      return offset + 8;
     case "bool":
-      return buffer.writeUInt8(value ? 1 : 0, offset);
+      scratch[offset] = value ? 1 : 0;
+      return offset + 1;
     case "timestamptz":
-      return buffer.writeBigInt64BE(BigInt(Math.trunc(value as number) - PG_EPOCH_MS) * 1000n, offset);
+      writeInt64((Math.trunc(value as number) - PG_EPOCH_MS) * 1000, offset);
+      return offset + 8;
     case "jsonb":
-      buffer.writeUInt8(1, offset);
-      return offset + 1 + buffer.write(value as string, offset + 1);
+      scratch[offset] = 1;
+      return writeText(value as string, offset + 1);
     default:
-      return offset + buffer.write(value as string, offset);
+      return writeText(value as string, offset);
   }
 }
 
 /** One column of a batch: times in epoch milliseconds, JSON as text, null for SQL null. */
 export function encodeArray(type: PgType, values: readonly unknown[]): Buffer {
-  let size = HEADER_BYTES;
+  return encodeColumn(type, values, same);
+}
+
+const same = (value: unknown): unknown => value;
+
+/** The same over what `get` reads of each row. */
+export function encodeColumn<Row>(type: PgType, rows: readonly Row[], get: (row: Row) => unknown): Buffer {
+  const count = rows.length;
+  const fixed = FIXED_BYTES[type];
   let hasNull = 0;
-  for (const value of values) {
-    size += 4;
-    if (value === null || value === undefined) hasNull = 1;
-    else size += bodyBytes(type, value);
-  }
-  const buffer = Buffer.allocUnsafe(values.length === 0 ? 12 : size);
-  buffer.writeInt32BE(values.length === 0 ? 0 : 1, 0);
-  buffer.writeInt32BE(hasNull, 4);
-  buffer.writeInt32BE(OID[type], 8);
-  if (values.length === 0) return buffer;
-  buffer.writeInt32BE(values.length, 12);
-  buffer.writeInt32BE(1, 16);
-  let offset = HEADER_BYTES;
-  for (const value of values) {
-    if (value === null || value === undefined) {
-      offset = buffer.writeInt32BE(-1, offset);
+  let offset = count === 0 ? EMPTY_BYTES : HEADER_BYTES;
+  roomFor(0, offset);
+  for (const row of rows) {
+    const value = get(row);
+    const isNull = value === null || value === undefined;
+    roomFor(offset, 5 + (isNull ? 0 : (fixed ?? (value as string).length * UTF8_MAX)));
+    if (isNull) {
+      hasNull = 1;
+      offset = scratch.writeInt32BE(-1, offset);
       continue;
     }
-    const end = writeValue(buffer, offset + 4, type, value);
-    buffer.writeInt32BE(end - offset - 4, offset);
+    const end = writeValue(type, value, offset + 4);
+    scratch.writeInt32BE(end - offset - 4, offset);
     offset = end;
   }
-  return buffer;
+  scratch.writeInt32BE(count === 0 ? 0 : 1, 0);
+  scratch.writeInt32BE(hasNull, 4);
+  scratch.writeInt32BE(OID[type], 8);
+  if (count > 0) {
+    scratch.writeInt32BE(count, 12);
+    scratch.writeInt32BE(1, 16);
+  }
+  const column = Buffer.from(scratch.subarray(0, offset));
+  if (scratch.length > SCRATCH_KEPT) scratch = Buffer.allocUnsafeSlow(64 * 1024);
+  return column;
 }
 
 /** A text[] literal for one value, since arrays of arrays may not be ragged. */

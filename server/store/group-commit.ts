@@ -14,9 +14,10 @@ import {
   isProtocolViolation,
   isRefusedByDatabase,
   type Store,
+  sendTogether,
 } from "./connection.ts";
 import { HeldUp, lockWhatIsFree, partByLocks, SlowLane } from "./held-up.ts";
-import { type HeadRef, load, type SessionRef, type SignalNeeds, type StepNeeds } from "./load.ts";
+import { type HeadRef, load, type SessionRef, type SignalNeeds, StaleRows, type StepNeeds } from "./load.ts";
 import { sendWrites } from "./persist.ts";
 import type { SlotRef } from "./slots.ts";
 import { type Change, headName, type IdempotencyRef, idempotencyId, Workspace } from "./workspace.ts";
@@ -244,6 +245,7 @@ export class GroupCommit {
         this.#waitOrGiveUp(done.heldUp);
         return;
       } catch (error) {
+        if (error instanceof StaleRows) continue;
         if (isHeldUp(error) && apart !== undefined) return this.#findHeldUp(batch, apart);
         this.#options.onError?.(error, batch.length);
         if (isHeldUp(error)) return this.#flush(batch, search());
@@ -309,6 +311,7 @@ export class GroupCommit {
     const client = await this.#store.writers.connect();
     let healthy = false;
     try {
+      sendTogether(client);
       const begun = client.query("begin");
       begun.catch(() => undefined);
       const { free, heldUp } = apart ? await this.#setApart(client, batch) : { free: batch, heldUp: [] };
@@ -324,16 +327,19 @@ export class GroupCommit {
         signals: free.flatMap((entry) => entry.write.signals ?? []),
         ends: free.flatMap((entry) => (entry.write.ends === undefined ? [] : [entry.write.ends])),
         sessions: free.flatMap((entry) => entry.write.sessions ?? []),
+        hotRows: this.#store.hotRows,
       });
       const work = new Workspace(loaded.now);
       loaded.fill(work);
       const verdicts = free.map((entry) => decide(entry.write, work));
       const proof = proofOf(loaded.xid, work);
+      sendTogether(client);
       await commitPipelined(this.#store, client, send(client, work), proof);
       healthy = true;
+      this.#store.hotRows.follow(work, loaded.xid);
       return { entries: free, verdicts, changes: work.changes(), heldUp };
     } catch (error) {
-      healthy = isHeldUp(error) && (await rollBack(client));
+      healthy = (isHeldUp(error) || error instanceof StaleRows) && (await rollBack(client));
       throw error;
     } finally {
       // A connection that failed in the middle is in an unknown state: never reused.

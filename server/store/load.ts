@@ -5,6 +5,7 @@ import type { PoolClient } from "pg";
 import type { TerminalStatus } from "../domain/lifecycle.ts";
 import { RawJson } from "../domain/raw-json.ts";
 import { encodeArray } from "./binary.ts";
+import type { HotRow, HotRows, LockedRow } from "./hot-rows.ts";
 import { rawOrNull, toIntent, toStep } from "./rows.ts";
 import { askForSlots, type SlotRef } from "./slots.ts";
 import { ENDS_MAX_BYTES, type End, type IdempotencyRef, type Workspace } from "./workspace.ts";
@@ -20,6 +21,15 @@ const LOCK = {
   name: "intents_lock",
   text: "select * from intents where id = any($1::uuid[]) order by id for update",
 };
+
+// In front of those that are read, whose rows are then in a later statement's sight.
+const LOCK_ONLY = {
+  name: "intents_lock_only",
+  text: `select id, xmin::text::bigint as written_by, seq, updated_at from intents
+    where id = any($1::uuid[]) order by id for update`,
+};
+
+const LOCKED = { name: "intents_locked", text: "select * from intents where id = any($1::uuid[])" };
 
 const LOCK_FREE = {
   name: "intents_lock_free",
@@ -171,7 +181,12 @@ export interface LoadRequest {
   readonly ends?: readonly (readonly string[])[];
   /** Sessions that new intents belong to. */
   readonly sessions?: readonly SessionRef[];
+  /** What need not be read, only locked. */
+  readonly hotRows?: HotRows;
 }
+
+/** What was thought to be known was changed by somebody else: read again, it will be right. */
+export class StaleRows extends Error {}
 
 export interface LoadAnswer {
   /** Fills a workspace with what was read. */
@@ -181,21 +196,19 @@ export interface LoadAnswer {
   readonly xid: string;
 }
 
-/** Sends all reads at once behind whatever the caller has already sent (BEGIN). */
+/** Sends all reads at once behind whatever the caller has already sent (BEGIN). Rejects with StaleRows where a hot row was not what it is. */
 export async function load(client: PoolClient, request: LoadRequest): Promise<LoadAnswer> {
   const sent: Loaded[] = [];
-  const ask = (query: { name: string; text: string }, values: unknown[]): Loaded => {
+  const ask: Ask = (query, values) => {
     const promise = quiet(client.query({ ...query, values })) as Loaded;
     sent.push(promise);
     return promise;
   };
   const slots = request.slots?.length ? quiet(askForSlots(client, request.slots)) : undefined;
   const sessions = request.sessions?.length ? askForSessions(ask, request.sessions) : undefined;
-  const intents =
-    request.intents.length > 0
-      ? ask(request.skipLocked ? LOCK_FREE : LOCK, [uuids(request.intents)])
-      : undefined;
-  const { partial, whole } = splitNeeds(request.steps);
+  const hot = hotOf(request);
+  const { locked, intents } = askForIntents(ask, request, hot);
+  const { partial, whole } = splitNeeds(request.steps.filter((need) => !hot.has(need.intentId)));
   const steps = partial.length > 0 ? ask(STEPS, stepParameters(partial)) : undefined;
   const allSteps = whole.length > 0 ? ask(ALL_STEPS, [uuids(whole.map((need) => need.intentId))]) : undefined;
   const wanted = request.heads ?? [];
@@ -205,12 +218,14 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
   const ends = request.ends?.length ? ask(ENDS, endParameters(request.ends)) : undefined;
   const clock = ask(CLOCK, []);
   await Promise.all(sent);
+  const lockedRows = ((await locked)?.rows ?? []) as LockedRow[];
+  const slotRows = (await slots) ?? [];
+  if (request.hotRows?.forgetStale(hot, lockedRows)) throw new StaleRows();
   const { now, xid } = (await clock).rows[0] as { now: number; xid: string };
   const intentRows = ((await intents)?.rows ?? []) as Parameters<typeof toIntent>[0][];
   const stepRows = [...((await steps)?.rows ?? []), ...((await allSteps)?.rows ?? [])] as (Parameters<
     typeof toStep
   >[0] & { intent_id: string })[];
-  const slotRows = (await slots) ?? [];
   const headRows = ((await heads)?.rows ?? []) as HeadRow[];
   const signalRows = ((await signals)?.rows ?? []) as SignalRow[];
   const endRows = ((await ends)?.rows ?? []) as EndRow[];
@@ -220,6 +235,7 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
     now,
     xid,
     fill(work) {
+      for (const { intent, steps } of hot.values()) work.holdWhole(intent, steps);
       for (const row of intentRows) work.hold(toIntent(row));
       // Named rows come first and carry results: the first one of a key wins.
       for (const row of stepRows)
@@ -237,6 +253,37 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
       work.offer(slotRows);
     },
   };
+}
+
+type Ask = (query: { name: string; text: string }, values: unknown[]) => Loaded;
+
+function hotOf({ intents, steps, hotRows }: LoadRequest): Map<string, HotRow> {
+  const hot = new Map<string, HotRow>();
+  if (hotRows === undefined) return hot;
+  const needs = new Map<string, StepNeeds[]>();
+  for (const need of steps) {
+    const known = needs.get(need.intentId);
+    if (known === undefined) needs.set(need.intentId, [need]);
+    else known.push(need);
+  }
+  for (const id of intents) {
+    const row = hotRows.find(id, needs.get(id) ?? []);
+    if (row !== undefined) hot.set(id, row);
+  }
+  return hot;
+}
+
+/** All are locked in one statement, in the order of their ids. */
+function askForIntents(
+  ask: Ask,
+  { intents, skipLocked }: LoadRequest,
+  hot: ReadonlyMap<string, HotRow>,
+): { locked?: Loaded; intents?: Loaded } {
+  if (intents.length === 0) return {};
+  if (hot.size === 0) return { intents: ask(skipLocked ? LOCK_FREE : LOCK, [uuids(intents)]) };
+  const locked = ask(LOCK_ONLY, [uuids(intents)]);
+  const cold = intents.filter((id) => !hot.has(id));
+  return cold.length === 0 ? { locked } : { locked, intents: ask(LOCKED, [uuids(cold)]) };
 }
 
 const endParameters = (waits: readonly (readonly string[])[]): unknown[] => [
@@ -257,10 +304,7 @@ const toEnd = (row: EndRow): End => ({
   bytes: row.bytes,
 });
 
-function askForSessions(
-  ask: (query: { name: string; text: string }, values: unknown[]) => Loaded,
-  refs: readonly SessionRef[],
-): Loaded {
+function askForSessions(ask: Ask, refs: readonly SessionRef[]): Loaded {
   const distinct = [...new Map(refs.map((ref) => [JSON.stringify([ref.namespace, ref.name]), ref])).values()];
   const values = [text(distinct.map((ref) => ref.namespace)), text(distinct.map((ref) => ref.name))];
   void ask(SESSIONS_ADD, values);

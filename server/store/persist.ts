@@ -7,8 +7,14 @@ import type { Intent, Step } from "../domain/intent.ts";
 import { isTerminal, type Status } from "../domain/lifecycle.ts";
 import { isClaimable, nextDueAt } from "../domain/schedule.ts";
 import { waitingSteps } from "../domain/wait.ts";
-import { encodeArray } from "./binary.ts";
-import type { OutcomeRow, StepRow } from "./rows.ts";
+import { encodeColumn } from "./binary.ts";
+import {
+  type Column,
+  INTENT_RARE_COLUMNS,
+  type OutcomeRow,
+  STEP_RARE_COLUMNS,
+  type StepRow,
+} from "./rows.ts";
 import {
   deleteLeases,
   deleteOutbox,
@@ -35,10 +41,12 @@ import {
   type TaskRow,
   updateIntents,
   updatePolicies,
+  updateSteps,
   updateTaken,
   upsertHeads,
   upsertSteps,
   upsertTimers,
+  workOnIntents,
 } from "./statements.ts";
 import { headName, type Workspace } from "./workspace.ts";
 
@@ -79,15 +87,17 @@ function send<Row>(
   rows: readonly Row[],
 ): void {
   if (rows.length === 0) return;
-  const parameters = statement.columns.map((column) => encodeArray(column.type, rows.map(column.get)));
+  const parameters = statement.columns.map((column) => encodeColumn(column.type, rows, column.get));
   sent.push(client.query({ name: statement.name, text: statement.text, values: parameters }));
 }
 
 interface Written {
   readonly inserted: Intent[];
   readonly updated: IntentUpdate[];
+  readonly workedOn: IntentUpdate[];
   readonly patched: Intent[];
   readonly steps: StepRow[];
+  readonly stepsWorkedOn: StepRow[];
   readonly outcomes: OutcomeRow[];
   readonly outcomesGone: Intent[];
   readonly readyIn: Intent[];
@@ -106,8 +116,10 @@ function collect(work: Workspace): Written {
   const w: Written = {
     inserted: [],
     updated: [],
+    workedOn: [],
     patched: [],
     steps: [],
+    stepsWorkedOn: [],
     outcomes: [],
     outcomesGone: [],
     readyIn: [],
@@ -122,14 +134,18 @@ function collect(work: Workspace): Written {
   };
   const changed = new Set<string>();
   const ends = endsIn(work);
-  for (const { before, intent, steps, changedSteps, outcome } of work.touched()) {
+  for (const { before, intent, steps, storedSteps, changedSteps, outcome } of work.touched()) {
     changed.add(intent.id);
     if (before === null) w.inserted.push(intent);
-    else w.updated.push({ intent, seqBefore: before.seq });
+    else {
+      const update = { intent, seqBefore: before.seq };
+      if (areSame(INTENT_RARE_COLUMNS, before, intent)) w.workedOn.push(update);
+      else w.updated.push(update);
+    }
     if (before !== null && before.patches !== intent.patches) w.patched.push(intent);
     for (const key of changedSteps) {
       const step = steps.get(key);
-      if (step !== undefined) w.steps.push({ intentId: intent.id, step });
+      if (step !== undefined) collectStep(w, intent.id, step, storedSteps.get(key));
     }
     // What is stored has to go, also when another end comes after it in this commit.
     if (outcome !== undefined && isEnded(before)) w.outcomesGone.push(intent);
@@ -151,6 +167,17 @@ function collect(work: Workspace): Written {
     else w.timersIn.push(intent);
   }
   return w;
+}
+
+function areSame<Row>(columns: readonly Column<Row>[], before: Row, after: Row): boolean {
+  return columns.every(({ get }) => get(before) === get(after));
+}
+
+function collectStep(w: Written, intentId: string, step: Step, stored: Step | undefined): void {
+  const row = { intentId, step };
+  const isThere = stored !== undefined && areSame(STEP_RARE_COLUMNS, { intentId, step: stored }, row);
+  if (isThere) w.stepsWorkedOn.push(row);
+  else w.steps.push(row);
 }
 
 function compareQueue(w: Written, before: Intent | null, after: Intent): void {
@@ -210,9 +237,11 @@ export function sendWrites(client: PoolClient, work: Workspace): Promise<unknown
     work.newData.map((data) => ({ data, at: work.now })),
   );
   send(client, sent, updateIntents, w.updated);
+  send(client, sent, workOnIntents, w.workedOn);
   send(client, sent, updatePolicies, w.patched);
   send(client, sent, insertEvents, work.events);
   send(client, sent, upsertSteps, w.steps);
+  send(client, sent, updateSteps, w.stepsWorkedOn);
   send(client, sent, deleteOutcomes, w.outcomesGone);
   send(client, sent, insertOutcomes, w.outcomes);
   send(client, sent, deleteReady, w.readyOut);

@@ -122,17 +122,32 @@ const INTENT_FIXED_COLUMNS: readonly Column<Intent>[] = [
   { name: "created_at", type: "timestamptz", get: (i) => i.createdAt },
 ];
 
-export const INTENT_CHANGING_COLUMNS: readonly Column<Intent>[] = [
+/** What changes as an intent is delivered and worked on: nearly every change is one of these alone. */
+export const INTENT_WORK_COLUMNS: readonly Column<Intent>[] = [
   { name: "status", type: "text", get: (i) => i.status },
   { name: "waiting_reason", type: "text", get: (i) => i.waitingReason },
   { name: "seq", type: "int4", get: (i) => i.seq },
   { name: "attempt", type: "int4", get: (i) => i.attempt },
-  { name: "generation", type: "int4", get: (i) => i.generation },
   { name: "consumer_id", type: "uuid", get: (i) => i.consumerId },
-  { name: "windowed", type: "bool", get: (i) => i.windowed },
   { name: "started", type: "bool", get: (i) => i.started },
   { name: "delivered_at", type: "timestamptz", get: (i) => i.deliveredAt },
   { name: "strikes", type: "int4", get: (i) => i.strikes },
+  { name: "plan_by", type: "text", get: (i) => i.planBy },
+  { name: "plan_cursor", type: "int4", get: (i) => i.planCursor },
+  { name: "steps_count", type: "int4", get: (i) => i.stepsCount },
+  { name: "steps_total", type: "int4", get: (i) => i.stepsTotal },
+  { name: "steps_done", type: "int4", get: (i) => i.stepsDone },
+  { name: "open_steps", type: "text", cast: "text[]", get: (i) => textArrayLiteral(i.openSteps) },
+  { name: "results_bytes", type: "int4", get: (i) => i.resultsBytes },
+  { name: "step_deadline", type: "timestamptz", get: (i) => i.stepDeadline },
+  { name: "terminal_digest", type: "text", get: (i) => i.terminalDigest },
+  { name: "updated_at", type: "timestamptz", get: (i) => i.updatedAt },
+];
+
+/** What changes when something out of the ordinary happens. */
+export const INTENT_RARE_COLUMNS: readonly Column<Intent>[] = [
+  { name: "generation", type: "int4", get: (i) => i.generation },
+  { name: "windowed", type: "bool", get: (i) => i.windowed },
   { name: "total_losses", type: "int4", get: (i) => i.totalLosses },
   { name: "retries_used", type: "int4", get: (i) => i.retriesUsed },
   { name: "releases", type: "int4", get: (i) => i.releases },
@@ -143,23 +158,14 @@ export const INTENT_CHANGING_COLUMNS: readonly Column<Intent>[] = [
   { name: "paused_by", type: "text", cast: "text[]", get: (i) => textArrayLiteral(i.pausedBy) },
   { name: "wake_at", type: "timestamptz", get: (i) => i.wakeAt },
   { name: "has_children", type: "bool", get: (i) => i.hasChildren },
-  { name: "plan_by", type: "text", get: (i) => i.planBy },
-  { name: "plan_cursor", type: "int4", get: (i) => i.planCursor },
-  { name: "steps_count", type: "int4", get: (i) => i.stepsCount },
-  { name: "steps_total", type: "int4", get: (i) => i.stepsTotal },
-  { name: "steps_done", type: "int4", get: (i) => i.stepsDone },
-  { name: "open_steps", type: "text", cast: "text[]", get: (i) => textArrayLiteral(i.openSteps) },
-  { name: "results_bytes", type: "int4", get: (i) => i.resultsBytes },
-  { name: "step_deadline", type: "timestamptz", get: (i) => i.stepDeadline },
   { name: "refused_attempt", type: "int4", get: (i) => i.refusedAttempt },
-  { name: "terminal_digest", type: "text", get: (i) => i.terminalDigest },
-  { name: "updated_at", type: "timestamptz", get: (i) => i.updatedAt },
 ];
 
 export const INTENT_COLUMNS: readonly Column<Intent>[] = [
   ...INTENT_KEY_COLUMNS,
   ...INTENT_FIXED_COLUMNS,
-  ...INTENT_CHANGING_COLUMNS,
+  ...INTENT_WORK_COLUMNS,
+  ...INTENT_RARE_COLUMNS,
 ];
 
 export interface IntentDataRow {
@@ -208,25 +214,33 @@ export interface StepRow {
   readonly step: Step;
 }
 
-export const STEP_COLUMNS: readonly Column<StepRow>[] = [
+export const STEP_KEY_COLUMNS: readonly Column<StepRow>[] = [
   { name: "intent_id", type: "uuid", get: (r) => r.intentId },
   { name: "key", type: "text", get: (r) => r.step.key },
-  { name: "position", type: "int4", get: (r) => r.step.position },
-  { name: "title", type: "text", get: (r) => r.step.title },
+];
+
+/** What changes as a step begins and ends. */
+export const STEP_WORK_COLUMNS: readonly Column<StepRow>[] = [
   { name: "status", type: "text", get: (r) => r.step.status },
-  { name: "generation", type: "int4", get: (r) => r.step.generation },
   { name: "attempt", type: "int4", get: (r) => r.step.attempt },
   { name: "tries", type: "int4", get: (r) => r.step.tries },
   { name: "interrupted", type: "bool", get: (r) => r.step.interrupted },
-  { name: "on_interrupt", type: "text", get: (r) => r.step.onInterrupt },
-  { name: "timeout_ms", type: "int8", get: (r) => r.step.timeoutMs },
-  { name: "retry", type: "json", get: (r) => json(r.step.retry) },
   { name: "started_at", type: "timestamptz", get: (r) => r.step.startedAt },
   { name: "finished_at", type: "timestamptz", get: (r) => r.step.finishedAt },
   { name: "seq", type: "int4", get: (r) => r.step.seq },
   { name: "input", type: "json", get: (r) => r.step.input?.text ?? null },
   { name: "result", type: "json", get: (r) => r.step.result?.text ?? null },
   { name: "error", type: "json", get: (r) => r.step.error?.text ?? null },
+];
+
+/** What its plan says of it, and what it waits for. */
+export const STEP_RARE_COLUMNS: readonly Column<StepRow>[] = [
+  { name: "position", type: "int4", get: (r) => r.step.position },
+  { name: "title", type: "text", get: (r) => r.step.title },
+  { name: "generation", type: "int4", get: (r) => r.step.generation },
+  { name: "on_interrupt", type: "text", get: (r) => r.step.onInterrupt },
+  { name: "timeout_ms", type: "int8", get: (r) => r.step.timeoutMs },
+  { name: "retry", type: "json", get: (r) => json(r.step.retry) },
   { name: "wait", type: "json", get: (r) => (r.step.wait === null ? null : json(waitToJson(r.step.wait))) },
 ];
 

@@ -6,11 +6,15 @@ import type { HumanWait } from "../domain/wait.ts";
 import {
   type Column,
   EVENT_COLUMNS,
-  INTENT_CHANGING_COLUMNS,
   INTENT_COLUMNS,
   INTENT_DATA_COLUMNS,
+  INTENT_RARE_COLUMNS,
+  INTENT_WORK_COLUMNS,
   OUTCOME_COLUMNS,
-  STEP_COLUMNS,
+  STEP_KEY_COLUMNS,
+  STEP_RARE_COLUMNS,
+  STEP_WORK_COLUMNS,
+  type StepRow,
 } from "./rows.ts";
 import type { IdempotencyRecord, NewSignal, NewState, TakenSignal } from "./workspace.ts";
 
@@ -45,36 +49,57 @@ export const insertIntents = insert("intents_insert", "intents", INTENT_COLUMNS)
 export const insertData = insert("data_insert", "intent_data", INTENT_DATA_COLUMNS);
 export const insertEvents = insert("events_insert", "events", EVENT_COLUMNS);
 export const insertOutcomes = insert("outcomes_insert", "outcomes", OUTCOME_COLUMNS);
+const STEP_COLUMNS = [...STEP_KEY_COLUMNS, ...STEP_WORK_COLUMNS, ...STEP_RARE_COLUMNS];
 export const upsertSteps = insert(
   "steps_upsert",
   "steps",
   STEP_COLUMNS,
-  ` on conflict (intent_id, key) do update set ${STEP_COLUMNS.slice(2)
+  ` on conflict (intent_id, key) do update set ${[...STEP_WORK_COLUMNS, ...STEP_RARE_COLUMNS]
     .map((c) => `${c.name} = excluded.${c.name}`)
     .join(", ")}`,
 );
+
+const assignments = <Row>(columns: readonly Column<Row>[]): string =>
+  columns
+    .map((c) => `${c.name} = ${c.cast === undefined ? `d.${c.name}` : `d.${c.name}::${c.cast}`}`)
+    .join(", ");
+
+/** Of steps that are there, with their plan as it is: an insert that finds its row costs twice as much. */
+export const updateSteps: Statement<StepRow> = {
+  name: "steps_update",
+  columns: [...STEP_KEY_COLUMNS, ...STEP_WORK_COLUMNS],
+  text: `with changed as (
+      update steps t set ${assignments(STEP_WORK_COLUMNS)} from ${unnest([...STEP_KEY_COLUMNS, ...STEP_WORK_COLUMNS])}
+      where t.intent_id = d.intent_id and t.key = d.key returning 1)
+    select perdure_expect(count(*), cardinality($1::uuid[]), 'steps') from changed`,
+};
 
 export interface IntentUpdate {
   readonly intent: Intent;
   readonly seqBefore: number;
 }
 
-const UPDATE_COLUMNS: readonly Column<IntentUpdate>[] = [
-  { name: "id", type: "uuid", get: (u) => u.intent.id },
-  { name: "seq_before", type: "int4", get: (u) => u.seqBefore },
-  ...INTENT_CHANGING_COLUMNS.map((c) => ({ ...c, get: (u: IntentUpdate) => c.get(u.intent) })),
-];
-
 // The guard on seq is the second wall behind the row lock: a row that is not as it was read makes the statement
 // itself raise, because COMMIT is already on its way behind it.
-export const updateIntents: Statement<IntentUpdate> = {
-  name: "intents_update",
-  columns: UPDATE_COLUMNS,
-  text: `with changed as (
-      update intents t set ${INTENT_CHANGING_COLUMNS.map((c) => `${c.name} = ${c.cast ? `d.${c.name}::${c.cast}` : `d.${c.name}`}`).join(", ")}
-      from ${unnest(UPDATE_COLUMNS)} where t.id = d.id and t.seq = d.seq_before returning 1)
+function intentUpdate(name: string, changing: readonly Column<Intent>[]): Statement<IntentUpdate> {
+  const columns: readonly Column<IntentUpdate>[] = [
+    { name: "id", type: "uuid", get: (u) => u.intent.id },
+    { name: "seq_before", type: "int4", get: (u) => u.seqBefore },
+    ...changing.map((c) => ({ ...c, get: (u: IntentUpdate) => c.get(u.intent) })),
+  ];
+  return {
+    name,
+    columns,
+    text: `with changed as (
+      update intents t set ${assignments(changing)}
+      from ${unnest(columns)} where t.id = d.id and t.seq = d.seq_before returning 1)
     select perdure_expect(count(*), cardinality($1::uuid[]), 'intents') from changed`,
-};
+  };
+}
+
+export const updateIntents = intentUpdate("intents_update", [...INTENT_WORK_COLUMNS, ...INTENT_RARE_COLUMNS]);
+/** Where nothing else has changed: most of the columns need not be sent. */
+export const workOnIntents = intentUpdate("intents_work", INTENT_WORK_COLUMNS);
 
 const POLICY_COLUMNS: readonly Column<Intent>[] = [
   { name: "id", type: "uuid", get: (i) => i.id },

@@ -3,7 +3,7 @@
 
 import type { PoolClient } from "pg";
 import { commitPipelined, proofOf, rollBack } from "./commit.ts";
-import { isConflict, isLockTimeout, type Store } from "./connection.ts";
+import { isConflict, isLockTimeout, type Store, sendTogether } from "./connection.ts";
 import { HeldUp } from "./held-up.ts";
 import { type LoadRequest, load } from "./load.ts";
 import { sendWrites } from "./persist.ts";
@@ -24,6 +24,7 @@ export class Transaction {
 
   /** Sends a query at once; awaited or not, its failure fails the transaction. */
   query<Row>(query: { name: string; text: string }, values: unknown[]): Promise<Row[]> {
+    sendTogether(this.client);
     const sent = this.client.query({ ...query, values }).then((result) => result.rows as Row[]);
     sent.catch((error) => {
       this.#failure ??= error;
@@ -38,6 +39,7 @@ export class Transaction {
   }
 
   async load(request: LoadRequest): Promise<Workspace> {
+    sendTogether(this.client);
     const answer = await load(this.client, request);
     this.#xid = answer.xid;
     const work = new Workspace(answer.now);
@@ -54,6 +56,7 @@ export class Transaction {
   /** Sends the workspace's writes; queries sent afterwards see them. */
   write(work: Workspace): void {
     this.#work = work;
+    sendTogether(this.client);
     this.#writes.push(...sendWrites(this.client, work));
   }
 
@@ -62,6 +65,7 @@ export class Transaction {
       await Promise.all([...this.#writes, this.client.query("commit")]);
     } else {
       await commitPipelined(store, this.client, this.#writes, proofOf(this.#xid, this.#work));
+      store.hotRows.follow(this.#work, this.#xid);
     }
     return this.#work?.changes() ?? [];
   }
@@ -80,6 +84,7 @@ export async function transact<T>(
     const tx = new Transaction(client);
     let healthy = false;
     try {
+      sendTogether(client);
       client.query("begin").catch(() => undefined);
       const value = await body(tx);
       const changes = await tx.commit(store);

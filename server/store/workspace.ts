@@ -30,6 +30,10 @@ interface Held {
   readonly before: Intent | null;
   intent: Intent;
   steps: Map<string, Step>;
+  /** Its steps as they are stored, those that were read. */
+  readonly storedSteps: Map<string, Step>;
+  /** No step of it is missing here. */
+  readonly isWhole: boolean;
   readonly changedSteps: Set<string>;
   outcome: Outcome | null | undefined;
 }
@@ -40,6 +44,8 @@ export interface Change {
   readonly after: Intent;
   /** What the log says of it, in order. */
   readonly events: readonly IntentEvent[];
+  /** What it ended with, if that is what happened. */
+  readonly outcome?: Outcome;
   /** Created and leased in one commit: all that its first frame says, and the stream to say it through. */
   readonly handedOver?: HandOver;
 }
@@ -153,17 +159,30 @@ export class Workspace {
   }
 
   hold(intent: Intent): void {
+    this.#hold(intent, new Map(), false);
+  }
+
+  /** The same with all its steps. */
+  holdWhole(intent: Intent, steps: ReadonlyMap<string, Step>): void {
+    this.#hold(intent, steps, true);
+  }
+
+  #hold(intent: Intent, steps: ReadonlyMap<string, Step>, isWhole: boolean): void {
     this.#held.set(intent.id, {
       before: intent,
       intent,
-      steps: new Map(),
+      steps: new Map(steps),
+      storedSteps: new Map(steps),
+      isWhole,
       changedSteps: new Set(),
       outcome: undefined,
     });
   }
 
   holdStep(intentId: string, step: Step): void {
-    this.#held.get(intentId)?.steps.set(step.key, step);
+    const held = this.#held.get(intentId);
+    held?.steps.set(step.key, step);
+    held?.storedSteps.set(step.key, step);
   }
 
   holdRecord(record: IdempotencyRecord): void {
@@ -336,6 +355,8 @@ export class Workspace {
         before: null,
         intent,
         steps: new Map(),
+        storedSteps: new Map(),
+        isWhole: true,
         changedSteps: new Set(),
         outcome: undefined,
       };
@@ -359,12 +380,13 @@ export class Workspace {
       if (list === undefined) events.set(event.intentId, [event]);
       else list.push(event);
     }
-    return [...this.touched()].map(({ before, intent, steps }) => {
+    return [...this.touched()].map(({ before, intent, steps, outcome }) => {
       const handed = this.#handedOver.get(intent.id);
       return {
         before,
         after: intent,
         events: events.get(intent.id) ?? [],
+        ...(outcome == null ? {} : { outcome }),
         ...(handed === undefined ? {} : { handedOver: { ...handed, steps: [...steps.values()] } }),
       };
     });

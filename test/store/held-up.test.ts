@@ -78,7 +78,7 @@ describe("a server that is stopped in the middle of a transaction", () => {
     async (where) => {
       if (where === "within" && (await serverVersion()) < 17) return;
       const id = await held(`stopped-${where}`);
-      const came = wire.stopAt("intents_update", where);
+      const came = wire.stopAt("intents_work", where);
       const first = progress(stopped, id, "of the stopped one");
       await came;
       const second = await until("the row is free", async () => {

@@ -1,6 +1,6 @@
 // Asking for an end: complete, fail (with the retry policy), cancel. First commit wins (D10, I3).
 
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { apply, type Draft, emit } from "../draft.ts";
 import type { Failure } from "../intent.ts";
 import { isTerminal } from "../lifecycle.ts";
@@ -30,7 +30,7 @@ export type ResolveOutcome = "finished" | "replayed" | "retry_scheduled";
 
 export function resolveDigest(input: Pick<ResolveInput, "status" | "attempt" | "result" | "error">): string {
   const text = JSON.stringify([input.status, input.attempt, input.result?.text ?? null, input.error]);
-  return createHash("sha256").update(text).digest("base64url").slice(0, 22);
+  return hash("sha256", text, "base64url").slice(0, 22);
 }
 
 export function resolve(draft: Draft, input: ResolveInput): ResolveOutcome {

@@ -226,7 +226,7 @@ export function agentRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/consumers/:id/heartbeat",
     {
-      config: { needs: "act" },
+      config: { needs: "act", batch: "consumer_heartbeat" },
       schema: {
         params: schemas.params.consumer,
         body: schemas.heartbeat,

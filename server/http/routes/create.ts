@@ -1,6 +1,6 @@
 // POST /v1/intents and /v1/intents/batch.
 
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { waitForEnd } from "../../delivery/event-stream.ts";
 import { maySendTo } from "../../domain/access.ts";
@@ -106,7 +106,7 @@ function keptVersions(deps: RouteDeps, keep: "all" | "latest" | number | null | 
 /** The same request has the same fingerprint, whatever correlation id a retrying client makes up and in whichever attempt it repeats it. */
 function fingerprint(bodies: readonly CreateBody[]): string {
   const text = encodeJson(bodies.map(({ correlation_id: _, parent_attempt: __, ...body }) => body));
-  return createHash("sha256").update(text).digest("base64url");
+  return hash("sha256", text, "base64url");
 }
 
 function idempotencyRef(
@@ -199,7 +199,7 @@ export function createRoutes(app: App, deps: RouteDeps): void {
     "/v1/intents",
     {
       preValidation: async (request) => refuseFloods(deps.limits, [request.body], () => ""),
-      config: { needs: "send" },
+      config: { needs: "send", batch: "create" },
       schema: {
         body: schemas.create,
         querystring: schemas.waitQuery,
@@ -230,7 +230,7 @@ export function createRoutes(app: App, deps: RouteDeps): void {
     {
       bodyLimit: deps.limits.batchBodyMaxBytes,
       preValidation: async (request) => refuseBatchFlood(deps.limits, request.body),
-      config: { needs: "send" },
+      config: { needs: "send", batch: "create_many" },
       schema: {
         body: schemas.createBatch,
         tags: ["intents"],

@@ -1,6 +1,6 @@
 // What the routes are handed. Explicit, so that a reader sees what a route can touch.
 
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { FastifyInstance, FastifyRequest, RawServerDefault } from "fastify";
 import type { FastifyBaseLogger } from "fastify/types/logger.js";
@@ -8,6 +8,7 @@ import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { AgentStreams } from "../../delivery/agent-streams.ts";
 import type { Dispatcher } from "../../delivery/dispatcher.ts";
 import { FrameStream } from "../../delivery/frame-stream.ts";
+import type { OutcomeStreams } from "../../delivery/outcome-streams.ts";
 import type { OwedCursors } from "../../delivery/owed-cursors.ts";
 import type { Wakeups } from "../../delivery/wakeups.ts";
 import type { Windows } from "../../delivery/windows.ts";
@@ -33,6 +34,7 @@ export interface RouteDeps {
   readonly engine: Engine;
   readonly wakeups: Wakeups;
   readonly streams: AgentStreams;
+  readonly outcomes: OutcomeStreams;
   readonly dispatcher: Dispatcher;
   readonly windows: Windows;
   readonly owed: OwedCursors;
@@ -70,7 +72,7 @@ export function idempotencyOf(
   const key = idempotencyKey(request, deps.limits);
   if (key === null) return null;
   const { principal } = request;
-  const fingerprint = createHash("sha256").update(`${request.url}\n${request.bodyText}`).digest("base64url");
+  const fingerprint = hash("sha256", `${request.url}\n${request.bodyText}`, "base64url");
   return {
     namespace: principal.namespace,
     sender: principal.ownerAgent ?? principal.sender,
@@ -96,7 +98,7 @@ export function openFrames(
   deps: RouteDeps,
   request: FastifyRequest,
   reply: { hijack(): unknown; raw: ServerResponse },
-  kind: "agent" | "intent",
+  kind: "agent" | "intent" | "outcomes",
   /** Ends it another way than with a word of why. */
   end?: () => void,
 ): FrameStream {

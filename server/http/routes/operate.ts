@@ -125,7 +125,7 @@ export function operatorRoutes(app: App, deps: RouteDeps): void {
       const { id, key } = request.params;
       const answer = stepAnswer(key, request.body, JSON.parse(request.bodyText.trim() || "{}"));
       const operated = await decideIntentStep(operationOf(deps, request, "decide"), key, answer);
-      const steps = (await readSteps(deps.engine.store.db, [id])).get(id) ?? [];
+      const steps = await readSteps(deps.engine.store, id);
       const step = steps.find((one) => one.key === key);
       const view = step === undefined ? null : stepView(operated.intent, step);
       return { ...(await answerOperated(deps, request, reply, operated)), step: view };

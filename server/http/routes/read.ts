@@ -260,7 +260,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
       const { intent } = await requireIntent(deps, request, request.params.id);
       const { seq } = request.query;
       if (seq !== undefined) return pastSteps(deps, intent, seq);
-      const steps = (await readSteps(db, [intent.id])).get(intent.id) ?? [];
+      const steps = await readSteps(engine.store, intent.id);
       return { ok: true, steps: steps.map((step) => stepView(intent, step)), progress: progressView(intent) };
     },
   );
@@ -298,13 +298,13 @@ export function readRoutes(app: App, deps: RouteDeps): void {
       const { intent } = record;
       const [events, steps, holder, agentPaused] = await Promise.all([
         readAttemptEvents(db, intent.id, ATTEMPT_EVENTS),
-        readSteps(db, [intent.id]),
+        readSteps(engine.store, intent.id),
         intent.consumerId === null ? undefined : findConsumer(db, intent.consumerId),
         isAgentPaused(engine.store, intent.toAgent),
       ]);
       return {
         ok: true,
-        ...explain(record, events, steps.get(intent.id) ?? [], holder, {
+        ...explain(record, events, steps, holder, {
           listeners: listenersAt(deps, intent.toAgent),
           agentPaused,
         }),

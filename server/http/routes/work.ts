@@ -20,6 +20,7 @@ import { invalid } from "../../errors.ts";
 import { readLastEnd, readSteps } from "../../store/queries/log.ts";
 import { completionView, eventView, nextStepView, staleAnswer, stepView } from "../../wire/views.ts";
 import { whenOperating } from "../audit.ts";
+import { wantsMinimum } from "../conventions.ts";
 import type { RequestSchemas } from "../schemas/requests.ts";
 import { type App, actorOf, type RouteDeps } from "./deps.ts";
 import { intentAnswer, requireIntent } from "./read.ts";
@@ -85,23 +86,21 @@ function agentRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents/:id/start",
     {
-      config: { needs: ["act", "operate"], audit: { action: "intent.start", when } },
+      config: { needs: ["act", "operate"], batch: "start", audit: { action: "intent.start", when } },
       schema: { params, body: schemas.start, tags, summary: "Work begins: begins the plan's next step too" },
     },
     async (request) => {
       const { id } = request.params;
       const { body } = request;
-      const { intent, next } = await startIntent(engine, actorOf(request), id, {
+      const { intent, next, changed } = await startIntent(engine, actorOf(request), id, {
         attempt: body.attempt,
         ackOnly: body.ack_only,
         beginNext: body.begin_next,
         steps: body.steps ?? null,
         force: body.force,
       });
-      const steps =
-        body.steps == null && intent.stepsCount === 0
-          ? []
-          : ((await readSteps(engine.store.db, [id])).get(id) ?? []);
+      const hasNone = body.steps == null && intent.stepsCount === 0;
+      const steps = wantsMinimum(request) || hasNone ? changed : await readSteps(engine.store, id);
       return {
         ok: true,
         intent_id: id,
@@ -119,7 +118,7 @@ function agentRoutes(app: App, deps: RouteDeps): void {
   app.put(
     "/v1/intents/:id/steps/:key",
     {
-      config: { needs: ["act", "operate"], audit: { action: "step.record", when } },
+      config: { needs: ["act", "operate"], batch: "step", audit: { action: "step.record", when } },
       schema: {
         params: schemas.params.step,
         body: schemas.step,
@@ -139,9 +138,12 @@ function agentRoutes(app: App, deps: RouteDeps): void {
               completeIntent: body.complete_intent,
             })
           : await recordStep(engine, actorOf(request), id, await recordInput(deps, request, id, key, body));
+      // Whoever wants little has it: unless another result was recorded before.
+      const isEcho = wantsMinimum(request) && answer.step.result?.text === body.result?.text;
+      const step = isEcho ? { ...answer.step, result: null } : answer.step;
       return {
         ok: true,
-        step: stepView(answer.intent, answer.step),
+        step: stepView(answer.intent, step),
         ...(answer.begun === null ? {} : { begun: stepView(answer.intent, answer.begun) }),
         next_step: nextStepView(answer.next),
         intent_status: answer.status,
@@ -153,7 +155,7 @@ function agentRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents/:id/release",
     {
-      config: { needs: ["act", "operate"], audit: { action: "intent.release", when } },
+      config: { needs: ["act", "operate"], batch: "release", audit: { action: "intent.release", when } },
       schema: { params, body: schemas.release, tags, summary: "Hand the intent back; costs no attempt" },
     },
     async (request) => {
@@ -171,7 +173,7 @@ function agentRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents/:id/heartbeat",
     {
-      config: { needs: ["act", "operate"] },
+      config: { needs: ["act", "operate"], batch: "heartbeat" },
       schema: { params, body: schemas.touch, tags, summary: "Is this attempt still mine?" },
     },
     async (request) => {
@@ -183,7 +185,7 @@ function agentRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents/:id/progress",
     {
-      config: { needs: ["act", "operate"] },
+      config: { needs: ["act", "operate"], batch: "progress" },
       schema: { params, body: schemas.progress, tags, summary: "Tell how far the work is" },
     },
     async (request) => {
@@ -225,7 +227,7 @@ function endingRoutes(app: App, deps: RouteDeps): void {
   app.post(
     "/v1/intents/:id/resolve",
     {
-      config: { needs: ["act", "operate"], audit: { action: "intent.resolve", when } },
+      config: { needs: ["act", "operate"], batch: "resolve", audit: { action: "intent.resolve", when } },
       schema: { params, body: schemas.resolve, tags: ["agents"], summary: "Complete, fail or cancel" },
     },
     async (request, reply) => {

@@ -159,6 +159,25 @@ export function requestSchemas(limits: Limits) {
     },
     create,
     createBatch: z.object({ intents: z.array(create).min(1).max(limits.batchMax) }),
+    batch: z.object({
+      ops: z
+        .array(
+          z.object({
+            op: z.string().max(limits.nameMax),
+            intent_id: z.string().optional(),
+            consumer_id: z.string().optional(),
+            watcher: z.string().optional(),
+            key: z.string().optional(),
+            idempotency_key: z
+              .string()
+              .regex(/^[\x20-\x7e]+$/, { error: "must be printable ASCII characters" })
+              .optional(),
+            body: z.unknown().optional(),
+          }),
+        )
+        .min(1)
+        .max(limits.batchMax),
+    }),
     waitQuery: z.object({ wait, owner_agent: address.optional() }),
     eventsQuery: z.object({
       since: seq.default(0),

@@ -6,6 +6,7 @@ import type { Intent, IntentData, Outcome } from "../../domain/intent.ts";
 import { isTerminal, type Status, TERMINAL_STATUSES } from "../../domain/lifecycle.ts";
 import { RawJson } from "../../domain/raw-json.ts";
 import { encodeArray } from "../binary.ts";
+import { coalesced } from "../coalesce.ts";
 import type { Store } from "../connection.ts";
 import type { Database, IntentsTable } from "../database.ts";
 import { rawOrNull, toIntent } from "../rows.ts";
@@ -111,13 +112,17 @@ export async function findIntents(store: Store, ids: readonly string[]): Promise
   return new Map(rows.map((row) => [row.id, toRecord(row)]));
 }
 
+/** They may be large: a few at a time. */
+const RECORDS_AT_ONCE = 16;
+const findIntent = coalesced(findIntents, RECORDS_AT_ONCE);
+
 /** Undefined also for one that is out of sight. */
 export async function findSeenIntent(
   store: Store,
   id: string,
   access: Access,
 ): Promise<IntentRecord | undefined> {
-  const record = (await findIntents(store, [id])).get(id);
+  const record = await findIntent(store, id.toLowerCase());
   return record !== undefined && maySee(access, record.intent) ? record : undefined;
 }
 

@@ -1,10 +1,12 @@
 // Reads of an intent's log and steps.
 
-import { type Kysely, sql } from "kysely";
+import type { Kysely } from "kysely";
 import { type IntentEvent, TERMINAL_EVENTS } from "../../domain/event.ts";
 import type { Step } from "../../domain/intent.ts";
+import { encodeArray } from "../binary.ts";
+import { coalesced } from "../coalesce.ts";
 import type { Store } from "../connection.ts";
-import type { Database, EventsTable } from "../database.ts";
+import type { Database, EventsTable, StepsTable } from "../database.ts";
 import { rawOrNull, toStep } from "../rows.ts";
 
 function toEvent(row: EventsTable): IntentEvent {
@@ -51,15 +53,21 @@ export async function readEvents(
 
 const LAST_END = {
   name: "events_last_end",
-  text: "select * from events where intent_id = $1 and type = any($2::text[]) order by seq desc limit 1",
+  text: `select e.* from unnest($1::uuid[]) as w(id) cross join lateral (
+      select * from events where intent_id = w.id and type = any($2::text[]) order by seq desc limit 1) e`,
 };
 
-/** The entry that tells of its end, if it has ended. */
-export async function readLastEnd(store: Store, intentId: string): Promise<IntentEvent | undefined> {
-  const values = [intentId, Object.values(TERMINAL_EVENTS)];
+async function readLastEnds(store: Store, ids: readonly string[]): Promise<Map<string, IntentEvent>> {
+  const values = [encodeArray("uuid", ids), encodeArray("text", Object.values(TERMINAL_EVENTS))];
   const { rows } = await store.pool.query<EventsTable>({ ...LAST_END, values });
-  return rows[0] === undefined ? undefined : toEvent(rows[0]);
+  return new Map(rows.map((row) => [row.intent_id, toEvent(row)]));
 }
+
+/** Results and the like may be large: a few at a time. */
+const ENDS_AT_ONCE = 16;
+
+/** The entry that tells of its end, if it has ended. */
+export const readLastEnd = coalesced(readLastEnds, ENDS_AT_ONCE);
 
 /** The first retained seq: a cursor below it has lost events to retention. */
 export async function firstSeq(db: Kysely<Database>, intentId: string): Promise<number | undefined> {
@@ -67,22 +75,28 @@ export async function firstSeq(db: Kysely<Database>, intentId: string): Promise<
     ?.first_seq;
 }
 
-/** All steps of some intents: declared ones in plan order, then the others as they began. */
-export async function readSteps(
-  db: Kysely<Database>,
-  intentIds: readonly string[],
-): Promise<Map<string, Step[]>> {
+const STEPS = {
+  name: "steps_by_intent",
+  text: `select * from steps where intent_id = any($1::uuid[])
+    order by intent_id, position nulls last, started_at, key`,
+};
+
+async function readStepsOfMany(store: Store, intentIds: readonly string[]): Promise<Map<string, Step[]>> {
   const steps = new Map<string, Step[]>(intentIds.map((id) => [id, []]));
-  const rows = await db
-    .selectFrom("steps")
-    .selectAll()
-    .where("intent_id", "=", sql<string>`any(${intentIds}::uuid[])`)
-    .orderBy("intent_id")
-    .orderBy(sql`position nulls last, started_at, key`)
-    .execute();
+  const { rows } = await store.pool.query<StepsTable>({
+    ...STEPS,
+    values: [encodeArray("uuid", intentIds)],
+  });
   for (const row of rows) steps.get(row.intent_id)?.push(toStep(row));
   return steps;
 }
+
+const STEPS_AT_ONCE = 16;
+const readStepsOf = coalesced(readStepsOfMany, STEPS_AT_ONCE);
+
+/** All steps of an intent: declared ones in plan order, then the others as they began. */
+export const readSteps = async (store: Store, intentId: string): Promise<readonly Step[]> =>
+  (await readStepsOf(store, intentId)) ?? [];
 
 const IN_DOUBT = {
   name: "steps_in_doubt",
