@@ -2,6 +2,7 @@
 // Nothing local ends an attempt for good but the server's word: a lease outlives a server that is away.
 import { PerdureError } from "./errors.ts";
 import type { Logger } from "./logger.ts";
+import { realTimers, type Timers } from "./timers.ts";
 
 /** Refusals that say: this attempt is not yours any more. */
 const ENDED_CODES: ReadonlySet<string> = new Set([
@@ -31,6 +32,8 @@ export class Attempt {
   readonly intentType: string;
   /** Aborts when the attempt is over; the user's `ctx.signal`. */
   readonly signal: AbortSignal;
+  /** Of everything that is waited for while this attempt works. */
+  readonly timers: Timers;
   /** Begun for us, but never run: a hand-back un-begins them. */
   readonly notRun = new Set<string>();
   /** The handler was told to unwind, so what it returns is not its result. */
@@ -47,7 +50,9 @@ export class Attempt {
     delivery: { id: string; attempt: number; intentType: string },
     logger: Logger,
     hooks: AttemptHooks,
+    timers: Timers = realTimers,
   ) {
+    this.timers = timers;
     this.id = delivery.id;
     this.number = delivery.attempt;
     this.intentType = delivery.intentType;

@@ -167,15 +167,12 @@ export class Http {
 
   /** Those who share a lane's next request, and settle by themselves where their limits end before. */
   async #carry(passengers: readonly Passenger<NamedCall>[], signal: AbortSignal): Promise<void> {
-    const scope = linkAbort([signal, this.closing]);
     try {
       const [only] = passengers;
-      if (passengers.length > 1) await this.#together(passengers, scope.signal);
-      else if (only !== undefined) only.resolve(await this.#exchange(only.call, scope.signal));
+      if (passengers.length > 1) await this.#together(passengers, signal);
+      else if (only !== undefined) only.resolve(await this.#exchange(only.call, signal));
     } catch (error) {
-      for (const passenger of passengers) passenger.reject(this.asError(error, scope.signal));
-    } finally {
-      scope.release();
+      for (const passenger of passengers) passenger.reject(this.asError(error, signal));
     }
   }
 

@@ -11,8 +11,8 @@ export class Passenger<Call> {
   readonly #timer: ReturnType<typeof setTimeout>;
   readonly #forget: (() => void) | undefined;
   #settled = false;
-  /** Called once when it is settled. */
-  onSettled: (() => void) | undefined;
+  /** Called when it no longer waits for its answer. */
+  onGone: (() => void) | undefined;
 
   constructor(
     call: Call,
@@ -23,9 +23,9 @@ export class Passenger<Call> {
     this.call = call;
     this.#resolve = resolve;
     this.#reject = reject;
-    this.#timer = setTimeout(() => this.reject(limits.late()), limits.ms);
+    this.#timer = setTimeout(() => this.leave(limits.late()), limits.ms);
     const { signal } = limits;
-    if (signal !== undefined) this.#forget = onAbort(signal, () => this.reject(signal.reason));
+    if (signal !== undefined) this.#forget = onAbort(signal, () => this.leave(signal.reason));
   }
 
   get settled(): boolean {
@@ -40,12 +40,18 @@ export class Passenger<Call> {
     if (this.#settle()) this.#reject(error);
   }
 
+  /** Waits no longer. */
+  leave(reason: unknown): void {
+    if (!this.#settle()) return;
+    this.#reject(reason);
+    this.onGone?.();
+  }
+
   #settle(): boolean {
     if (this.#settled) return false;
     this.#settled = true;
     clearTimeout(this.#timer);
     this.#forget?.();
-    this.onSettled?.();
     return true;
   }
 }
@@ -57,7 +63,7 @@ export interface Limits {
   signal: AbortSignal | undefined;
 }
 
-/** Sends them as one request, settles each of them, and resolves when all are. `signal` aborts when nobody waits for an answer any more. */
+/** Sends them as one request, settles each of them, and resolves when all are. `signal` aborts when nobody waits for the answer any more. */
 export type Carry<Call> = (passengers: readonly Passenger<Call>[], signal: AbortSignal) => Promise<void>;
 
 /** Requests on their way at once: while the server works on one, the answer to the other is read and what comes of it is sent. */
@@ -91,7 +97,7 @@ export class Lane<Call extends { readonly length: number }> {
   /** Nobody here gets an answer any more. */
   close(reason: unknown): void {
     for (const passengers of [this.#waiting, ...this.#travelling])
-      for (const passenger of passengers) passenger.reject(reason);
+      for (const passenger of passengers) passenger.leave(reason);
     this.#waiting = [];
   }
 
@@ -134,7 +140,7 @@ export class Lane<Call extends { readonly length: number }> {
     const slow = setTimeout(arrive, SLOW_MS);
     this.#travelling.add(passengers);
     try {
-      await this.#carry(passengers, abortOnceSettled(passengers));
+      await this.#carry(passengers, abortOnceAllAreGone(passengers));
     } finally {
       clearTimeout(slow);
       this.#travelling.delete(passengers);
@@ -143,13 +149,13 @@ export class Lane<Call extends { readonly length: number }> {
   }
 }
 
-function abortOnceSettled<Call>(passengers: readonly Passenger<Call>[]): AbortSignal {
+function abortOnceAllAreGone<Call>(passengers: readonly Passenger<Call>[]): AbortSignal {
   const controller = new AbortController();
   let left = passengers.length;
   for (const passenger of passengers) {
-    passenger.onSettled = () => {
+    passenger.onGone = () => {
       left -= 1;
-      if (left === 0) controller.abort();
+      if (left === 0) controller.abort(new Error("nobody waits for the answer any more"));
     };
   }
   return controller.signal;

@@ -192,7 +192,8 @@ export class Outcomes {
   #tell(id: string, mark: number, outcome: Wire | undefined): void {
     const waiters = this.#waiters.get(id);
     if (waiters === undefined) return;
-    const meant = (waiter: Waiter) => mark === Number.POSITIVE_INFINITY || (waiter.mark > 0 && waiter.mark <= mark);
+    const meant = (waiter: Waiter) =>
+      mark === Number.POSITIVE_INFINITY || (waiter.mark > 0 && waiter.mark <= mark);
     this.#keep(
       id,
       waiters.filter((waiter) => !meant(waiter)),

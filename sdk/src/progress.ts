@@ -95,7 +95,8 @@ export class ProgressReporter {
       this.#update = undefined;
       // A lost update is replaced by the next one; a stale attempt will be found out by a write that matters.
       await this.#writes.progress(body, this.#attempt.signal).catch(() => undefined);
-      if (output !== undefined) await pause(SPACING_MS, this.#untilEnd()).catch(() => undefined);
+      if (output === undefined) continue;
+      await pause(SPACING_MS, this.#untilEnd(), this.#attempt.timers).catch(() => undefined);
     }
   }
 

@@ -20,6 +20,7 @@ import { describeHandBack, describeResume } from "./report.ts";
 import { HttpState } from "./state.ts";
 import { StepLog } from "./step-log.ts";
 import { StepRunner } from "./steps.ts";
+import { realTimers, type Timers } from "./timers.ts";
 import { Waits } from "./waits.ts";
 
 /** Answers the intent's result, any JSON value. A throw fails the intent, by its retry policy unless IntentFailure says otherwise. */
@@ -70,7 +71,14 @@ export class Run {
   #known = true;
   #settling = false;
 
-  constructor(delivery: Delivery, work: Work, http: Http, logger: Logger, hooks: RunHooks) {
+  constructor(
+    delivery: Delivery,
+    work: Work,
+    http: Http,
+    logger: Logger,
+    hooks: RunHooks,
+    timers: Timers = realTimers,
+  ) {
     this.#delivery = delivery;
     this.#work = work;
     this.#logger = logger;
@@ -81,10 +89,11 @@ export class Run {
       { id: delivery.intent_id, attempt: delivery.attempt, intentType: this.intentType },
       logger,
       { onOver: () => hooks.onOver(this, this.#known), onRefusedKey: hooks.onRefusedKey },
+      timers,
     );
     this.#http = http;
     this.#writes = new AgentWrites(http, delivery.intent_id, delivery.attempt);
-    this.#opening = new Opening(async () => void (await this.#start({ begin_next: false })));
+    this.#opening = new Opening(async () => void (await this.#start({ begin_next: false })), timers);
     this.#log = new StepLog(this.attempt, this.#writes, () => this.#opening.implied());
     this.#log.load(delivery.steps);
     this.#steps = new StepRunner(this.attempt, this.#log);

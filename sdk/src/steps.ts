@@ -187,7 +187,7 @@ export class StepRunner {
 
   #doneBehind(work: StepWork, result: unknown, state: StateBuffer): Promise<Recorded> {
     const recorded = this.#behind.send(async () => {
-      await pause(0); // the step that follows at once may go along
+      await pause(0, undefined, this.#attempt.timers); // the step that follows at once may go along
       if (this.#leaving === leaving) this.#leaving = undefined;
       return await this.#done(work, result, state, compact({ begin_next: leaving.next }));
     });
@@ -240,7 +240,7 @@ export class StepRunner {
     let scope: LinkedAbort | undefined;
     // A signal of its own costs more than all the rest of a step, and few ask for it.
     const own = () => {
-      scope ??= linkAbort([this.#attempt.signal], limit);
+      scope ??= linkAbort([this.#attempt.signal], limit, this.#attempt.timers);
       return scope.signal;
     };
     const ends = limit === undefined ? this.#attempt.signal : own();
@@ -291,7 +291,8 @@ export class StepRunner {
     if (!again) throw thrown;
     const least = failure.retryAfter === undefined ? 0 : toMs(failure.retryAfter);
     try {
-      await pause(Math.max(least, retryDelayMs(policy, failures)), this.#attempt.winding);
+      const { winding, timers } = this.#attempt;
+      await pause(Math.max(least, retryDelayMs(policy, failures)), winding, timers);
     } catch {
       this.#attempt.gate();
     }

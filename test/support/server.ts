@@ -30,6 +30,8 @@ export interface TestServerOptions {
   /** Receives each line of the log. */
   readonly log?: (line: string) => void;
   readonly keysRequired?: boolean;
+  /** Of a server that comes back where it was. */
+  readonly port?: number;
 }
 
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
@@ -51,7 +53,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   });
   const forget = witnessServer(server);
   await server.start();
-  const url = await server.app.listen({ host: "127.0.0.1", port: 0 });
+  const url = await server.app.listen({ host: "127.0.0.1", port: options.port ?? 0 });
   return {
     ...server,
     url,

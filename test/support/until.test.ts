@@ -1,6 +1,6 @@
 // A wait in vain has to tell enough to be understood from its words alone.
 import { expect, test } from "vitest";
-import { claimOne, send } from "../delivery/listener.ts";
+import { claimOne, send, typesOf } from "../delivery/listener.ts";
 import { codeOf, newAddress, newProcess, quiet, sender, server, useServer } from "../sdk/agents.ts";
 import { until } from "./until.ts";
 
@@ -35,10 +35,10 @@ test("an outcome and a delivery that do not come tell what agents logged and wha
   const address = newAddress();
   const { client, network, log } = newProcess();
   log.push("info a line of the agent");
-  client.listen(address, () => "done", quiet);
-  await until("the agent", () => network.open().length > 0);
+  await client.listen(address, () => "done", quiet).ready;
   network.freeze();
   const id = await send(server, address);
+  await until("its delivery", async () => (await typesOf(server, id)).includes("delivered"));
   const told = await words(sender.waitFor(id, { timeout: "200ms" }));
   expect(told).toContain("intent.delivered");
   expect(told).toContain("info a line of the agent");

@@ -14,7 +14,7 @@ export function bearWitness(witness: Witness): () => void {
 
 const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g;
 /** A witness may be what hangs. */
-const HEARING_MS = 3_000;
+const HEARING_MS = 10_000;
 const LONGEST = 8_000;
 
 /** What all witnesses know; `text` names the intents that it is about. */

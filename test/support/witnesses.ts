@@ -36,7 +36,7 @@ function databaseWitness(url: string): Witness {
     const client = new pg.Client({
       connectionString: url,
       application_name: "a witness",
-      connectionTimeoutMillis: 1_000,
+      connectionTimeoutMillis: 5_000,
     });
     await client.connect();
     try {
