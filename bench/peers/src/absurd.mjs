@@ -47,19 +47,14 @@ async function start({ setting, databaseUrl }) {
   };
 }
 
-const tuned = { pool: 20, resultPollMs: 20, worker: { concurrency: 64, pollInterval: 0.01 } };
-const withWorker = (worker) => ({ ...tuned, worker: { ...tuned.worker, ...worker } });
+const best = { pool: 20, resultPollMs: 20, worker: { concurrency: 64, pollInterval: 0.01 } };
 
 const settings = {
-  best: tuned,
+  best,
   default: { pool: 10, worker: { concurrency: 10 } },
-  c20: withWorker({ concurrency: 20 }),
-  c256: withWorker({ concurrency: 256 }),
-  poll50: { ...tuned, resultPollMs: 50 },
-  poll100: { ...tuned, resultPollMs: 100 },
-  "poll100w50": { ...withWorker({ pollInterval: 0.05 }), resultPollMs: 100 },
-  own: { ...tuned, resultPollMs: undefined },
-  p10: { ...tuned, pool: 10 },
+  "concurrency-20": { ...best, worker: { ...best.worker, concurrency: 20 } },
+  "slow-polls": { ...best, resultPollMs: 100 },
+  "own-waiting": { ...best, resultPollMs: undefined },
 };
 
 await runPeer({

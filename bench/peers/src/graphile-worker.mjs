@@ -49,20 +49,18 @@ const fast = {
   failJobBatchDelay: 0,
 };
 
+const batches = { batch: 250, lanes: 4 };
+
 const settings = {
   best: { worker: fast },
   fast: { worker: fast },
   default: { worker: defaults },
-  bulk: { worker: fast, batch: 250, lanes: 4 },
-  "bulk-default": { worker: defaults, batch: 250, lanes: 4 },
+  bulk: { worker: fast, ...batches },
+  "bulk-default": { worker: defaults, ...batches },
   "bulk-enqueue": { enqueueOnly: true, batch: 1000, lanes: 2 },
-  lq: { worker: { ...defaults, localQueue: { size: 11 } } },
-  ack: { worker: { ...defaults, completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
-  c24: { worker: { concurrentJobs: 24, maxPoolSize: 26 } },
-  c24ack: { worker: { ...fast, localQueue: undefined } },
-  fastq: { worker: { ...fast, localQueue: { size: 25 } } },
-  fast64: { worker: fast, enqueuePool: 64 },
-  fast20: { worker: fast, enqueuePool: 20 },
+  "batched-acks": { worker: { ...defaults, completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
+  "concurrency-24": { worker: { concurrentJobs: 24, maxPoolSize: 26 } },
+  "enqueue-pool-20": { worker: fast, enqueuePool: 20 },
 };
 
 await runPeer({ peer: "graphile-worker", packageName: "graphile-worker", workloads: ["no-step", "latency"], settings, start });

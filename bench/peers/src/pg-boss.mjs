@@ -42,21 +42,21 @@ async function start({ setting, command, databaseUrl }) {
   });
 }
 
-const base = { notify: true, work: { batchSize: 50, localConcurrency: 2, burstWhenBatchFull: true, pollingIntervalSeconds: 0.5 } };
-const withWork = (work) => ({ ...base, work: { ...base.work, ...work } });
+const best = {
+  notify: true,
+  work: { batchSize: 200, localConcurrency: 1, burstWhenBatchFull: true, pollingIntervalSeconds: 0.5 },
+};
+const withWork = (work) => ({ ...best, work: { ...best.work, ...work } });
 
 const settings = {
-  best: base,
+  best,
+  // Two seconds between polls, a job in each: half a job a second.
   default: { work: {} },
   bulk: { ...withWork({ batchSize: 250, localConcurrency: 2 }), batch: 250, lanes: 4 },
   "bulk-enqueue": { enqueueOnly: true, batch: 1000, lanes: 2 },
-  "poll": { ...base, notify: false },
-  "b64c1": withWork({ batchSize: 64, localConcurrency: 1 }),
-  "b32c4": withWork({ batchSize: 32, localConcurrency: 4 }),
-  "b16c4": withWork({ batchSize: 16, localConcurrency: 4 }),
-  "b10c10": withWork({ batchSize: 10, localConcurrency: 10 }),
-  "b200c2": withWork({ batchSize: 200, localConcurrency: 2 }),
-  "s20": { ...base, sender: { max: 20 } },
+  "polls-only": { ...best, notify: false },
+  "two-workers": withWork({ batchSize: 50, localConcurrency: 2 }),
+  "ten-workers": withWork({ batchSize: 10, localConcurrency: 10 }),
 };
 
 await runPeer({ peer: "pg-boss", packageName: "pg-boss", workloads: ["no-step", "latency"], settings, start });
