@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Absurd } from "absurd-sdk";
 import pg from "pg";
+import { atEnd } from "./support/cleanup.mjs";
 import { runPeer } from "./support/peer.mjs";
 import { startWorker } from "./support/worker-process.mjs";
 
@@ -17,6 +18,7 @@ async function readSchema() {
 async function start({ setting, databaseUrl }) {
   const schema = await readSchema();
   const pool = new pg.Pool({ connectionString: databaseUrl, max: setting.pool });
+  atEnd(() => pool.end());
   await pool.query(schema);
   const absurd = new Absurd({ db: pool, queueName: "jobs" });
   await absurd.createQueue("jobs");
@@ -42,26 +44,17 @@ async function start({ setting, databaseUrl }) {
       return began;
     },
     cpu: { worker: worker.cpu },
-    async stop() {
-      await worker.stop();
-      await pool.end();
-    },
   };
 }
 
-const tuned = { pool: 20, resultPollMs: 20, worker: { concurrency: 64, pollInterval: 0.01 } };
-const withWorker = (worker) => ({ ...tuned, worker: { ...tuned.worker, ...worker } });
+const best = { pool: 20, resultPollMs: 20, worker: { concurrency: 64, pollInterval: 0.01 } };
 
 const settings = {
-  best: tuned,
+  best,
   default: { pool: 10, worker: { concurrency: 10 } },
-  c20: withWorker({ concurrency: 20 }),
-  c256: withWorker({ concurrency: 256 }),
-  poll50: { ...tuned, resultPollMs: 50 },
-  poll100: { ...tuned, resultPollMs: 100 },
-  "poll100w50": { ...withWorker({ pollInterval: 0.05 }), resultPollMs: 100 },
-  own: { ...tuned, resultPollMs: undefined },
-  p10: { ...tuned, pool: 10 },
+  "concurrency-20": { ...best, worker: { ...best.worker, concurrency: 20 } },
+  "slow-polls": { ...best, resultPollMs: 100 },
+  "own-waiting": { ...best, resultPollMs: undefined },
 };
 
 await runPeer({

@@ -9,6 +9,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import pg from "pg";
 import { startProcess } from "./support/children.mjs";
+import { atEnd } from "./support/cleanup.mjs";
 import { endedChildrenCpu } from "./support/cpu.mjs";
 import { closedLoop, figures } from "./support/measure.mjs";
 import { reportRun } from "./support/peer.mjs";
@@ -66,34 +67,32 @@ async function readSamples(directory) {
 
 async function byPgbench(file, { workload, inFlight, seconds, warmup }, database) {
   const directory = await mkdtemp(join(tmpdir(), "bench-ceiling-"));
-  try {
-    const script = join(directory, "script.sql");
-    await writeFile(script, SCRIPTS[workload]);
-    const threads = Math.min(inFlight, availableParallelism());
-    const round = (duration, ...more) =>
-      output(file, [
-        ...["--no-vacuum", "--protocol=prepared", `--client=${inFlight}`, `--jobs=${threads}`, `--file=${script}`],
-        ...[`--time=${Math.max(1, Math.round(duration))}`, ...more, database.url],
-      ]);
-    if (warmup > 0) await round(warmup);
-    const [postgres, client] = [database.cpu(), endedChildrenCpu()];
-    const text = await round(seconds, "--log", "--sampling-rate=0.05", `--log-prefix=${join(directory, "log")}`);
-    const completed = Number(/transactions actually processed: (\d+)/.exec(text)?.[1]);
-    const perSecond = Number(/tps = ([\d.]+)/.exec(text)?.[1]);
-    const used = (before, after) => (before === null || after === null ? null : Number((after - before).toFixed(2)));
-    const cpu = { client_s: used(client, endedChildrenCpu()), server_s: used(postgres, database.cpu()) };
-    return {
-      version: (await output(file, ["--version"])).trim(),
-      ...figures({ completed, seconds: completed / perSecond, samples: await readSamples(directory), cpu }),
-      substitute: false,
-    };
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
+  atEnd(() => rm(directory, { recursive: true, force: true }));
+  const script = join(directory, "script.sql");
+  await writeFile(script, SCRIPTS[workload]);
+  const threads = Math.min(inFlight, availableParallelism());
+  const round = (duration, ...more) =>
+    output(file, [
+      ...["--no-vacuum", "--protocol=prepared", `--client=${inFlight}`, `--jobs=${threads}`, `--file=${script}`],
+      ...[`--time=${Math.max(1, Math.round(duration))}`, ...more, database.url],
+    ]);
+  if (warmup > 0) await round(warmup);
+  const [postgres, client] = [database.cpu(), endedChildrenCpu()];
+  const text = await round(seconds, "--log", "--sampling-rate=0.05", `--log-prefix=${join(directory, "log")}`);
+  const completed = Number(/transactions actually processed: (\d+)/.exec(text)?.[1]);
+  const perSecond = Number(/tps = ([\d.]+)/.exec(text)?.[1]);
+  const used = (before, after) => (before === null || after === null ? null : Number((after - before).toFixed(2)));
+  const cpu = { client_s: used(client, endedChildrenCpu()), server_s: used(postgres, database.cpu()) };
+  return {
+    version: (await output(file, ["--version"])).trim(),
+    ...figures({ completed, seconds: completed / perSecond, samples: await readSamples(directory), cpu }),
+    substitute: false,
+  };
 }
 
 async function byDriver({ workload, inFlight, seconds, warmup }, database) {
   const pool = new pg.Pool({ connectionString: database.url, max: inFlight });
+  atEnd(() => pool.end());
   const insert = { name: "insert", text: `${INSERT} ($1) RETURNING id`, values: [ROW] };
   const runJob = async () => {
     const client = await pool.connect();
@@ -111,12 +110,8 @@ async function byDriver({ workload, inFlight, seconds, warmup }, database) {
     const { user, system } = process.cpuUsage();
     return { client_s: (user + system) / 1e6, server_s: database.cpu() };
   };
-  try {
-    const measured = await closedLoop({ inFlight, seconds, warmup, readCpu, runJob });
-    return { version: `pg ${installedVersion("pg")}`, ...measured, substitute: true };
-  } finally {
-    await pool.end();
-  }
+  const measured = await closedLoop({ inFlight, seconds, warmup, readCpu, runJob });
+  return { version: `pg ${installedVersion("pg")}`, ...measured, substitute: true };
 }
 
 await reportRun({

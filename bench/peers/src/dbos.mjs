@@ -3,23 +3,24 @@
 
 import "./support/runtime.mjs";
 import { DBOSClient } from "@dbos-inc/dbos-sdk";
+import { atEnd } from "./support/cleanup.mjs";
 import { runPeer } from "./support/peer.mjs";
 import { DBOS, fourStep, launch, noStep, QUEUE, reportStarts, startedAt } from "./support/dbos-workflows.mjs";
 import { startWorker } from "./support/worker-process.mjs";
 
 async function startDirect(setting, databaseUrl) {
+  atEnd(() => DBOS.shutdown());
   await launch(databaseUrl, setting);
   const starter = (workflow) => async (_number, payload) =>
     (await DBOS.startWorkflow(workflow)(payload)).getResult();
   return {
     fourStep: starter(fourStep),
     noStep: starter(noStep),
-    async startedAt(_number, payload) {
+    async startedAt(number, payload) {
       const began = new Promise((resolve) => reportStarts((_started, at) => resolve(at)));
-      await starter(startedAt)(_number, payload);
+      await starter(startedAt)(number, payload);
       return began;
     },
-    stop: () => DBOS.shutdown(),
   };
 }
 
@@ -30,6 +31,7 @@ async function startQueue(setting, databaseUrl) {
     systemDatabasePoolSize: setting.pool,
     applicationName: "bench",
   });
+  atEnd(() => client.destroy());
   const enqueue = (workflowName, payload) =>
     client.enqueue({ workflowName, queueName: QUEUE, appVersion: "1" }, payload);
   const enqueuer = (workflowName) => async (_number, payload) =>
@@ -43,22 +45,15 @@ async function startQueue(setting, databaseUrl) {
       return began;
     },
     cpu: { worker: worker.cpu },
-    stop: async () => {
-      await client.destroy();
-      await worker.stop();
-    },
   };
 }
 
 const settings = {
-  best: { pool: 20 },
-  default: { pool: 10 },
-  p40: { pool: 40 },
-  p64: { pool: 64 },
-  queue: { pool: 20, queuePollMs: 10, resultPollMs: 20 },
-  "queue-5": { pool: 20, queuePollMs: 5, resultPollMs: 10 },
-  "queue-50": { pool: 20, queuePollMs: 50, resultPollMs: 50 },
-  "queue-100": { pool: 20, queuePollMs: 100, resultPollMs: 100 },
+  best: { pool: 10 },
+  "pool-20": { pool: 20 },
+  "pool-40": { pool: 40 },
+  queue: { pool: 10, queuePollMs: 50, resultPollMs: 50 },
+  "queue-fast-polls": { pool: 10, queuePollMs: 10, resultPollMs: 20 },
   "queue-default": { pool: 10, queuePollMs: 1000, resultPollMs: 1000 },
 };
 

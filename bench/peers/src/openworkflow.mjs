@@ -2,12 +2,14 @@
 
 import "./support/runtime.mjs";
 import { OpenWorkflow } from "openworkflow";
+import { atEnd } from "./support/cleanup.mjs";
 import { connect } from "./support/openworkflow-backend.mjs";
 import { runPeer } from "./support/peer.mjs";
 import { startWorker } from "./support/worker-process.mjs";
 
 async function start({ setting, databaseUrl }) {
   const { backend, close } = await connect(databaseUrl, setting);
+  atEnd(close);
   const worker = await startWorker("openworkflow", { databaseUrl, setting });
   const workflows = new OpenWorkflow({ backend });
   const runner = (name) => async (_number, payload) => {
@@ -25,22 +27,15 @@ async function start({ setting, databaseUrl }) {
       return began;
     },
     cpu: { worker: worker.cpu },
-    async stop() {
-      await worker.stop();
-      await close();
-    },
   };
 }
 
 const settings = {
-  best: { concurrency: 20, resultPollMs: 20 },
-  c10: { concurrency: 10, resultPollMs: 20 },
-  c64: { concurrency: 64, resultPollMs: 20 },
-  c20p20: { concurrency: 20, resultPollMs: 20, pool: 20 },
-  c40p20: { concurrency: 40, resultPollMs: 20, pool: 20 },
-  poll50: { concurrency: 20, resultPollMs: 50 },
-  poll100: { concurrency: 20, resultPollMs: 100 },
+  best: { concurrency: 40, pool: 20, resultPollMs: 50 },
+  // One poll of an initiator a second, as it is: at most as many results a second as there are jobs in flight.
   default: { concurrency: 10 },
+  "pool-10": { concurrency: 20, resultPollMs: 50 },
+  "fast-polls": { concurrency: 40, pool: 20, resultPollMs: 20 },
 };
 
 await runPeer({

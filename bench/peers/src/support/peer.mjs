@@ -1,11 +1,14 @@
 // Runs one peer from the command line to its one line of JSON.
 
+import { atEnd, cleanUp } from "./cleanup.mjs";
 import { readCommand } from "./command.mjs";
 import { ownCpu } from "./cpu.mjs";
 import { createDatabase } from "./database.mjs";
 import { checkResult, payloadOf, STEPS } from "./job.mjs";
 import { closedLoop, lightLoad } from "./measure.mjs";
 import { installedVersion } from "./versions.mjs";
+
+const LIMIT_MS = 300_000;
 
 const plus = (a, b) => (a === null || b === null ? null : a + b);
 
@@ -31,7 +34,7 @@ function cpuReader(database, parts) {
 }
 
 /**
- * What a started peer gives. Each is called with the job's number and its payload.
+ * What a started peer gives; it has said `atEnd` how to stop it. Each is called with the job's number and its payload.
  * @typedef {object} Started
  * @property {(number: number, payload: object) => Promise<object>} fourStep resolves with the workflow's result
  * @property {(number: number, payload: object) => Promise<object | number | undefined>} noStep resolves with the job's result,
@@ -39,8 +42,8 @@ function cpuReader(database, parts) {
  * @property {(number: number, payload: object) => Promise<number>} startedAt resolves with the time its handler began
  * @property {() => Promise<number>} [countDone] how many jobs are durably done
  * @property {number} [lanes] how many jobs or batches are in flight, where that is not what was asked for
+ * @property {object} [facts] what else belongs in the result
  * @property {{worker?: () => number | null, server?: () => number | null, usesPostgres?: boolean}} cpu
- * @property {() => Promise<void>} stop
  */
 
 function jobRunner(workload, started) {
@@ -66,36 +69,41 @@ function measure(command, started, readCpu) {
 async function run({ peer, workloads, settings, measureOn }) {
   const command = readCommand({ workloads, settings: Object.keys(settings) });
   const database = await createDatabase(command.databaseUrl, peer);
-  const interrupt = (signal) => {
-    // The database is dropped with whatever is connected to it; children are killed as this process exits.
-    database.drop().finally(() => process.exit(signal === "SIGINT" ? 130 : 143));
+  atEnd(database.drop);
+  const { version, ...measured } = await measureOn(database, command, settings[command.setting]);
+  return {
+    peer,
+    version,
+    workload: command.workload,
+    setting: command.setting,
+    in_flight: command.inFlight,
+    durable: database.durable,
+    postgres: database.version,
+    node: process.versions.node,
+    ...measured,
   };
-  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
-  try {
-    const { version, ...measured } = await measureOn(database, command, settings[command.setting]);
-    return {
-      peer,
-      version,
-      workload: command.workload,
-      setting: command.setting,
-      in_flight: command.inFlight,
-      ...measured,
-      durable: database.durable,
-      postgres: database.version,
-      node: process.versions.node,
-    };
-  } finally {
-    await database.drop();
-  }
+}
+
+/** Nothing of it goes on beyond this, whatever a peer does. */
+function endUnfinished() {
+  const give = (reason, code) => {
+    console.error(reason);
+    cleanUp().finally(() => process.exit(code));
+  };
+  process.once("SIGINT", () => give("interrupted", 130)).once("SIGTERM", () => give("ended", 143));
+  setTimeout(() => give(`not done after ${LIMIT_MS} ms`, 1), LIMIT_MS).unref();
 }
 
 /** Runs `measureOn` in a database of its own and prints what it gives, with what was asked, as one line. */
 export async function reportRun(definition) {
+  endUnfinished();
   try {
     const line = await run(definition);
-    process.stdout.write(`${JSON.stringify(line)}\n`, () => process.exit(0));
+    await cleanUp();
+    process.stdout.write(`${JSON.stringify(line)}\n`, () => process.exit());
   } catch (error) {
     console.error(error);
+    await cleanUp();
     process.exit(1);
   }
 }
@@ -106,12 +114,8 @@ export function runPeer({ packageName, start, ...definition }) {
     ...definition,
     async measureOn(database, command, setting) {
       const started = await start({ setting, command, databaseUrl: database.url });
-      try {
-        const measured = await measure(command, started, cpuReader(database, started.cpu ?? {}));
-        return { version: installedVersion(packageName), ...measured, ...started.facts?.() };
-      } finally {
-        await started.stop();
-      }
+      const measured = await measure(command, started, cpuReader(database, started.cpu ?? {}));
+      return { version: installedVersion(packageName), ...measured, ...started.facts };
     },
   });
 }

@@ -5,13 +5,15 @@ import { payloadOf } from "./job.mjs";
 
 const batchOf = (number, size) => Array.from({ length: size }, (_, index) => payloadOf(number * size + index));
 
+const factsOf = ({ batch, lanes }) => (batch === undefined ? {} : { batch, in_flight: batch * lanes });
+
 /**
  * @param {object} given
  * @param {{add: (payload: object) => Promise<unknown>, addMany: (payloads: object[]) => Promise<unknown>}} given.queue
  * @param {{batch?: number, lanes?: number}} given.setting with a `batch`, so many jobs are enqueued at once
  * @param {(added: number) => Promise<number>} given.countDone how many jobs are done, of so many added
  */
-export function measuredQueue({ queue, worker, setting, countDone, close }) {
+export function measuredQueue({ queue, worker, setting, countDone }) {
   let added = 0;
   const addOne = async (payload) => {
     await queue.add(payload);
@@ -39,24 +41,19 @@ export function measuredQueue({ queue, worker, setting, countDone, close }) {
     },
     countDone: () => countDone(added),
     lanes: setting.lanes,
-    facts: () => (setting.batch === undefined ? {} : { batch: setting.batch, in_flight: setting.batch * setting.lanes }),
+    facts: factsOf(setting),
     cpu: { worker: worker.cpu },
-    async stop() {
-      await worker.stop();
-      await close();
-    },
   };
 }
 
 /** Nobody works: how fast batches are stored. */
-export function enqueueOnly({ queue, setting, close }) {
+export function enqueueOnly({ queue, setting }) {
   return {
     async noStep(number) {
       await queue.addMany(batchOf(number, setting.batch));
       return setting.batch;
     },
     lanes: setting.lanes,
-    facts: () => ({ batch: setting.batch, in_flight: setting.batch * setting.lanes }),
-    stop: close,
+    facts: factsOf(setting),
   };
 }

@@ -3,6 +3,7 @@
 
 import { fileURLToPath } from "node:url";
 import { startProcess, stopProcess, untilReady } from "./children.mjs";
+import { atEnd } from "./cleanup.mjs";
 import { processCpu } from "./cpu.mjs";
 
 /** @param {string} name of the program in src/workers */
@@ -11,6 +12,7 @@ export async function startWorker(name, { databaseUrl, setting }) {
     env: { DATABASE_URL: databaseUrl, SETTING: JSON.stringify(setting) },
     ipc: true,
   });
+  atEnd(() => stopProcess(child));
   await untilReady(child);
   const waiting = new Map();
   child.on("message", (reports) => {
@@ -23,7 +25,6 @@ export async function startWorker(name, { databaseUrl, setting }) {
     cpu: () => processCpu(child.pid),
     /** What the worker reports of a job. Ask before the job is created. */
     reportOf: (number) => new Promise((resolve) => waiting.set(number, resolve)),
-    stop: () => stopProcess(child),
   };
 }
 
