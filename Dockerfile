@@ -6,7 +6,9 @@ COPY sdk/package.json sdk/tsconfig.build.json sdk/
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY server server
 COPY sdk/src sdk/src
-RUN npx tsc -b sdk/tsconfig.build.json tsconfig.build.json
+COPY dashboard dashboard
+COPY scripts/build-dashboard.mjs scripts/
+RUN npx tsc -b sdk/tsconfig.build.json tsconfig.build.json && node scripts/build-dashboard.mjs
 
 FROM node:24-bookworm-slim AS dependencies
 WORKDIR /app

@@ -7,6 +7,7 @@ import Fastify, { type FastifyBaseLogger } from "fastify";
 import type { Config } from "./config.ts";
 import { AgentStreams } from "./delivery/agent-streams.ts";
 import { Dispatcher } from "./delivery/dispatcher.ts";
+import { FeedTail } from "./delivery/feed-tail.ts";
 import { Notifications } from "./delivery/notifications.ts";
 import { OutcomeStreams } from "./delivery/outcome-streams.ts";
 import { OwedCursors } from "./delivery/owed-cursors.ts";
@@ -15,7 +16,7 @@ import { Windows } from "./delivery/windows.ts";
 import { WriteRenewals } from "./delivery/write-renewals.ts";
 import type { Intent } from "./domain/intent.ts";
 import { isTerminal } from "./domain/lifecycle.ts";
-import { nextDueAt } from "./domain/schedule.ts";
+import { isClaimable, nextDueAt } from "./domain/schedule.ts";
 import type { Engine } from "./engine/context.ts";
 import { endPulse } from "./engine/pulse.ts";
 import { StreamCounts } from "./http/clients.ts";
@@ -28,7 +29,9 @@ import { agentRoutes } from "./http/routes/agents.ts";
 import { batchRoutes } from "./http/routes/batch.ts";
 import { bulkRoutes } from "./http/routes/bulk.ts";
 import { createRoutes } from "./http/routes/create.ts";
+import { dashboardRoutes } from "./http/routes/dashboard.ts";
 import type { App, RouteDeps } from "./http/routes/deps.ts";
+import { feedRoutes } from "./http/routes/feed.ts";
 import { fleetRoutes } from "./http/routes/fleet.ts";
 import { healthRoutes } from "./http/routes/health.ts";
 import { historyRoutes } from "./http/routes/history.ts";
@@ -37,6 +40,7 @@ import { keyRoutes } from "./http/routes/keys.ts";
 import { meshRoutes } from "./http/routes/mesh.ts";
 import { operatorRoutes } from "./http/routes/operate.ts";
 import { outcomeRoutes } from "./http/routes/outcomes.ts";
+import { overviewRoutes } from "./http/routes/overview.ts";
 import { policyRoutes } from "./http/routes/policy.ts";
 import { readRoutes } from "./http/routes/read.ts";
 import { resumeRoutes } from "./http/routes/resume.ts";
@@ -53,6 +57,7 @@ import type { Logger } from "./observability/logger.ts";
 import { createMetrics, type Metrics } from "./observability/metrics.ts";
 import { openStore, type Store } from "./store/connection.ts";
 import { GroupCommit } from "./store/group-commit.ts";
+import { entryOf } from "./store/queue-heads.ts";
 import type { Change } from "./store/workspace.ts";
 import { watchKeys } from "./workers/key-watch.ts";
 import { createSweepers, type Sweepers } from "./workers/sweepers.ts";
@@ -197,8 +202,11 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
       frameMaxBytes,
     },
   };
-  // Before the dispatcher: it looks at once for whoever has room.
+  // Before the dispatcher: it looks at once for whoever has room, and for what there is to do.
   wakeups.observe((changes) => streams.follow(changes));
+  wakeups.observe((changes) => {
+    for (const { after } of changes) if (isClaimable(after)) store.queues.add(entryOf(after));
+  });
   const dispatcher = new Dispatcher(engine, streams, wakeups, {
     onError: (error) => logger.warn({ err: error }, "a claim failed; the next poll repeats it"),
   });
@@ -239,6 +247,14 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   // A commit here wakes its waiters itself; they look again only for what another replica's lost hint hid.
   const pollMs = config.notify === "on" ? config.pollIntervalMs * WAIT_POLLS : config.pollIntervalMs;
 
+  const limits = limitsOf(config);
+  const feed = new FeedTail({
+    store,
+    maxEntries: limits.feedEventsMax,
+    onError: (error) =>
+      logger.warn({ err: error }, "the feed lost what another server wrote; its readers are told"),
+  });
+  wakeups.observe((changes) => feed.follow(changes));
   const notifications =
     config.notify === "on"
       ? new Notifications({
@@ -247,10 +263,12 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
           replicaId: engine.replicaId,
           onIntent: (id) => wakeups.intents.wake(id),
           onEnded: (ids) => outcomes.hear(ids),
+          onLog: (range) => feed.hear(range),
           onAddress: (address) => dispatcher.wake(address),
           isHere: (consumerId) => streams.get(consumerId) !== undefined,
           onTold: (consumerId, frame) => streams.tell(consumerId, frame),
           onAll: () => {
+            feed.lose();
             dispatcher.wakeAll();
             wakeups.intents.wakeAll();
             void outcomes.sweep().catch(() => undefined);
@@ -259,7 +277,6 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
         })
       : null;
   wakeups.observe((changes) => notifications?.follow(changes));
-  const limits = limitsOf(config);
   const outcomes = new OutcomeStreams(engine, {
     watchesMax: limits.watchesPerClientMax,
     onError: (error) => logger.warn({ err: error }, "outcomes could not be read; they are read again"),
@@ -332,6 +349,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     dispatcher,
     windows,
     owed: new OwedCursors(engine),
+    feed,
     limits,
     schemas: requestSchemas(limits),
     metrics,
@@ -361,6 +379,9 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   agentRoutes(app, deps);
   keyRoutes(app, deps);
   fleetRoutes(app, deps);
+  overviewRoutes(app, deps);
+  feedRoutes(app, deps);
+  if (config.dashboard === "on") dashboardRoutes(app);
   axpRoutes(app, deps);
 
   const sockets = trackSockets(app.server);

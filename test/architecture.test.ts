@@ -36,8 +36,12 @@ const BELONGS_TO: Record<string, readonly string[]> = {
   "@perdure/sdk": ["cli"],
 };
 
-// Rooms that run anywhere: a decision must not read a file or a clock, and the SDK runs in browsers.
-const ONLY: Record<string, readonly string[]> = { domain: ["node:crypto"], sdk: [] };
+// Rooms that run anywhere: a decision must not read a file or a clock, the SDK and the dashboard run in browsers.
+const ONLY: Record<string, readonly string[]> = {
+  domain: ["node:crypto"],
+  sdk: [],
+  dashboard: ["preact", "preact/hooks"],
+};
 
 // Files that may be longer than LONGEST lines, each with its reason.
 const LONGEST = 400;
@@ -55,10 +59,12 @@ const filesUnder = (directory: string): string[] =>
     return entry.isFile() ? [path] : [];
   });
 const read = (file: string): string => readFileSync(join(root, file), "utf8");
-const sources = [...filesUnder("server"), ...filesUnder("sdk/src")].filter((file) => file.endsWith(".ts"));
+const sources = [...filesUnder("server"), ...filesUnder("sdk/src"), ...filesUnder("dashboard/src")].filter(
+  (file) => /\.tsx?$/.test(file),
+);
 
 const roomOf = (file: string): string =>
-  file.startsWith("sdk/") ? "sdk" : (file.split("/")[1] ?? "").replace(/\.ts$/, "");
+  /^(sdk|dashboard)\//.exec(file)?.[1] ?? (file.split("/")[1] ?? "").replace(/\.ts$/, "");
 
 const importsIn = (text: string): string[] =>
   [...text.matchAll(/^(?!\s*(?:\/\/|\*)).*?\b(?:from|import)\s*\(?\s*"([^"]+)"/gm)].map(
@@ -68,13 +74,13 @@ const targetOf = (file: string, specifier: string): string => normalize(join(dir
 
 function breaches(file: string, text: string): string[] {
   const from = roomOf(file);
-  const allowed = from === "sdk" ? [] : MAY_IMPORT[from];
+  const allowed = from === "sdk" || from === "dashboard" ? [] : MAY_IMPORT[from];
   if (allowed === undefined) return [`${file}: the room ${from} is not in the plan of the house`];
   return importsIn(text).flatMap((specifier) => {
     const says = (rule: string): string[] => [`${file} imports ${specifier}: ${rule}`];
     if (specifier.startsWith(".")) {
       const target = targetOf(file, specifier);
-      if (!/^(server|sdk\/src)\//.test(target)) return says("this is outside the house");
+      if (!/^(server|sdk\/src|dashboard\/src)\//.test(target)) return says("this is outside the house");
       const to = roomOf(target);
       return from === to || allowed.includes("*") || allowed.includes(to)
         ? []
@@ -123,6 +129,10 @@ test("an import in a wrong direction is named with its rule", () => {
   expect(wrong("server/engine/a.ts", 'const a = await import("../cli/run.ts");')).toContain("engine may");
   expect(wrong("server/domain/plan.ts", 'import { readFileSync } from "node:fs";')).toContain("node:crypto");
   expect(wrong("sdk/src/http.ts", 'import "undici";')).toContain("sdk may use only");
+  expect(wrong("dashboard/src/api.ts", 'import { a } from "../../sdk/src/http.ts";')).toContain(
+    "imports nothing",
+  );
+  expect(wrong("dashboard/src/api.ts", 'import { a } from "react";')).toContain("dashboard may use only");
   expect(wrong("sdk/src/http.ts", 'import { a } from "../../server/errors.ts";')).toContain(
     "sdk imports nothing of ours",
   );

@@ -6,7 +6,7 @@ import type { ServerResponse } from "node:http";
 import { encodeJsonLine } from "../domain/raw-json.ts";
 
 export interface Frame {
-  readonly id?: number;
+  readonly id?: number | string;
   readonly event: string;
   readonly data: unknown;
 }

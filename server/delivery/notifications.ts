@@ -1,11 +1,11 @@
 // Tells other replicas what changed here, and hears it from them. Only a hint: sent outside the data transaction
 // (a NOTIFY inside one takes a database-wide commit lock), coalesced, and only while another replica lives.
 
-import type { Intent } from "../domain/intent.ts";
 import { isTerminal } from "../domain/lifecycle.ts";
 import { isClaimable } from "../domain/schedule.ts";
 import type { Store } from "../store/connection.ts";
 import { createListener, type Listener, notify } from "../store/notify.ts";
+import type { LogRange } from "../store/queries/ranges.ts";
 import type { Change } from "../store/workspace.ts";
 import { holderFrames } from "./agent-streams.ts";
 import type { Frame } from "./frame-stream.ts";
@@ -31,6 +31,8 @@ interface Hint {
   readonly intents: readonly string[];
   /** So many of them, the first ones, have ended. Not said by older replicas: any of them may have. */
   readonly ended?: number;
+  /** What was written to their logs: the first and the last seq of each, in the order of `intents`. */
+  readonly logs?: readonly (readonly [number, number])[];
   readonly addresses: readonly string[];
   readonly told?: readonly Told[];
   /** Too much to name: look at everything. */
@@ -43,6 +45,7 @@ export interface NotificationOptions {
   readonly replicaId: string;
   readonly onIntent: (id: string) => void;
   readonly onEnded: (ids: readonly string[]) => void;
+  readonly onLog: (range: LogRange) => void;
   readonly onAddress: (address: string) => void;
   /** Whether this consumer's stream is open here: then nobody else need be told. */
   readonly isHere: (consumerId: string) => boolean;
@@ -54,8 +57,9 @@ export interface NotificationOptions {
 export class Notifications {
   readonly #options: NotificationOptions;
   #others = 0;
-  #intents = new Set<string>();
-  #ended = new Set<string>();
+  /** With the first and the last seq that was written. */
+  #intents = new Map<string, readonly [number, number]>();
+  readonly #ended = new Set<string>();
   #addresses = new Set<string>();
   #told: Told[] = [];
   #sending = false;
@@ -77,7 +81,7 @@ export class Notifications {
     if (this.#others === 0 || this.#stopped) return;
     for (const change of changes) {
       const { before, after } = change;
-      this.#name(after);
+      this.#name(change);
       // A place freed here, or an end told here, concerns nobody elsewhere.
       const holder = before?.consumerId ?? null;
       const elsewhere = holder !== null && !this.#options.isHere(holder);
@@ -97,19 +101,22 @@ export class Notifications {
     await this.#listener?.end().catch(() => undefined);
   }
 
-  #name({ id, status }: Intent): void {
-    const [named, other] = isTerminal(status) ? [this.#ended, this.#intents] : [this.#intents, this.#ended];
-    named.add(id);
-    other.delete(id);
+  #name(change: Change): void {
+    const { id, status, seq } = change.after;
+    this.#intents.set(id, [this.#intents.get(id)?.[0] ?? firstSeq(change), seq]);
+    if (isTerminal(status)) this.#ended.add(id);
+    else this.#ended.delete(id);
   }
 
   async #send(): Promise<void> {
     if (this.#sending) return;
     this.#sending = true;
     try {
-      while (this.#intents.size + this.#ended.size > 0) {
+      while (this.#intents.size > 0) {
+        const intents = [...this.#ended, ...[...this.#intents.keys()].filter((id) => !this.#ended.has(id))];
         const named = {
-          intents: [...this.#ended, ...this.#intents],
+          intents,
+          logs: intents.map((id) => this.#intents.get(id) as readonly [number, number]),
           ended: this.#ended.size,
           addresses: [...this.#addresses],
         };
@@ -180,11 +187,18 @@ export class Notifications {
       return;
     }
     for (const { consumerId, frame } of hint.told ?? []) this.#options.onTold(consumerId, frame);
-    for (const id of hint.intents) this.#options.onIntent(id);
+    for (const [index, id] of hint.intents.entries()) {
+      this.#options.onIntent(id);
+      const [from, to] = hint.logs?.[index] ?? [0, -1];
+      if (from <= to) this.#options.onLog({ intentId: id, from, to });
+    }
     this.#options.onEnded(hint.intents.slice(0, hint.ended));
     for (const address of hint.addresses) this.#options.onAddress(address);
   }
 }
+
+/** Without entries of its own, what changed is behind the log's end. */
+const firstSeq = ({ after, events }: Change): number => events[0]?.seq ?? after.seq + 1;
 
 function shortened(frame: Frame): Frame {
   const data = frame.data as { readonly reason?: string };

@@ -50,6 +50,12 @@ export interface Limits {
   readonly capacityMax: number;
   /** Checkpoints of one intent. */
   readonly checkpointsMax: number;
+  /** Events of all intents that the feed keeps in memory. */
+  readonly feedEventsMax: number;
+  /** Intents that one request looks through for a text. */
+  readonly searchMax: number;
+  /** Intents that one request counts, the newest. */
+  readonly countMax: number;
 }
 
 const MIB = 1024 * 1024;
@@ -86,4 +92,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   streamsPerAddressMax: 1_000,
   capacityMax: 10_000,
   checkpointsMax: 1_000,
+  feedEventsMax: 10_000,
+  searchMax: 20_000,
+  countMax: 200_000,
 });

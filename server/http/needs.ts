@@ -27,8 +27,8 @@ declare module "fastify" {
   }
 }
 
-/** The only routes that may need nothing. */
-const OPEN_ROUTES: ReadonlySet<string> = new Set(["/health", "/v1/health", "/ready"]);
+/** The only routes that may need nothing: whether the server lives, and the dashboard's files, which hold no data. */
+const OPEN_ROUTES: ReadonlySet<string> = new Set(["/health", "/v1/health", "/ready", "/", "/assets/:file"]);
 
 /** Installed before the first route. */
 export function requireDeclarations(app: FastifyInstance): void {

@@ -162,6 +162,27 @@ export const limits = {
   ),
   stepsMax: integer("PERDURE_STEPS_MAX", 10_000, 1, 1_000_000, "Most steps of one intent."),
   checkpointsMax: integer("PERDURE_CHECKPOINTS_MAX", 1_000, 1, 1_000_000, "Most checkpoints of one intent."),
+  feedEventsMax: integer(
+    "PERDURE_FEED_MAX_EVENTS",
+    10_000,
+    10,
+    10_000_000,
+    "Events of all intents kept in memory for `/v1/events/stream` while somebody reads it; a reader further behind is told of a gap.",
+  ),
+  searchMax: integer(
+    "PERDURE_SEARCH_MAX_INTENTS",
+    20_000,
+    100,
+    10_000_000,
+    "Intents that one request looks through for a text; its cursor goes on behind them.",
+  ),
+  countMax: integer(
+    "PERDURE_COUNT_MAX_INTENTS",
+    200_000,
+    100,
+    100_000_000,
+    'Intents that one request counts, the newest; more are "at least" so many.',
+  ),
   capacityMax: integer(
     "PERDURE_CAPACITY_MAX",
     10_000,

@@ -31,6 +31,12 @@ const network = {
       .transform((value) => value.split(",").map((origin) => origin.trim()))
       .refine((origins) => origins.every((origin) => origin === "*" || parseUrl(origin)?.origin === origin)),
   } satisfies Setting<string[]>,
+  dashboard: choice(
+    "PERDURE_DASHBOARD",
+    "on",
+    ["on", "off"],
+    "The web page at `/`; `off` serves the API alone.",
+  ),
   adminKey: {
     env: "PERDURE_ADMIN_KEY",
     about: "The administrator's API key. Needed to listen beyond loopback unless the database holds keys.",

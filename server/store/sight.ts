@@ -49,3 +49,12 @@ export function openSession(access: Access, namespace: Expression, name: Express
   const empty = sql<boolean>`not exists (select 1 ${inSession(namespace, name)})`;
   return sql<boolean>`(${namespace} = ${access.namespace} and ${empty} or ${seenSession(access, namespace, name)})`;
 }
+
+/** Whether the agent of this row, which has an address and a namespace, is seen. */
+export function reachable(access: Access, alias: string): Condition {
+  if (seesEverything(access)) return sql<boolean>`true`;
+  const address = covered(access, sql.ref(`${alias}.address`));
+  return may(access, "operate") || may(access, "admin")
+    ? sql<boolean>`(${address} or ${sql.ref(`${alias}.namespace`)} = ${access.namespace})`
+    : address;
+}

@@ -2,6 +2,7 @@
 // Written without the SDK, so that what the server sends is judged on its own.
 import { request } from "node:http";
 import { call, until } from "../support/server.ts";
+import { testimony } from "../support/until.ts";
 
 export interface StreamFrame {
   readonly id?: string;
@@ -164,7 +165,8 @@ export async function claimOne(
     wait_seconds: 5,
     ...more,
   });
-  if (answer.body.deliveries?.length !== 1) throw new Error(`claimed: ${JSON.stringify(answer.body)}`);
+  if (answer.body.deliveries?.length !== 1)
+    throw new Error(`claimed at ${address}: ${JSON.stringify(answer.body)}${await testimony("")}`);
   return answer.body.deliveries[0];
 }
 

@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-const OPEN = ["/health", "/v1/health", "/ready"];
+const OPEN = ["/health", "/v1/health", "/ready", "/", "/assets/:file"];
 const ID = "00000000-0000-7000-8000-000000000001";
 
 const fill = (url: string) =>
@@ -81,7 +81,7 @@ describe("every route", () => {
   });
 
   test("that does not exist, and every method that does not, is closed too", async () => {
-    for (const path of ["/", "/v1/nothing", "/dashboard", "/v1/intents/x/y/z"])
+    for (const path of ["/v1", "/v1/nothing", "/dashboard", "/v1/intents/x/y/z"])
       for (const method of ["GET", "POST", "HEAD", "OPTIONS", "PATCH", "DELETE"])
         expect(await statusOf(method, path, {}), `${method} ${path}`).toBe(401);
     expect(await statusOf("OPTIONS", "/v1/intents", {})).toBe(401);

@@ -7,6 +7,7 @@ import type { FastifyBaseLogger } from "fastify/types/logger.js";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { AgentStreams } from "../../delivery/agent-streams.ts";
 import type { Dispatcher } from "../../delivery/dispatcher.ts";
+import type { FeedTail } from "../../delivery/feed-tail.ts";
 import { FrameStream } from "../../delivery/frame-stream.ts";
 import type { OutcomeStreams } from "../../delivery/outcome-streams.ts";
 import type { OwedCursors } from "../../delivery/owed-cursors.ts";
@@ -38,6 +39,7 @@ export interface RouteDeps {
   readonly dispatcher: Dispatcher;
   readonly windows: Windows;
   readonly owed: OwedCursors;
+  readonly feed: FeedTail;
   readonly limits: Limits;
   readonly schemas: RequestSchemas;
   readonly metrics: Metrics;
@@ -98,7 +100,7 @@ export function openFrames(
   deps: RouteDeps,
   request: FastifyRequest,
   reply: { hijack(): unknown; raw: ServerResponse },
-  kind: "agent" | "intent" | "outcomes",
+  kind: "agent" | "intent" | "outcomes" | "feed",
   /** Ends it another way than with a word of why. */
   end?: () => void,
 ): FrameStream {

@@ -21,6 +21,7 @@ import {
 } from "../../store/queries/intents.ts";
 import { readAttemptEvents, readEvents, readSteps, stepsInDoubt } from "../../store/queries/log.ts";
 import { findPending } from "../../store/queries/pending.ts";
+import { searchIntents } from "../../store/queries/search.ts";
 import { explain } from "../../wire/explain.ts";
 import {
   eventView,
@@ -82,17 +83,21 @@ async function answerWithDoubts(deps: RouteDeps, record: IntentRecord) {
   return { ...answer, intent: { ...answer.intent, ...doubts, ...pendingView(pending) } };
 }
 
+/** `metadata.NAME=VALUE` of a query. */
+export const metadataIn = (query: object): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(query).flatMap(([name, value]) =>
+      name.startsWith("metadata.") ? [[name.slice(9), String(value)]] : [],
+    ),
+  );
+
 type ListQuery = z.output<RequestSchemas["list"]>;
 
 function listFilter(
   query: ListQuery,
   { namespace, access }: Principal,
 ): Omit<ListFilter, "limit" | "maxBytes"> {
-  const metadata = Object.fromEntries(
-    Object.entries(query).flatMap(([name, value]) =>
-      name.startsWith("metadata.") ? [[name.slice(9), String(value)]] : [],
-    ),
-  );
+  const metadata = metadataIn(query);
   const [createdAt, id] = query.cursor === undefined ? [] : intentCursor.decode(query.cursor);
   return {
     access,
@@ -106,6 +111,8 @@ function listFilter(
     ...(query.created_to === undefined ? {} : { createdTo: query.created_to }),
     ...(query.id_tail === undefined ? {} : { idTail: query.id_tail.toLowerCase().replaceAll("-", "") }),
     ...(Object.keys(metadata).length === 0 ? {} : { metadata }),
+    ...(query.paused === undefined ? {} : { paused: query.paused }),
+    oldestFirst: query.order === "oldest",
     ...(createdAt === undefined || id === undefined ? {} : { after: { createdAt, id } }),
   };
 }
@@ -117,6 +124,23 @@ async function pastSteps(deps: RouteDeps, intent: Intent, seq: number) {
     (a, b) => (a.position ?? Number.POSITIVE_INFINITY) - (b.position ?? Number.POSITIVE_INFINITY),
   );
   return { ok: true, seq, steps: inOrder.map((step) => pastStepView(intent.id, step)) };
+}
+
+const LIST_DESCRIPTION = `\`text\` looks for a text in ids, types, addresses, sessions, metadata, payloads and errors. There is no index for that:
+a request looks through a bounded number of intents, and \`next_cursor\` goes on behind them, so that a page may be empty and not the last.`;
+
+async function searched(
+  deps: RouteDeps,
+  filter: Omit<ListFilter, "limit" | "maxBytes">,
+  { text = "", limit, include }: ListQuery,
+) {
+  const { searchMax } = deps.limits;
+  const { records, next } = await searchIntents(deps.engine.store, filter, { text, limit, searchMax });
+  return {
+    ok: true,
+    intents: records.map((record) => intentView(record, { payload: include === "payload" })),
+    next_cursor: next === null ? null : intentCursor.encode([next.createdAt, next.id]),
+  };
 }
 
 const FOLLOW_DESCRIPTION = `After \`since\` or \`Last-Event-ID\`, held open until the last event. With \`wait_seconds\` (1 to 60) a window: it ends
@@ -136,10 +160,16 @@ export function readRoutes(app: App, deps: RouteDeps): void {
     "/v1/intents",
     {
       config: { needs: "read" },
-      schema: { querystring: schemas.list, tags, summary: "List intents, the newest first" },
+      schema: {
+        querystring: schemas.list,
+        tags,
+        summary: "List intents, the newest first",
+        description: LIST_DESCRIPTION,
+      },
     },
     async (request) => {
       const { principal, query } = request;
+      if (query.text !== undefined) return searched(deps, listFilter(query, principal), query);
       const { records, more } = await listIntents(engine.store, {
         ...listFilter(query, principal),
         limit: query.limit,

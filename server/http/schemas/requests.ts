@@ -18,6 +18,9 @@ const WINDOW_SECONDS_MAX = 60;
 /** Far from where a number is no whole number any more. */
 const CURSOR_MAX = 1_000_000_000_000_000;
 
+/** Of a text that is searched for. */
+const SEARCH_MAX = 200;
+
 const isObjectText = (value: unknown) =>
   value === undefined || (value instanceof RawJson && value.text.trimStart().startsWith("{"));
 
@@ -202,6 +205,13 @@ export function requestSchemas(limits: Limits) {
             .max(36)
             .regex(/^[0-9a-fA-F-]+$/)
             .optional(),
+          paused: flag.optional(),
+          text: text
+            .min(1)
+            .max(SEARCH_MAX)
+            .refine((value) => !value.includes("\0"), { error: "must not contain NUL" })
+            .optional(),
+          order: z.enum(["newest", "oldest"]).default("newest"),
           include: z.enum(["payload"]).optional(),
           limit: limit.default(50),
           cursor: z.string().max(1_000).optional(),

@@ -1,9 +1,9 @@
 // Agents by their addresses: who listens, what waits for them, whether they are paused, what they tell of themselves.
 
-import { type RawBuilder, sql } from "kysely";
-import { type Access, may, seesEverything } from "../../domain/access.ts";
+import { sql } from "kysely";
+import type { Access } from "../../domain/access.ts";
 import { inTransaction, type Store } from "../connection.ts";
-import { covered } from "../sight.ts";
+import { reachable } from "../sight.ts";
 import { LOCK_CURSOR } from "../windows.ts";
 import { type AuditEntry, appendAudit } from "./audit.ts";
 
@@ -50,14 +50,6 @@ export interface AgentPage {
 /** What of an agent is shown is counted up to here: a backlog of millions is "many". */
 const COUNTED = 10_000;
 
-function inSight(access: Access, alias: string): RawBuilder<boolean> {
-  if (seesEverything(access)) return sql<boolean>`true`;
-  const address = covered(access, sql.ref(`${alias}.address`));
-  return may(access, "operate") || may(access, "admin")
-    ? sql<boolean>`(${address} or ${sql.ref(`${alias}.namespace`)} = ${access.namespace})`
-    : address;
-}
-
 const details = (period: Period) => sql`
   select n.address, n.namespace, a.display_name as "displayName", a.description, a.registered_at as "registeredAt",
     a.registered_by as "registeredBy", a.paused_at as "pausedAt", a.heartbeat_at as "heartbeatAt", a.created_at as "createdAt",
@@ -79,10 +71,10 @@ export async function listAgents(
   store: Store,
   { access, period, only, after, limit }: AgentPage,
 ): Promise<Agent[]> {
-  const listening = sql`union select k.address, k.namespace from consumers k where ${inSight(access, "k")}
+  const listening = sql`union select k.address, k.namespace from consumers k where ${reachable(access, "k")}
     and (${after}::text is null or k.address > ${after})`;
   const { rows } = await sql<Agent>`with n as (
-      select * from (select a.address, a.namespace from agents a where ${inSight(access, "a")}
+      select * from (select a.address, a.namespace from agents a where ${reachable(access, "a")}
           and (${only === "all"} or a.registered_at is not null) and (${after}::text is null or a.address > ${after})
         ${only === "all" ? listening : sql``}) u order by address limit ${limit})
     ${details(period)} order by n.address`.execute(store.db);
@@ -282,7 +274,7 @@ export async function listAgentEvents(
     await sql<AgentEvent>`select * from (select g.id, g.at, g.actor, g.action, g.target as address,
         regexp_replace(g.target, '/[^/]*$', '') as namespace, g.details ->> 'reason' as reason
       from audit_log g where g.action like 'agent.%' and g.target is not null) e
-    where ${inSight(access, "e")} and (${address}::text is null or e.address = ${address})
+    where ${reachable(access, "e")} and (${address}::text is null or e.address = ${address})
       and (${actions === null} or e.action = any(${actions === null ? [] : [...actions]}::text[]))
     order by e.id desc limit ${limit}`.execute(store.db);
   return rows.map((row) => ({ ...row, id: Number(row.id) }));

@@ -1,6 +1,6 @@
 // Reads of intents for views and lists. No locks, no decisions.
 
-import { type Kysely, sql } from "kysely";
+import { type Kysely, type RawBuilder, sql } from "kysely";
 import { type Access, maySee, type Owned, seesEverything } from "../../domain/access.ts";
 import type { Intent, IntentData, Outcome } from "../../domain/intent.ts";
 import { isTerminal, type Status, TERMINAL_STATUSES } from "../../domain/lifecycle.ts";
@@ -186,7 +186,8 @@ export interface IntentFilter {
   /** Nothing has happened to it for so long. */
   readonly idleMs?: number;
   readonly paused?: boolean;
-  /** Keyset: everything older than this pair. */
+  readonly oldestFirst?: boolean;
+  /** Keyset: everything behind this pair. */
   readonly after?: { readonly createdAt: number; readonly id: string };
 }
 
@@ -206,17 +207,23 @@ export interface IntentPage {
 const onlyNamespace = ({ namespace, patterns }: Access): string | null =>
   patterns.every((pattern) => pattern.startsWith(`${namespace}/`)) ? namespace : null;
 
-/** The intents that a filter is for, the newest first. */
-function matching({ db }: Store, filter: IntentFilter) {
+/** The intents that a filter is for, the newest first unless it says otherwise. */
+function matching({ db }: Store, filter: IntentFilter, inNamespace: string | null) {
   let query = db
     .selectFrom("intents as i")
     .innerJoin("intent_data as d", "d.id", "i.id")
     .leftJoin("outcomes as o", "o.intent_id", "i.id")
     .select(["i.id", "d.created_at"]);
-  const namespace = onlyNamespace(filter.access);
+  const namespace = inNamespace ?? onlyNamespace(filter.access);
   if (namespace !== null) query = query.where("d.namespace", "=", namespace);
   if (!seesEverything(filter.access)) query = query.where(seen(filter.access, "i"));
-  if (filter.status !== undefined) query = query.where("i.status", "in", [...filter.status]);
+  if (filter.status !== undefined) {
+    query = query.where("i.status", "in", [...filter.status]);
+    // However many have ended, those that live are few, and so may be those that failed: each have an index of their own.
+    if (filter.status.every(isTerminal))
+      query = query.where("o.status", "in", filter.status.filter(isTerminal));
+    if (!filter.status.some(isTerminal)) query = query.innerJoin("live as v", "v.intent_id", "i.id");
+  }
   if (filter.toAgent !== undefined) query = query.where("d.to_agent", "=", filter.toAgent);
   if (filter.intentType !== undefined) query = query.where("d.intent_type", "=", filter.intentType);
   if (filter.session !== undefined)
@@ -239,9 +246,61 @@ function matching({ db }: Store, filter: IntentFilter) {
   if (filter.paused !== undefined) query = query.where("i.paused", "=", filter.paused);
   if (filter.after !== undefined) {
     const { createdAt, id } = filter.after;
-    query = query.where(sql<boolean>`(d.created_at, d.id) < (${at(createdAt)}, ${id}::uuid)`);
+    const pair = sql`(${at(createdAt)}, ${id}::uuid)`;
+    query = query.where(
+      filter.oldestFirst === true
+        ? sql<boolean>`(d.created_at, d.id) > ${pair}`
+        : sql<boolean>`(d.created_at, d.id) < ${pair}`,
+    );
   }
-  return query.orderBy("d.created_at", "desc").orderBy("d.id", "desc");
+  const direction = filter.oldestFirst === true ? "asc" : "desc";
+  return query.orderBy("d.created_at", direction).orderBy("d.id", direction);
+}
+
+/** More namespaces than these are not looked into one by one. */
+const NAMESPACES_MAX = 50;
+
+/** Those in which there is anything: a hop along the index for each. Null where another index leads there, or there are too many. */
+async function namespacesToLookInto({ db }: Store, filter: IntentFilter): Promise<readonly string[] | null> {
+  const { access, toAgent, session, parentIntentId } = filter;
+  if (onlyNamespace(access) !== null || (toAgent ?? session ?? parentIntentId) !== undefined) return null;
+  const { rows } = await sql<{ namespace: string }>`with recursive n as (
+      (select namespace from intent_data order by namespace limit 1)
+      union all select (select d.namespace from intent_data d where d.namespace > n.namespace order by d.namespace limit 1)
+        from n where n.namespace is not null)
+    select namespace from n where namespace is not null limit ${NAMESPACES_MAX + 1}`.execute(db);
+  return rows.length > NAMESPACES_MAX ? null : rows.map(({ namespace }) => namespace);
+}
+
+interface MatchedRow {
+  readonly id: string;
+  readonly created_at: number;
+  readonly bytes: number | null;
+}
+
+const BYTES = sql<number>`coalesce(octet_length(d.payload::text), 0) + coalesce(octet_length(o.result::text), 0)
+    + coalesce(octet_length(o.error::text), 0)`;
+
+/**
+ * A query for the first `limit` that match. Their order is indexed within a namespace only: each is asked for its first ones, and those
+ * are merged, so that a page of a hundred thousand costs what it costs of a hundred.
+ */
+export async function firstMatching(
+  store: Store,
+  filter: IntentFilter,
+  limit: number,
+  sized = false,
+): Promise<RawBuilder<MatchedRow>> {
+  const ofOne = (namespace: string | null) =>
+    matching(store, filter, namespace)
+      .select((sized ? BYTES : sql<number | null>`null::int`).as("bytes"))
+      .limit(limit);
+  const namespaces = await namespacesToLookInto(store, filter);
+  if (namespaces === null || namespaces.length < 2) return sql`${ofOne(namespaces?.[0] ?? null)}`;
+  const parts = namespaces.map((namespace) => sql`(${ofOne(namespace)})`);
+  const direction = sql.raw(filter.oldestFirst === true ? "asc" : "desc");
+  return sql`select * from (${sql.join(parts, sql` union all `)}) u
+    order by created_at ${direction}, id ${direction} limit ${limit}`;
 }
 
 export interface Matched {
@@ -255,18 +314,13 @@ export async function matchingIntents(
   filter: IntentFilter,
   limit: number,
 ): Promise<readonly Matched[]> {
-  const rows = await matching(store, filter).limit(limit).execute();
+  const { rows } = await (await firstMatching(store, filter, limit)).execute(store.db);
   return rows.map((row) => ({ id: row.id, createdAt: row.created_at }));
 }
 
 /** At least one if there is any, at most `limit`. */
 export async function listIntents(store: Store, filter: ListFilter): Promise<IntentPage> {
-  const bytes = sql<number>`coalesce(octet_length(d.payload::text), 0) + coalesce(octet_length(o.result::text), 0)
-    + coalesce(octet_length(o.error::text), 0)`;
-  const rows = await matching(store, filter)
-    .select(bytes.as("bytes"))
-    .limit(filter.limit + 1)
-    .execute();
+  const { rows } = await (await firstMatching(store, filter, filter.limit + 1, true)).execute(store.db);
   let total = 0;
   const fitting = rows.slice(0, filter.limit).filter((row, index) => {
     total += Number(row.bytes);

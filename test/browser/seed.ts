@@ -1,0 +1,166 @@
+// A server with a day's work on it: intents in every status, agents that work, wait, crash and are missing.
+
+import { PerdureClient } from "@perdure/sdk";
+import { call, type TestServer, until } from "../support/server.ts";
+
+const ETL = "agent://demo/data/etl";
+const POISON = "agent://demo/data/parser";
+const NOBODY = "agent://demo/data/nobody";
+const PUBLISHER = "agent://demo/data/publisher";
+
+export interface Seed {
+  readonly crashed: string;
+  readonly dead: string;
+  readonly asked: string;
+  readonly parent: string;
+  readonly stateful: string;
+  readonly client: PerdureClient;
+  close(): Promise<void>;
+}
+
+export async function send(server: TestServer, body: object): Promise<string> {
+  const answer = await call(server, "POST", "/v1/intents", body);
+  if (answer.status !== 200) throw new Error(JSON.stringify(answer.body));
+  return answer.body.intent_id;
+}
+
+/** As a process that may die without a word: then its lease runs out. */
+function claim(server: TestServer, address: string, consumer: string, leaseSeconds = 1) {
+  const path = `/v1/agents/${address.replace("agent://", "")}/claim`;
+  const body = { consumer, max: 1, wait_seconds: 1, lease_seconds: leaseSeconds };
+  return until(`a delivery to ${consumer}`, async () => {
+    const answer = await call(server, "POST", path, body);
+    return answer.body.deliveries?.[0] as { intent_id: string; attempt: number } | undefined;
+  });
+}
+
+async function record(server: TestServer, id: string, key: string, body: object): Promise<void> {
+  const answer = await call(server, "PUT", `/v1/intents/${id}/steps/${key}`, body);
+  if (answer.status !== 200) throw new Error(JSON.stringify(answer.body));
+}
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Two steps done, a crash in the third, and the rest by a new process. */
+async function crashedRun(server: TestServer): Promise<string> {
+  const id = await send(server, {
+    intent_type: "etl.v1",
+    to_agent: ETL,
+    payload: { input: "orders.csv", output: "totals.csv", rows: 31_204 },
+    steps: ["extract", "validate", "transform", "load"],
+    session: "nightly",
+    metadata: { team: "data", run: "2291" },
+  });
+  const first = await claim(server, ETL, "etl-1", 3);
+  const attempt = first.attempt;
+  await record(server, id, "extract", { status: "running", attempt, input: { file: "orders.csv" } });
+  await pause(420);
+  await record(server, id, "extract", { status: "done", attempt, result: { rows: 31_204 } });
+  await record(server, id, "validate", { status: "running", attempt });
+  await pause(260);
+  await record(server, id, "validate", { status: "done", attempt, result: { valid: 31_190, rejected: 14 } });
+  await record(server, id, "transform", { status: "running", attempt });
+  await pause(500);
+  const second = await claim(server, ETL, "etl-2", 60);
+  const again = second.attempt;
+  await pause(150);
+  await record(server, id, "transform", { status: "running", attempt: again });
+  await pause(610);
+  await record(server, id, "transform", { status: "done", attempt: again, result: { customers: 1_822 } });
+  await record(server, id, "load", { status: "running", attempt: again });
+  await pause(340);
+  await record(server, id, "load", { status: "done", attempt: again, result: { written: 1_822 } });
+  return id;
+}
+
+/** Three processes die over the same step. */
+async function poisoned(server: TestServer): Promise<string> {
+  const id = await send(server, {
+    intent_type: "parse.v1",
+    to_agent: POISON,
+    payload: { file: "broken.pdf" },
+    steps: ["parse"],
+  });
+  for (const consumer of ["parser-1", "parser-2", "parser-3"]) {
+    const delivery = await claim(server, POISON, consumer);
+    await record(server, id, "parse", { status: "running", attempt: delivery.attempt });
+  }
+  await until(
+    "the dead letter",
+    async () => (await call(server, "GET", `/v1/intents/${id}`)).body.status === "FAILED",
+  );
+  return id;
+}
+
+export async function seed(server: TestServer): Promise<Seed> {
+  const client = new PerdureClient({ baseUrl: server.url, logger: false });
+  const crashed = await crashedRun(server);
+  const dead = await poisoned(server);
+  client.listen(
+    "agent://demo/shop/orders",
+    async (ctx) => {
+      await ctx.step("reserve", async () => ({ item: ctx.payload.item }));
+      await ctx.step("charge", async () => {
+        if (ctx.payload.fail === true) throw new Error("the card was declined");
+        return { amount: 12 };
+      });
+      await ctx.state.set("basket", { items: 1, paid: false });
+      await ctx.state.set("basket", { items: 1, paid: true, receipt: "r-19" });
+      return { shipped: true };
+    },
+    { capacity: 8, consumer: "orders-1" },
+  );
+  client.listen(
+    PUBLISHER,
+    async (ctx) => {
+      const draft = await ctx.step("draft", async () => `Seven things about ${ctx.payload.topic}`);
+      const decision = await ctx.ask("approve", {
+        title: `Publish "${draft}"?`,
+        description: "It goes to 12,400 subscribers. Check the second paragraph.",
+        outcomes: ["approved", "rejected"],
+        form: {
+          type: "object",
+          properties: {
+            channel: { type: "string", enum: ["blog", "mail"] },
+            priority: { type: "integer", title: "Priority" },
+          },
+          required: ["channel"],
+        },
+      });
+      return { published: decision.outcome === "approved", where: decision.data };
+    },
+    { capacity: 4, consumer: "publisher-2" },
+  );
+  const orders: string[] = [];
+  for (let n = 0; n < 36; n += 1)
+    orders.push(
+      await client.sendIntent({
+        intentType: n % 5 === 0 ? "refund.v2" : "order.v1",
+        toAgent: "agent://demo/shop/orders",
+        payload: { item: `book ${n}`, fail: n % 9 === 4 },
+      }),
+    );
+  const asked = await client.sendIntent({
+    intentType: "post.v1",
+    toAgent: PUBLISHER,
+    payload: { topic: "bees" },
+  });
+  const parent = await send(server, { intent_type: "campaign.v1", to_agent: NOBODY, payload: {} });
+  for (let n = 0; n < 3; n += 1)
+    await send(server, {
+      intent_type: "mail.v1",
+      to_agent: NOBODY,
+      payload: { n },
+      parent_intent_id: parent,
+    });
+  const paused = await send(server, { intent_type: "report.v3", to_agent: NOBODY, payload: {} });
+  await call(server, "POST", `/v1/intents/${paused}/pause`, {});
+  const canceled = await send(server, { intent_type: "report.v3", to_agent: NOBODY, payload: {} });
+  await call(server, "POST", `/v1/intents/${canceled}/cancel`, {});
+  for (const id of orders)
+    await until("an order", async () =>
+      ["COMPLETED", "FAILED"].includes((await call(server, "GET", `/v1/intents/${id}`)).body.status),
+    );
+  await until("the question", async () => (await call(server, "GET", "/v1/me/tasks")).body.tasks.length > 0);
+  return { crashed, dead, asked, parent, stateful: orders[0] ?? "", client, close: () => client.close() };
+}
