@@ -76,8 +76,12 @@ function greet(url: string, where: string, config: Config, keysRequired: boolean
       : ` -H "x-api-key: $PERDURE_ADMIN_KEY"`;
   process.stdout.write(`
   Perdure ${VERSION} listens on ${url}
-${config.dashboard === "on" ? `  dashboard   ${url}/
-` : ""}  data        ${where}
+${
+  config.dashboard === "on"
+    ? `  dashboard   ${url}/
+`
+    : ""
+}  data        ${where}
   api         ${url}/openapi.json
 
   Send an intent:
