@@ -143,40 +143,13 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
       logger.warn({ err: error, operations }, "a commit failed and is tried again on fresh rows");
     },
   });
-  const {
-    heartbeatIntervalMs,
-    leaseTtlMs,
-    reconnectGraceMs,
-    restartGraceMs,
-    pollIntervalMs,
-    maxTotalLosses,
-    windowedLeaseMs,
-    windowedHoldOffMs,
-    windowedReturnMs,
-    stepsMax,
-    resultsMaxBytes,
-    frameMaxBytes,
-  } = config;
   const engine: Engine = {
     store,
     commits,
     committed,
     replicaId: randomUUID(),
     freeSlots: (address, count) => streams.free(address, count),
-    settings: {
-      heartbeatIntervalMs,
-      leaseTtlMs,
-      reconnectGraceMs,
-      restartGraceMs,
-      pollIntervalMs,
-      maxTotalLosses,
-      windowedLeaseMs,
-      windowedHoldOffMs,
-      windowedReturnMs,
-      stepsMax,
-      resultsMaxBytes,
-      frameMaxBytes,
-    },
+    settings: config,
   };
   // Before the dispatcher: it looks at once for whoever has room, and for what there is to do.
   wakeups.observe((changes) => streams.follow(changes));

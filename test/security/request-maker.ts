@@ -40,7 +40,7 @@ const POOLS: readonly (readonly [RegExp, Pool])[] = [
     /^(to_agent|from_agent|reply_to|address|owner_agent|assignee|assigned_to|escalate_to|account|a|patterns)$/,
     "addresses",
   ],
-  [/^(parent_intent_id|intent_id|intents)$/, "intents"],
+  [/^(parent_intent_id|intent_id|intent_ids|forget|intents)$/, "intents"],
   [/^session$/, "sessions"],
   [/^(consumer|incarnation)$/, "consumers"],
   [/^cursor$/, "cursors"],
