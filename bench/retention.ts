@@ -5,7 +5,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { PerdureClient } from "@perdure/sdk";
 import pg from "pg";
-import { quantile, withServer } from "./support/server.ts";
+import { quantile } from "./support/results.ts";
+import { withServer } from "./support/server.ts";
 
 const BACKLOG = Number(process.env.BACKLOG ?? 30_000);
 const IN_FLIGHT = Number(process.env.IN_FLIGHT ?? 32);

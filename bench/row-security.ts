@@ -19,7 +19,8 @@ import { openStore, type Store } from "../server/store/connection.ts";
 import { GroupCommit } from "../server/store/group-commit.ts";
 import { migrate } from "../server/store/migrate.ts";
 import { BY_ID, findIntents, listIntents } from "../server/store/queries/intents.ts";
-import { quantile, withServer } from "./support/server.ts";
+import { quantile } from "./support/results.ts";
+import { withServer } from "./support/server.ts";
 
 const ROUNDS = Number(process.env.ROUNDS ?? 8);
 const ROUND_MS = 1_000;

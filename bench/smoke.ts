@@ -2,7 +2,8 @@
 // them; asserts nothing. Server, PostgreSQL and client share this machine.
 
 import { PerdureClient } from "@perdure/sdk";
-import { quantile, withServer } from "./support/server.ts";
+import { quantile } from "./support/results.ts";
+import { withServer } from "./support/server.ts";
 
 const ROUNDS = 1_000;
 const WARM_UP = 200;

@@ -9,13 +9,14 @@ import { AgentStreams } from "./delivery/agent-streams.ts";
 import { Dispatcher } from "./delivery/dispatcher.ts";
 import { FeedTail } from "./delivery/feed-tail.ts";
 import { Notifications } from "./delivery/notifications.ts";
+import { OutcomeStreams } from "./delivery/outcome-streams.ts";
 import { OwedCursors } from "./delivery/owed-cursors.ts";
 import { Wakeups } from "./delivery/wakeups.ts";
 import { Windows } from "./delivery/windows.ts";
 import { WriteRenewals } from "./delivery/write-renewals.ts";
 import type { Intent } from "./domain/intent.ts";
 import { isTerminal } from "./domain/lifecycle.ts";
-import { nextDueAt } from "./domain/schedule.ts";
+import { isClaimable, nextDueAt } from "./domain/schedule.ts";
 import type { Engine } from "./engine/context.ts";
 import { endPulse } from "./engine/pulse.ts";
 import { StreamCounts } from "./http/clients.ts";
@@ -38,6 +39,7 @@ import { inboxRoutes } from "./http/routes/inbox.ts";
 import { keyRoutes } from "./http/routes/keys.ts";
 import { meshRoutes } from "./http/routes/mesh.ts";
 import { operatorRoutes } from "./http/routes/operate.ts";
+import { outcomeRoutes } from "./http/routes/outcomes.ts";
 import { overviewRoutes } from "./http/routes/overview.ts";
 import { policyRoutes } from "./http/routes/policy.ts";
 import { readRoutes } from "./http/routes/read.ts";
@@ -55,6 +57,7 @@ import type { Logger } from "./observability/logger.ts";
 import { createMetrics, type Metrics } from "./observability/metrics.ts";
 import { openStore, type Store } from "./store/connection.ts";
 import { GroupCommit } from "./store/group-commit.ts";
+import { entryOf } from "./store/queue-heads.ts";
 import type { Change } from "./store/workspace.ts";
 import { watchKeys } from "./workers/key-watch.ts";
 import { createSweepers, type Sweepers } from "./workers/sweepers.ts";
@@ -75,6 +78,7 @@ export interface Server {
   readonly store: Store;
   readonly sweepers: Sweepers;
   readonly streams: AgentStreams;
+  readonly outcomes: OutcomeStreams;
   readonly windows: Windows;
   readonly wakeups: Wakeups;
   readonly keys: KeyRing;
@@ -198,8 +202,11 @@ function buildEngine(options: ServerOptions, metrics: Metrics) {
       frameMaxBytes,
     },
   };
-  // Before the dispatcher: it looks at once for whoever has room.
+  // Before the dispatcher: it looks at once for whoever has room, and for what there is to do.
   wakeups.observe((changes) => streams.follow(changes));
+  wakeups.observe((changes) => {
+    for (const { after } of changes) if (isClaimable(after)) store.queues.add(entryOf(after));
+  });
   const dispatcher = new Dispatcher(engine, streams, wakeups, {
     onError: (error) => logger.warn({ err: error }, "a claim failed; the next poll repeats it"),
   });
@@ -237,6 +244,8 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   // Every open stream and wait listens on it, by the thousands.
   setMaxListeners(0, draining.signal);
   let databaseUp = true;
+  // A commit here wakes its waiters itself; they look again only for what another replica's lost hint hid.
+  const pollMs = config.notify === "on" ? config.pollIntervalMs * WAIT_POLLS : config.pollIntervalMs;
 
   const limits = limitsOf(config);
   const feed = new FeedTail({
@@ -253,6 +262,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
           connectionString: options.databaseUrl,
           replicaId: engine.replicaId,
           onIntent: (id) => wakeups.intents.wake(id),
+          onEnded: (ids) => outcomes.hear(ids),
           onLog: (range) => feed.hear(range),
           onAddress: (address) => dispatcher.wake(address),
           isHere: (consumerId) => streams.get(consumerId) !== undefined,
@@ -261,11 +271,17 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
             feed.lose();
             dispatcher.wakeAll();
             wakeups.intents.wakeAll();
+            void outcomes.sweep().catch(() => undefined);
           },
           onError: (error) => logger.warn({ err: error }, "notifications are interrupted; polling goes on"),
         })
       : null;
   wakeups.observe((changes) => notifications?.follow(changes));
+  const outcomes = new OutcomeStreams(engine, {
+    watchesMax: limits.watchesPerClientMax,
+    onError: (error) => logger.warn({ err: error }, "outcomes could not be read; they are read again"),
+  });
+  wakeups.observe((changes) => outcomes.follow(changes));
 
   const sweepers = createSweepers({
     engine,
@@ -282,7 +298,12 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
       metrics.setDatabaseUp(up);
     },
     onOutage: () => streams.endAll("database"),
-    onPeers: (others) => notifications?.setOthers(others),
+    onPeers: (others) => {
+      notifications?.setOthers(others);
+      outcomes.setOthers(others);
+    },
+    outcomesLookMs: pollMs,
+    lookAtOutcomes: () => outcomes.look(),
     onStreamClosed: ({ id, streamNo }) => streams.end(id, "recovered", streamNo),
   });
   // The other side of an end is told at once here, and by the poll whatever happens.
@@ -324,6 +345,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     engine,
     wakeups,
     streams,
+    outcomes,
     dispatcher,
     windows,
     owed: new OwedCursors(engine),
@@ -334,8 +356,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     keys,
     maxDeliveryAttempts: config.maxDeliveryAttempts,
     keepVersions: config.stateVersionsKept === 0 ? null : config.stateVersionsKept,
-    // A commit here wakes its waiters itself; they look again only for what another replica's lost hint hid.
-    pollMs: config.notify === "on" ? config.pollIntervalMs * WAIT_POLLS : config.pollIntervalMs,
+    pollMs,
     keepAliveMs: config.keepAliveMs,
     streamMaxAgeMs: config.streamMaxAgeMs,
     draining: draining.signal,
@@ -348,6 +369,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   createRoutes(app, deps);
   batchRoutes(app, deps);
   readRoutes(app, deps);
+  outcomeRoutes(app, deps);
   workRoutes(app, deps);
   stateRoutes(app, deps);
   waitingRoutes(app, deps);
@@ -370,6 +392,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     store,
     sweepers,
     streams,
+    outcomes,
     windows,
     wakeups,
     keys,

@@ -18,7 +18,7 @@ export async function freePort(): Promise<number> {
 
 const READY_TRIES = 300;
 
-async function untilReady(baseUrl: string, exited: () => boolean): Promise<void> {
+export async function untilReady(baseUrl: string, exited: () => boolean): Promise<void> {
   for (let tries = 0; ; tries += 1) {
     const up = await fetch(`${baseUrl}/ready`).then(
       (answer) => answer.ok,
@@ -60,10 +60,4 @@ export async function withServer(
     await exited;
     await rm(dataDir, { recursive: true, force: true });
   }
-}
-
-/** The value below which `q` of the samples lie. */
-export function quantile(samples: readonly number[], q: number): number {
-  const sorted = [...samples].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? 0;
 }

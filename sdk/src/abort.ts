@@ -1,8 +1,6 @@
 // Owns: waiting and time limits that end when a signal says so. Must not: know what is being waited for.
 // AbortSignal.any and AbortSignal.timeout are avoided: the first is missing in the oldest runtimes, both keep listeners alive too long.
-
-/** A longer timer fires at once in every runtime. */
-const LONGEST_TIMER_MS = 2_147_483_647;
+import { realTimers, type Timers } from "./timers.ts";
 
 const listeners = new WeakMap<AbortSignal, Set<() => void>>();
 
@@ -39,14 +37,15 @@ export interface LinkedAbort {
 export function linkAbort(
   sources: readonly (AbortSignal | undefined)[],
   limit?: { ms: number; reason: () => unknown },
+  timers: Timers = realTimers,
 ): LinkedAbort {
   const controller = new AbortController();
   const undo: (() => void)[] = [];
-  let timer: ReturnType<typeof setTimeout> | undefined;
+  let disarm: () => void = () => undefined;
   const arm = (ms = limit?.ms) => {
-    clearTimeout(timer);
+    disarm();
     if (limit === undefined || ms === undefined || controller.signal.aborted) return;
-    timer = setTimeout(() => controller.abort(limit.reason()), Math.min(ms, LONGEST_TIMER_MS));
+    disarm = timers.limit(ms, () => controller.abort(limit.reason()));
   };
   for (const source of sources) {
     if (source === undefined) continue;
@@ -62,27 +61,24 @@ export function linkAbort(
     abort: (reason) => controller.abort(reason),
     touch: arm,
     release: () => {
-      clearTimeout(timer);
+      disarm();
       for (const remove of undo) remove();
     },
   };
 }
 
 /** Resolves after `ms`; rejects with the signal's reason as soon as it aborts. */
-export function pause(ms: number, signal?: AbortSignal): Promise<void> {
+export function pause(ms: number, signal?: AbortSignal, timers: Timers = realTimers): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
     let forget: () => void = () => undefined;
-    const timer = setTimeout(
-      () => {
-        forget();
-        resolve();
-      },
-      Math.min(ms, LONGEST_TIMER_MS),
-    );
+    const undo = timers.delay(ms, () => {
+      forget();
+      resolve();
+    });
     if (signal === undefined) return;
     forget = onAbort(signal, () => {
-      clearTimeout(timer);
+      undo();
       reject(signal.reason);
     });
   });

@@ -2,7 +2,9 @@
 
 /** Without the entries that are undefined. */
 export function compact(fields: Record<string, any>): Record<string, any> {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+  const there: Record<string, any> = {};
+  for (const key of Object.keys(fields)) if (fields[key] !== undefined) there[key] = fields[key];
+  return there;
 }
 
 /** `{[key]: value}`, or nothing at all for null and undefined. */

@@ -3,7 +3,7 @@ import { within } from "./abort.ts";
 import { AgentWrites } from "./agent-writes.ts";
 import { Connection, isFinal } from "./connection.ts";
 import type { Delivery, HeartbeatAnswer, Held, StreamOpen } from "./deliveries.ts";
-import { type Duration, toMs, toSeconds } from "./duration.ts";
+import { type Duration, describeMs, toMs, toSeconds } from "./duration.ts";
 import { defaultConsumerName, randomId } from "./environment.ts";
 import { PerdureError } from "./errors.ts";
 import { Heartbeats } from "./heartbeats.ts";
@@ -111,6 +111,10 @@ export class Agent implements AgentHandle {
       }),
       onAnswer: (asked, answer) => this.#onHeartbeat(asked, answer),
       onRefused: (error) => this.#onHeartbeatRefused(error),
+      onStandstill: (ms) =>
+        logger.warn(
+          `this process stood still for ${describeMs(ms)} and sent no heartbeat; work that computes for so long belongs in a worker thread or a process of its own, or listen with a longer lease`,
+        ),
     });
     this.#connection = new Connection(http, logger, streamPath(address), {
       query: () => ({

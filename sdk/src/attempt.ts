@@ -2,6 +2,7 @@
 // Nothing local ends an attempt for good but the server's word: a lease outlives a server that is away.
 import { PerdureError } from "./errors.ts";
 import type { Logger } from "./logger.ts";
+import { realTimers, type Timers } from "./timers.ts";
 
 /** Refusals that say: this attempt is not yours any more. */
 const ENDED_CODES: ReadonlySet<string> = new Set([
@@ -31,8 +32,8 @@ export class Attempt {
   readonly intentType: string;
   /** Aborts when the attempt is over; the user's `ctx.signal`. */
   readonly signal: AbortSignal;
-  /** Aborts as soon as no new step may begin: cuts waits between tries short. */
-  readonly winding: AbortSignal;
+  /** Of everything that is waited for while this attempt works. */
+  readonly timers: Timers;
   /** Begun for us, but never run: a hand-back un-begins them. */
   readonly notRun = new Set<string>();
   /** The handler was told to unwind, so what it returns is not its result. */
@@ -40,7 +41,8 @@ export class Attempt {
   #handBack: HandBackReason | undefined;
   #finished = false;
   readonly #over = new AbortController();
-  readonly #winding = new AbortController();
+  /** Made when something waits for it: most attempts wait for nothing. */
+  #winding: AbortController | undefined;
   readonly #logger: Logger;
   readonly #hooks: AttemptHooks;
 
@@ -48,14 +50,24 @@ export class Attempt {
     delivery: { id: string; attempt: number; intentType: string },
     logger: Logger,
     hooks: AttemptHooks,
+    timers: Timers = realTimers,
   ) {
+    this.timers = timers;
     this.id = delivery.id;
     this.number = delivery.attempt;
     this.intentType = delivery.intentType;
     this.#logger = logger;
     this.#hooks = hooks;
     this.signal = this.#over.signal;
-    this.winding = this.#winding.signal;
+  }
+
+  /** Aborts as soon as no new step may begin: cuts waits between tries short. */
+  get winding(): AbortSignal {
+    if (this.#winding === undefined) {
+      this.#winding = new AbortController();
+      this.#cutWaits();
+    }
+    return this.#winding.signal;
   }
 
   get over(): boolean {
@@ -77,8 +89,8 @@ export class Attempt {
   close(why: string): void {
     if (this.over) return;
     const error = new PerdureError("attempt_ended", `attempt ${this.number} of ${this.id} is over: ${why}`);
-    this.#winding.abort(error);
     this.#over.abort(error);
+    this.#cutWaits();
     this.#hooks.onOver();
   }
 
@@ -86,13 +98,13 @@ export class Attempt {
   windDown(reason: HandBackReason): void {
     if (this.over || this.#handBack !== undefined) return;
     this.#handBack = reason;
-    this.#winding.abort(this.#handBackError());
+    this.#cutWaits();
   }
 
   /** The handler has settled: nothing new may begin, what runs may still be recorded. */
   finish(): void {
     this.#finished = true;
-    this.#winding.abort(this.#finishedError());
+    this.#cutWaits();
   }
 
   /** Throws unless a new step may begin. */
@@ -126,6 +138,13 @@ export class Attempt {
       if (error.status === 401 || error.status === 403) this.#hooks.onRefusedKey(error);
       throw error;
     }
+  }
+
+  #cutWaits(): void {
+    if (this.#winding === undefined || this.#winding.signal.aborted) return;
+    if (this.over) this.#winding.abort(this.#over.signal.reason);
+    else if (this.#handBack !== undefined) this.#winding.abort(this.#handBackError());
+    else if (this.#finished) this.#winding.abort(this.#finishedError());
   }
 
   #unwind(): PerdureError {

@@ -18,6 +18,7 @@ import {
 } from "./intents.ts";
 import { type Logger, resolveLogger } from "./logger.ts";
 import { type ObserveOptions, observeIntent } from "./observe.ts";
+import { Outcomes } from "./outcomes.ts";
 import { pages } from "./pages.ts";
 import { listSteps, type Steps } from "./plan.ts";
 import type { Handler, Work } from "./run.ts";
@@ -34,6 +35,11 @@ export interface ClientOptions {
   /** Further tries of a request that may be repeated. Default 6, about 8 seconds. `waitFor`, `observe` and agents try for ever. */
   maxRetries?: number;
   fetch?: typeof fetch;
+  /**
+   * Writes that come while others are on their way share a request with those that come beside them; each keeps its own answer, time limit
+   * and retries. Default true. False: one request each.
+   */
+  coalesce?: boolean;
   /** Where the few log lines go; false for none. Default the console. */
   logger?: Logger | false;
 }
@@ -60,6 +66,7 @@ const DEFAULT_MAX_RETRIES = 6;
  */
 export class PerdureClient {
   readonly #http: Http;
+  readonly #outcomes: Outcomes;
   readonly #logger: Logger;
   readonly #agents = new Set<Agent>();
   /** Intents as groups, by the session label they were sent with. */
@@ -72,7 +79,9 @@ export class PerdureClient {
       apiKey: options.apiKey ?? environmentVariable("PERDURE_API_KEY"),
       maxRetries: options.maxRetries ?? DEFAULT_MAX_RETRIES,
       fetch: options.fetch ?? ((...request) => fetch(...request)),
+      coalesce: options.coalesce ?? true,
     });
+    this.#outcomes = new Outcomes(this.#http);
     this.sessions = new Sessions(this.#http);
   }
 
@@ -81,7 +90,7 @@ export class PerdureClient {
    * call again, also from another process, answers the first id; another body under the same key is `idempotency_mismatch`.
    */
   async sendIntent<P>(input: IntentInput<P>): Promise<string> {
-    const answer = await this.#post("/v1/intents", intentToWire(input), input.idempotencyKey);
+    const answer = await this.#post("/v1/intents", intentToWire(input), input.idempotencyKey, "create");
     return answer.intent_id;
   }
 
@@ -92,7 +101,7 @@ export class PerdureClient {
   async sendIntents<P>(inputs: IntentInput<P>[]): Promise<string[]> {
     if (inputs.length === 0) return [];
     const intents = inputs.map((input) => intentToWire(input));
-    const answer = await this.#post("/v1/intents/batch", { intents }, batchKey(inputs));
+    const answer = await this.#post("/v1/intents/batch", { intents }, batchKey(inputs), "create_many");
     return answer.intent_ids ?? answer.intents.map((intent: Wire) => intent.intent_id);
   }
 
@@ -101,7 +110,7 @@ export class PerdureClient {
    * operator's retry. Throws `wait_timeout` (the intent goes on), `not_found`, the signal's reason, or what `onProgress` throws.
    */
   waitFor<R = any>(id: string, options: WaitOptions = {}): Promise<Outcome<R>> {
-    return waitAndWatch<R>(this.#http, this.#logger, id, options);
+    return waitAndWatch<R>({ http: this.#http, outcomes: this.#outcomes, logger: this.#logger }, id, options);
   }
 
   /**
@@ -244,8 +253,14 @@ export class PerdureClient {
   }
 
   /** The key makes it safe to repeat after a lost answer; it is the same over all tries of one call. */
-  #post(path: string, body: Wire, idempotencyKey: string = randomId()): Promise<any> {
-    return this.#http.send({ method: "POST", path, body, idempotencyKey });
+  #post(
+    path: string,
+    body: Wire,
+    idempotencyKey: string = randomId(),
+    op?: "create" | "create_many",
+  ): Promise<any> {
+    const batch = op === undefined ? {} : { batch: { op } };
+    return this.#http.send({ method: "POST", path, body, idempotencyKey, ...batch });
   }
 }
 

@@ -24,8 +24,17 @@ export function environmentVariable(name: string): string | undefined {
   }
 }
 
-/** A random UUID. `crypto.randomUUID` is missing on plain-http pages, `getRandomValues` is not. */
+const afterThisTurn: (callback: () => void) => void =
+  (globalThis as unknown as { setImmediate?: (callback: () => void) => void }).setImmediate ?? queueMicrotask;
+
+/** Calls back once the runtime has handled what is at hand now, without waiting for anything. */
+export function soon(callback: () => void): void {
+  afterThisTurn(callback);
+}
+
+/** A random UUID. `crypto.randomUUID` is many times faster, and missing on plain-http pages; `getRandomValues` is not. */
 export function randomId(): string {
+  if (typeof crypto.randomUUID === "function") return crypto.randomUUID();
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40;
   bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;

@@ -9,6 +9,8 @@ export interface HeartbeatHooks {
   onAnswer(asked: readonly Held[], answer: HeartbeatAnswer): void;
   /** The server refused: `consumer_lost`, `consumer_superseded`, a bad key. */
   onRefused(error: PerdureError): void;
+  /** Nothing of this process ran for so long that a heartbeat was left out. */
+  onStandstill(ms: number): void;
 }
 
 const RETRY_MS = 1_000;
@@ -75,6 +77,7 @@ export class Heartbeats {
         retry: "never",
         timeoutMs: REQUEST_TIMEOUT_MS,
         signal: this.#stopped.signal,
+        batch: { op: "consumer_heartbeat", consumer_id: consumerId },
       });
       this.#hooks.onAnswer(body.holding, answer);
     } catch (error) {
@@ -94,6 +97,12 @@ export class Heartbeats {
     }
     if (this.#stopped.signal.aborted || this.#consumerId === undefined) return;
     // A little early rather than late: the server's patience counts from the last one.
-    this.#timer = setTimeout(() => void this.beat(), jitter(nextMs));
+    const dueMs = jitter(nextMs);
+    const setAt = performance.now();
+    this.#timer = setTimeout(() => {
+      const lateMs = performance.now() - setAt - dueMs;
+      if (lateMs > nextMs) this.#hooks.onStandstill(lateMs);
+      void this.beat();
+    }, dueMs);
   }
 }

@@ -1,14 +1,19 @@
-// Owns: one HTTP request to the server, its retries and its errors. Must not: know what the endpoints mean.
+// Owns: requests to the server, their retries and their errors. Must not: know what the endpoints mean.
 // What may be sent twice is sent again after a lost answer: reads, and writes the server recognises (idempotency key, or an attempt).
 import { linkAbort, pause } from "./abort.ts";
+import { errorOf, parseBody } from "./answer.ts";
 import { Backoff } from "./backoff.ts";
+import { type BatchName, type BatchResult, batchResults, batchText } from "./batch.ts";
 import { PerdureError } from "./errors.ts";
+import { Lane, type Passenger } from "./lane.ts";
 
 export interface HttpOptions {
   baseUrl: string;
   apiKey: string | undefined;
   maxRetries: number;
   fetch: typeof fetch;
+  /** Whether writes that come while others are on their way share a request. Default true. */
+  coalesce?: boolean;
 }
 
 export interface HttpRequest {
@@ -25,10 +30,29 @@ export interface HttpRequest {
   /** Longest wait for one answer. Default 30 s. */
   timeoutMs?: number;
   signal?: AbortSignal | undefined;
+  /** Under this name it may share a request with others. Without one it goes by itself. */
+  batch?: BatchName;
+  /** The caller knows what it sends, and need not be told again. */
+  brief?: boolean;
 }
 
+/** A request whose body has been written as JSON, once for all tries and all ways. */
+interface Call {
+  readonly request: HttpRequest;
+  readonly name: BatchName | undefined;
+  readonly body: string | undefined;
+  readonly length: number;
+  readonly idempotencyKey: string | undefined;
+  readonly brief: boolean;
+}
+type NamedCall = Call & { readonly name: BatchName };
+
 const DEFAULT_TIMEOUT_MS = 30_000;
-const LONGEST_RETRY_AFTER_MS = 60_000;
+/** In characters of its body. A larger one gains nothing from sharing a request, and would hold up those beside it. */
+const LARGE = 65_536;
+const BRIEF: Readonly<Record<string, string>> = { prefer: "return=minimal" };
+/** Answers about a batch as it is: none of its calls was made, and each has an answer of its own. */
+const REFUSED_BATCH = new Set([400, 403, 413, 415, 422]);
 /** Statuses of a server, or a proxy before it, that is away for the moment. */
 const AWAY = new Set([429, 502, 503, 504]);
 
@@ -36,6 +60,9 @@ export class Http {
   readonly baseUrl: string;
   readonly #options: HttpOptions;
   readonly #closing = new AbortController();
+  /** Apart, so that an agent's signs of life wait for no work, and its work for no pile of intents that are being sent. */
+  readonly #lanes: Readonly<Record<"life" | "work" | "sending", Lane<NamedCall>>>;
+  #batches: boolean;
 
   /** Aborts when the client closes. */
   get closing(): AbortSignal {
@@ -45,6 +72,9 @@ export class Http {
   constructor(options: HttpOptions) {
     this.baseUrl = options.baseUrl.replace(/\/+$/, "");
     this.#options = options;
+    this.#batches = options.coalesce ?? true;
+    const lane = () => new Lane<NamedCall>((passengers, signal) => this.#carry(passengers, signal));
+    this.#lanes = { life: lane(), work: lane(), sending: lane() };
   }
 
   /** Sends and returns the parsed JSON body. Throws PerdureError, or the signal's reason. */
@@ -52,13 +82,23 @@ export class Http {
     const repeatable =
       request.method === "GET" || request.method === "DELETE" || request.fenced || request.idempotencyKey;
     const retry = repeatable ? (request.retry ?? "bounded") : "never";
+    let call = callOf(request);
+    let alone = false;
     const backoff = new Backoff();
     for (let retries = 0; ; ) {
       try {
-        return await this.#once(request);
+        this.closing.throwIfAborted();
+        return await (alone ? this.#alone(call) : this.#once(call));
       } catch (error) {
         if (request.signal?.aborted) throw request.signal.reason;
         if (retry === "never" || !isWorthRepeating(error)) throw error;
+        // What this changes the first try may have changed, and nobody was told.
+        call = { ...call, brief: false };
+        if (!alone && error.code === "undecided") {
+          // Something holds it up. By itself it holds up nobody else.
+          alone = true;
+          continue;
+        }
         const unbounded = retry === "forever" && (error.status === undefined || AWAY.has(error.status));
         if (!unbounded && ++retries > this.#options.maxRetries) throw error;
         const scope = linkAbort([request.signal, this.closing]);
@@ -95,28 +135,103 @@ export class Http {
 
   /** Ends every request in flight with `client_closed`. */
   close(): void {
-    this.#closing.abort(new PerdureError("client_closed", "this client has been closed"));
+    const closed = new PerdureError("client_closed", "this client has been closed");
+    this.#closing.abort(closed);
+    for (const lane of Object.values(this.#lanes)) lane.close(closed);
   }
 
-  async #once(request: HttpRequest): Promise<unknown> {
-    const timeoutMs = request.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    const limit = { ms: timeoutMs, reason: () => this.#slow(timeoutMs) };
-    const scope = linkAbort([request.signal, this.closing], limit);
+  #once(call: Call): Promise<unknown> {
+    if (!this.#batches || !mayShare(call)) return this.#alone(call);
+    const ms = call.request.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    const limits = { ms, late: () => this.#slow(ms), signal: call.request.signal };
+    return this.#laneOf(call.name).send(call, limits);
+  }
+
+  #laneOf({ op }: BatchName): Lane<NamedCall> {
+    if (op === "consumer_heartbeat") return this.#lanes.life;
+    return op === "create" || op === "create_many" ? this.#lanes.sending : this.#lanes.work;
+  }
+
+  /** Its own request, within its own limits. */
+  async #alone(call: Call): Promise<unknown> {
+    const ms = call.request.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    const scope = linkAbort([call.request.signal, this.closing], { ms, reason: () => this.#slow(ms) });
     try {
-      const headers = this.#headers({ accept: "application/json" });
-      if (request.body !== undefined) headers["content-type"] = "application/json";
-      if (request.idempotencyKey !== undefined) headers["idempotency-key"] = request.idempotencyKey;
-      const init: RequestInit = { method: request.method, headers, signal: scope.signal };
-      if (request.body !== undefined) init.body = JSON.stringify(request.body);
-      const response = await this.#fetch(this.#url(request.path, request.query), init);
-      const text = await response.text();
-      if (!response.ok) throw errorOf(response, text);
-      return parseBody(response, text);
+      return await this.#exchange(call, scope.signal);
     } catch (error) {
       throw this.asError(error, scope.signal);
     } finally {
       scope.release();
     }
+  }
+
+  /** Those who share a lane's next request, and settle by themselves where their limits end before. */
+  async #carry(passengers: readonly Passenger<NamedCall>[], signal: AbortSignal): Promise<void> {
+    try {
+      const [only] = passengers;
+      if (passengers.length > 1) await this.#together(passengers, signal);
+      else if (only !== undefined) only.resolve(await this.#exchange(only.call, signal));
+    } catch (error) {
+      for (const passenger of passengers) passenger.reject(this.asError(error, signal));
+    }
+  }
+
+  async #together(passengers: readonly Passenger<NamedCall>[], signal: AbortSignal): Promise<void> {
+    if (!this.#batches) return await this.#apart(passengers);
+    const calls = passengers.map(({ call }) => call);
+    const headers = calls.every(({ brief }) => brief) ? BRIEF : {};
+    const url = this.#url("/v1/batch", undefined);
+    const response = await this.#write("POST", url, headers, batchText(calls), signal);
+    const text = await response.text();
+    if (response.ok) {
+      const results = batchResults(response, parseBody(response, text), passengers.length);
+      passengers.forEach((passenger, index) => void settle(passenger, results[index]));
+    } else if (response.status === 404 || response.status === 405) {
+      this.#batches = false; // a server from before there were batches
+      await this.#apart(passengers);
+    } else if (REFUSED_BATCH.has(response.status)) {
+      const half = Math.ceil(passengers.length / 2);
+      await Promise.all([
+        this.#carry(passengers.slice(0, half), signal),
+        this.#carry(passengers.slice(half), signal),
+      ]);
+    } else {
+      for (const passenger of passengers) passenger.reject(errorOf(response, text));
+    }
+  }
+
+  async #apart(passengers: readonly Passenger<NamedCall>[]): Promise<void> {
+    await Promise.all(
+      passengers.map((passenger) =>
+        this.#alone(passenger.call).then(
+          (answer) => passenger.resolve(answer),
+          (error: unknown) => passenger.reject(error),
+        ),
+      ),
+    );
+  }
+
+  async #exchange({ request, body, ...call }: Call, signal: AbortSignal): Promise<unknown> {
+    const headers: Record<string, string> = call.brief ? { ...BRIEF } : {};
+    if (call.idempotencyKey !== undefined) headers["idempotency-key"] = call.idempotencyKey;
+    const url = this.#url(request.path, request.query);
+    const response = await this.#write(request.method, url, headers, body, signal);
+    const text = await response.text();
+    if (!response.ok) throw errorOf(response, text);
+    return parseBody(response, text);
+  }
+
+  #write(
+    method: string,
+    url: string,
+    more: Record<string, string>,
+    body: string | undefined,
+    signal: AbortSignal,
+  ): Promise<Response> {
+    const headers = this.#headers({ accept: "application/json", ...more });
+    if (body === undefined) return this.#fetch(url, { method, headers, signal });
+    headers["content-type"] = "application/json";
+    return this.#fetch(url, { method, headers, signal, body });
   }
 
   #fetch(url: string, init: RequestInit): Promise<Response> {
@@ -159,56 +274,26 @@ export function isWorthRepeating(error: unknown): error is PerdureError {
   return error.status === 429 || (error.status >= 500 && error.status !== 501);
 }
 
-/** The error an answer stands for: `application/problem+json` of ours, or whatever a proxy in between made up. */
-export function errorOf(response: Pick<Response, "status" | "headers">, text: string): PerdureError {
-  const { status, headers } = response;
-  let body: Record<string, unknown> = {};
-  try {
-    const parsed: unknown = JSON.parse(text);
-    if (typeof parsed === "object" && parsed !== null) body = parsed as Record<string, unknown>;
-  } catch {
-    // not ours: the status has to do
-  }
-  const inner = (typeof body.error === "object" && body.error !== null ? body.error : {}) as Record<
-    string,
-    unknown
-  >;
-  const code = asText(body.code) ?? asText(inner.code) ?? codeOfStatus(status);
-  const message =
-    asText(body.detail) ?? asText(inner.message) ?? asText(body.title) ?? `the server answered ${status}`;
-  return new PerdureError(code, message, {
-    status,
-    retryable: typeof body.retryable === "boolean" ? body.retryable : status === 429 || status >= 500,
-    requestId: asText(body.request_id) ?? headers.get("x-request-id") ?? undefined,
-    details: inner.details ?? body.errors,
-    retryAfterMs: parseRetryAfter(headers.get("retry-after")),
-  });
+function callOf(request: HttpRequest): Call {
+  const { batch: name, idempotencyKey, brief = false } = request;
+  const body = request.body === undefined ? undefined : toText(request.body);
+  return { request, name, body, length: body?.length ?? 0, idempotencyKey, brief };
 }
 
-/** `Retry-After` (whole seconds or an HTTP date) in milliseconds, at most a minute. */
-export function parseRetryAfter(value: string | null, now: number = Date.now()): number | undefined {
-  if (value === null) return undefined;
-  const ms = /^\d+$/.test(value.trim()) ? Number(value) * 1_000 : Date.parse(value) - now;
-  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), LONGEST_RETRY_AFTER_MS) : undefined;
-}
-
-function parseBody(response: Response, text: string): unknown {
+function toText(body: unknown): string {
   try {
-    return text === "" ? {} : JSON.parse(text);
+    return JSON.stringify(body);
   } catch (cause) {
-    const message = `${response.url || "the server"} answered ${response.status} with something that is not JSON`;
-    throw new PerdureError("bad_response", message, { status: response.status, cause });
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new PerdureError("validation_failed", `the request cannot be written as JSON: ${why}`, { cause });
   }
 }
 
-function asText(value: unknown): string | undefined {
-  return typeof value === "string" && value !== "" ? value : undefined;
+function mayShare(call: Call): call is NamedCall {
+  return call.name !== undefined && call.length <= LARGE;
 }
 
-function codeOfStatus(status: number): string {
-  if (status === 401) return "unauthorized";
-  if (status === 403) return "forbidden";
-  if (status === 404) return "not_found";
-  if (status === 429) return "rate_limited";
-  return status >= 500 ? "unavailable" : "bad_response";
+function settle(passenger: Passenger<NamedCall>, result: BatchResult | undefined): void {
+  if (result?.error !== undefined) passenger.reject(result.error);
+  else passenger.resolve(result?.body);
 }

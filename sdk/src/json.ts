@@ -6,6 +6,7 @@ import { IntentFailure } from "./errors.ts";
  * Throws IntentFailure `not_serializable` (not retryable) for what JSON cannot carry.
  */
 export function toJson(value: unknown): unknown {
+  if (value === null || typeof value === "string" || typeof value === "boolean") return value;
   try {
     const text = JSON.stringify(value);
     return text === undefined ? null : JSON.parse(text);

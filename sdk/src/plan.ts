@@ -41,8 +41,19 @@ export function listSteps(steps: Steps): PlannedStep[] {
   return list;
 }
 
-/** The plan as the agent declares it at start. */
+const wirePlans = new WeakMap<readonly PlannedStep[], Wire[]>();
+
+/** The plan as the agent declares it at start: the same for every delivery. */
 export function planToWire(steps: readonly PlannedStep[]): Wire[] {
+  let plan = wirePlans.get(steps);
+  if (plan === undefined) {
+    plan = makeWirePlan(steps);
+    wirePlans.set(steps, plan);
+  }
+  return plan;
+}
+
+function makeWirePlan(steps: readonly PlannedStep[]): Wire[] {
   return steps.map(({ key, timeout, retry, onInterrupt }) =>
     stepPlanToWire({
       key,
@@ -93,7 +104,7 @@ export async function runPlan(plan: PlanRun): Promise<{ ended: boolean; result: 
     const step = byKey.get(key);
     if (step === undefined) continue;
     const record = log.record(key);
-    const next = declared.slice(index + 1).find((later) => log.record(later)?.status !== "done");
+    const next = nextToRun(declared, index + 1, log);
     const recorded = await runner.run({
       key,
       run: (view) => step.run(ctx, view),
@@ -111,4 +122,12 @@ export async function runPlan(plan: PlanRun): Promise<{ ended: boolean; result: 
       return { ended: true, result: recorded.result };
   }
   return { ended: false, result: log.results[declared.at(-1) ?? ""] ?? null };
+}
+
+function nextToRun(declared: readonly string[], from: number, log: StepLog): string | undefined {
+  for (let index = from; index < declared.length; index += 1) {
+    const key = declared[index] as string;
+    if (log.record(key)?.status !== "done") return key;
+  }
+  return undefined;
 }

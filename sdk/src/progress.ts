@@ -44,12 +44,13 @@ export class ProgressReporter {
   #half = "";
   #offset = 0;
   #sending: Promise<void> | undefined;
-  readonly #ending = new AbortController();
+  #ended = false;
+  /** Made when something waits for it: most handlers tell nothing. */
+  #ending: AbortController | undefined;
 
   constructor(attempt: Attempt, writes: AgentWrites) {
     this.#attempt = attempt;
     this.#writes = writes;
-    onAbort(attempt.signal, () => this.#ending.abort());
   }
 
   report(update: ProgressUpdate): void {
@@ -66,7 +67,8 @@ export class ProgressReporter {
 
   /** Settles when all of it was sent, or given up on. */
   async flush(): Promise<void> {
-    this.#ending.abort();
+    this.#ended = true;
+    this.#ending?.abort();
     this.#put(this.#half);
     this.#half = "";
     await this.#sending;
@@ -93,8 +95,19 @@ export class ProgressReporter {
       this.#update = undefined;
       // A lost update is replaced by the next one; a stale attempt will be found out by a write that matters.
       await this.#writes.progress(body, this.#attempt.signal).catch(() => undefined);
-      if (output !== undefined) await pause(SPACING_MS, this.#ending.signal).catch(() => undefined);
+      if (output === undefined) continue;
+      await pause(SPACING_MS, this.#untilEnd(), this.#attempt.timers).catch(() => undefined);
     }
+  }
+
+  #untilEnd(): AbortSignal {
+    if (this.#ending === undefined) {
+      const ending = new AbortController();
+      this.#ending = ending;
+      onAbort(this.#attempt.signal, () => ending.abort());
+      if (this.#ended) ending.abort();
+    }
+    return this.#ending.signal;
   }
 
   #take(): Wire | undefined {

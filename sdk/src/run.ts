@@ -20,6 +20,7 @@ import { describeHandBack, describeResume } from "./report.ts";
 import { HttpState } from "./state.ts";
 import { StepLog } from "./step-log.ts";
 import { StepRunner } from "./steps.ts";
+import { realTimers, type Timers } from "./timers.ts";
 import { Waits } from "./waits.ts";
 
 /** Answers the intent's result, any JSON value. A throw fails the intent, by its retry policy unless IntentFailure says otherwise. */
@@ -70,7 +71,14 @@ export class Run {
   #known = true;
   #settling = false;
 
-  constructor(delivery: Delivery, work: Work, http: Http, logger: Logger, hooks: RunHooks) {
+  constructor(
+    delivery: Delivery,
+    work: Work,
+    http: Http,
+    logger: Logger,
+    hooks: RunHooks,
+    timers: Timers = realTimers,
+  ) {
     this.#delivery = delivery;
     this.#work = work;
     this.#logger = logger;
@@ -81,10 +89,11 @@ export class Run {
       { id: delivery.intent_id, attempt: delivery.attempt, intentType: this.intentType },
       logger,
       { onOver: () => hooks.onOver(this, this.#known), onRefusedKey: hooks.onRefusedKey },
+      timers,
     );
     this.#http = http;
     this.#writes = new AgentWrites(http, delivery.intent_id, delivery.attempt);
-    this.#opening = new Opening(async () => void (await this.#start({ begin_next: false })));
+    this.#opening = new Opening(async () => void (await this.#start({ begin_next: false })), timers);
     this.#log = new StepLog(this.attempt, this.#writes, () => this.#opening.implied());
     this.#log.load(delivery.steps);
     this.#steps = new StepRunner(this.attempt, this.#log);
@@ -178,14 +187,18 @@ export class Run {
     ]);
   }
 
-  #declare(steps: PlannedStep[]): Promise<Started> {
+  async #declare(steps: PlannedStep[]): Promise<Started> {
     const { plan_by, next_step } = this.#delivery;
     const nextKey = next_step?.key ?? steps[0]?.key ?? "";
     const next = steps.find((step) => step.key === nextKey);
-    return this.#start({
+    const body = {
       begin_next: mayBeginAhead(next, this.#log.record(nextKey), plan_by),
       ...(plan_by === "sender" ? {} : { steps: planToWire(steps) }),
-    });
+    };
+    const started = await this.#start(body);
+    // Something on the way has sent it twice, and we were told what the second changed: nothing.
+    if (this.#log.total === undefined) return await this.#start(body, { brief: false });
+    return started;
   }
 
   #runPlan(steps: PlannedStep[], started: Started): Promise<Finished> {
@@ -206,9 +219,9 @@ export class Run {
     return { ended: false, result: toJson(result) };
   }
 
-  async #start(body: Parameters<AgentWrites["start"]>[0]): Promise<Started> {
+  async #start(body: Parameters<AgentWrites["start"]>[0], how = { brief: true }): Promise<Started> {
     const { attempt } = this;
-    const started = await attempt.write((signal) => this.#writes.start(body, signal));
+    const started = await attempt.write((signal) => this.#writes.start(body, signal, how));
     this.#log.load(started.steps);
     if (started.cancel) attempt.end("canceled", "info");
     if (started.pause) attempt.windDown("paused");

@@ -29,7 +29,8 @@ export class StepLog {
   }
 
   remember(step: WireStep): WireStep {
-    const merged = { ...this.#records.get(step.key), ...step };
+    const known = this.#records.get(step.key);
+    const merged = known === undefined ? step : { ...known, ...step };
     this.#records.set(step.key, merged);
     if (merged.status === "done") this.results[step.key] = merged.result ?? null;
     return merged;

@@ -1,6 +1,6 @@
 // Owns: running one step so that its result is recorded once: begin, call, retry, record, replay. Must not: choose which step is next.
 
-import { linkAbort, pause } from "./abort.ts";
+import { type LinkedAbort, linkAbort, onAbort, pause } from "./abort.ts";
 import { compact } from "./absent.ts";
 import { type Attempt, isUnwinding } from "./attempt.ts";
 import { type Retry, retryDelayMs } from "./backoff.ts";
@@ -187,7 +187,7 @@ export class StepRunner {
 
   #doneBehind(work: StepWork, result: unknown, state: StateBuffer): Promise<Recorded> {
     const recorded = this.#behind.send(async () => {
-      await pause(0); // the step that follows at once may go along
+      await pause(0, undefined, this.#attempt.timers); // the step that follows at once may go along
       if (this.#leaving === leaving) this.#leaving = undefined;
       return await this.#done(work, result, state, compact({ begin_next: leaving.next }));
     });
@@ -236,16 +236,25 @@ export class StepRunner {
     const ms = timeoutOf(work, this.#log.record(work.key));
     const late = () =>
       new IntentFailure(`step "${work.key}" ran longer than ${ms} ms`, { code: "step_timeout" });
-    const scope = linkAbort([this.#attempt.signal], ms === undefined ? undefined : { ms, reason: late });
+    const limit = ms === undefined ? undefined : { ms, reason: late };
+    let scope: LinkedAbort | undefined;
+    // A signal of its own costs more than all the rest of a step, and few ask for it.
+    const own = () => {
+      scope ??= linkAbort([this.#attempt.signal], limit, this.#attempt.timers);
+      return scope.signal;
+    };
+    const ends = limit === undefined ? this.#attempt.signal : own();
+    let forget: () => void = () => undefined;
     const ended = new Promise<never>((_, reject) => {
-      scope.signal.addEventListener("abort", () => reject(scope.signal.reason), { once: true });
+      forget = onAbort(ends, () => reject(ends.reason));
     });
-    const step = viewOf(begun, scope.signal, state);
+    const step = viewOf(begun, own, state);
     try {
       // Raced, so that a function that ignores its signal cannot hold what comes after it.
       return await Promise.race([(async () => work.run(step))(), ended]);
     } finally {
-      scope.release();
+      forget();
+      scope?.release();
     }
   }
 
@@ -282,7 +291,8 @@ export class StepRunner {
     if (!again) throw thrown;
     const least = failure.retryAfter === undefined ? 0 : toMs(failure.retryAfter);
     try {
-      await pause(Math.max(least, retryDelayMs(policy, failures)), this.#attempt.winding);
+      const { winding, timers } = this.#attempt;
+      await pause(Math.max(least, retryDelayMs(policy, failures)), winding, timers);
     } catch {
       this.#attempt.gate();
     }
@@ -310,7 +320,7 @@ export class StepRunner {
     const { onInterrupt } = work.options;
     if (typeof onInterrupt !== "function") return undefined;
     const state = new StateBuffer();
-    const verdict = await onInterrupt(viewOf(known, this.#attempt.signal, state));
+    const verdict = await onInterrupt(viewOf(known, () => this.#attempt.signal, state));
     this.#attempt.gate();
     if (typeof verdict === "object") return await this.#done(work, toJson(verdict.done), state);
     if (verdict === "retry") return undefined;
@@ -342,7 +352,7 @@ function expected(work: StepWork, known: WireStep | undefined): Expected {
   return { ...known, tries: known.tries + 1 };
 }
 
-function viewOf(step: Expected, signal: AbortSignal, state: StepState): Step {
+function viewOf(step: Expected, signal: () => AbortSignal, state: StepState): Step {
   const { key, idempotency_key, tries, interrupted = false } = step;
   return Object.freeze({
     key,
@@ -355,7 +365,9 @@ function viewOf(step: Expected, signal: AbortSignal, state: StepState): Step {
     },
     tries,
     interrupted,
-    signal,
+    get signal() {
+      return signal();
+    },
     state,
   });
 }

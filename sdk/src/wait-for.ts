@@ -8,6 +8,7 @@ import type { Http } from "./http.ts";
 import { type IntentEvent, type Outcome, presentOutcome } from "./intents.ts";
 import type { Logger } from "./logger.ts";
 import { observeIntent } from "./observe.ts";
+import type { Outcomes } from "./outcomes.ts";
 import { type Progress, progressOf } from "./progress.ts";
 
 export interface WaitOptions {
@@ -27,14 +28,19 @@ const ONE_LOOK_MS = 5_000;
 /** After the end: what was told before it is on its way. */
 const LAST_WORDS_MS = 2_000;
 
+interface WaitDeps {
+  readonly http: Http;
+  readonly outcomes: Outcomes;
+  readonly logger: Logger;
+}
+
 /** With `onProgress`, the outcome comes after all that was told before it. */
 export async function waitAndWatch<R>(
-  http: Http,
-  logger: Logger,
+  { http, outcomes, logger }: WaitDeps,
   id: string,
   { onProgress, ...options }: WaitOptions,
 ): Promise<Outcome<R>> {
-  if (onProgress === undefined) return await waitForIntent<R>(http, id, options);
+  if (onProgress === undefined) return await waitForIntent<R>(http, id, options, outcomes);
   const scope = linkAbort([options.signal]);
   let failure: { error: unknown } | undefined;
   const watching = watch(observeIntent(http, logger, id, { signal: scope.signal }), onProgress).catch(
@@ -43,7 +49,7 @@ export async function waitAndWatch<R>(
     },
   );
   try {
-    const outcome = await waitForIntent<R>(http, id, options);
+    const outcome = await waitForIntent<R>(http, id, options, outcomes);
     await within(LAST_WORDS_MS, watching);
     if (failure !== undefined) throw failure.error;
     return outcome;
@@ -63,10 +69,12 @@ async function watch(
   }
 }
 
+/** Over the stream of outcomes where there is one; where there is not, by asking for this intent alone. */
 export async function waitForIntent<R>(
   http: Http,
   id: string,
   options: Omit<WaitOptions, "onProgress"> = {},
+  outcomes?: Outcomes,
 ): Promise<Outcome<R>> {
   const timeoutMs = options.timeout === undefined ? undefined : toMs(options.timeout);
   const deadline = timeoutMs === undefined ? undefined : Date.now() + timeoutMs;
@@ -74,9 +82,13 @@ export async function waitForIntent<R>(
     new PerdureError("wait_timeout", `${id} did not end in time; it goes on and may be waited for again`);
   // A timeout of 0 asks for one look, which takes the time it takes.
   const limit = timeoutMs === undefined ? undefined : { ms: timeoutMs || ONE_LOOK_MS, reason: late };
-  const scope = linkAbort([options.signal], limit);
+  const scope = linkAbort([options.signal, http.closing], limit);
+  const leave = outcomes?.enter();
   try {
     for (;;) {
+      const told = timeoutMs === 0 ? undefined : await outcomes?.next(id, scope.signal);
+      const end = told === undefined ? undefined : presentOutcome<R>(told);
+      if (end !== undefined) return end;
       const leftMs = deadline === undefined ? Number.POSITIVE_INFINITY : deadline - Date.now();
       const waitS = Math.max(0, Math.min(LONGEST_WAIT_S, Math.ceil(leftMs / 1_000)));
       const asked = Date.now();
@@ -94,6 +106,7 @@ export async function waitForIntent<R>(
       if (Date.now() - asked < CUT_SHORT_MS) await pause(jitter(250), scope.signal);
     }
   } finally {
+    leave?.();
     scope.release();
   }
 }

@@ -154,22 +154,23 @@ export class Waits {
         tries += 1;
       }
       // As a step between two tries: cut short by a hand-back, which the next look at the gate tells of.
-      await pause(backoff.next(), attempt.winding).catch(() => undefined);
+      await pause(backoff.next(), attempt.winding, attempt.timers).catch(() => undefined);
     }
   }
 
   /** Resolves when neither a step nor another wait is under way. Rejects when no step may begin any more. */
   async #quiet(key: string): Promise<void> {
-    const { log, steps } = this.#setup;
-    const heldUp = setTimeout(() => this.#warnHeldUp(key), HELD_UP_MS);
+    const { attempt, log, steps } = this.#setup;
+    const notHeldUp = attempt.timers.limit(HELD_UP_MS, () => this.#warnHeldUp(key));
     try {
       await steps.idle();
-      await pause(0); // a step that follows at once on the last one, or is called beside this wait, goes first
+      // A step that follows at once on the last one, or is called beside this wait, goes first.
+      await pause(0, undefined, attempt.timers);
       await steps.idle();
       await steps.recorded();
       await log.mayBegin();
     } finally {
-      clearTimeout(heldUp);
+      notHeldUp();
     }
   }
 

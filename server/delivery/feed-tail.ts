@@ -1,6 +1,6 @@
 // What was committed lately, in the order in which this server learned of it: what the feed of all intents is served from. Kept in
 // memory only, while somebody watches and for a while after; writes pay nothing for it while nobody does. Bounded: whoever falls
-// behind what is kept is told so (docs/decisions/0014-the-feed.md).
+// behind what is kept is told so (docs/decisions/0015-the-feed.md).
 
 import { randomBytes } from "node:crypto";
 import type { IntentEvent } from "../domain/event.ts";

@@ -65,9 +65,19 @@ export class FrameStream {
     return this.#write(encodeFrame(frame));
   }
 
+  /** The same for frames that are encoded already, one behind the other: one write for all of them. */
+  sendEncoded(text: string): boolean {
+    return this.#write(text);
+  }
+
+  /** Whether the reader has taken most of what was sent: then there is nothing to wait for. */
+  get caughtUp(): boolean {
+    return this.#response.writableLength <= READY_BYTES;
+  }
+
   /** Resolves when the reader has taken most of what was sent, or is gone: whoever has much to send waits for it. */
   async ready(): Promise<void> {
-    if (!this.open || this.#response.writableLength <= READY_BYTES) return;
+    if (!this.open || this.caughtUp) return;
     await new Promise<void>((resolve) => {
       const done = () => {
         this.#response.off("drain", done);

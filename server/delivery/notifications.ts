@@ -1,6 +1,7 @@
 // Tells other replicas what changed here, and hears it from them. Only a hint: sent outside the data transaction
 // (a NOTIFY inside one takes a database-wide commit lock), coalesced, and only while another replica lives.
 
+import { isTerminal } from "../domain/lifecycle.ts";
 import { isClaimable } from "../domain/schedule.ts";
 import type { Store } from "../store/connection.ts";
 import { createListener, type Listener, notify } from "../store/notify.ts";
@@ -28,6 +29,8 @@ interface Hint {
   /** The sender, so that nobody wakes itself. */
   readonly from: string;
   readonly intents: readonly string[];
+  /** So many of them, the first ones, have ended. Not said by older replicas: any of them may have. */
+  readonly ended?: number;
   /** What was written to their logs: the first and the last seq of each, in the order of `intents`. */
   readonly logs?: readonly (readonly [number, number])[];
   readonly addresses: readonly string[];
@@ -41,6 +44,7 @@ export interface NotificationOptions {
   readonly connectionString: string;
   readonly replicaId: string;
   readonly onIntent: (id: string) => void;
+  readonly onEnded: (ids: readonly string[]) => void;
   readonly onLog: (range: LogRange) => void;
   readonly onAddress: (address: string) => void;
   /** Whether this consumer's stream is open here: then nobody else need be told. */
@@ -55,6 +59,7 @@ export class Notifications {
   #others = 0;
   /** With the first and the last seq that was written. */
   #intents = new Map<string, readonly [number, number]>();
+  readonly #ended = new Set<string>();
   #addresses = new Set<string>();
   #told: Told[] = [];
   #sending = false;
@@ -76,7 +81,7 @@ export class Notifications {
     if (this.#others === 0 || this.#stopped) return;
     for (const change of changes) {
       const { before, after } = change;
-      this.#intents.set(after.id, [this.#intents.get(after.id)?.[0] ?? firstSeq(change), after.seq]);
+      this.#name(change);
       // A place freed here, or an end told here, concerns nobody elsewhere.
       const holder = before?.consumerId ?? null;
       const elsewhere = holder !== null && !this.#options.isHere(holder);
@@ -96,18 +101,28 @@ export class Notifications {
     await this.#listener?.end().catch(() => undefined);
   }
 
+  #name(change: Change): void {
+    const { id, status, seq } = change.after;
+    this.#intents.set(id, [this.#intents.get(id)?.[0] ?? firstSeq(change), seq]);
+    if (isTerminal(status)) this.#ended.add(id);
+    else this.#ended.delete(id);
+  }
+
   async #send(): Promise<void> {
     if (this.#sending) return;
     this.#sending = true;
     try {
       while (this.#intents.size > 0) {
+        const intents = [...this.#ended, ...[...this.#intents.keys()].filter((id) => !this.#ended.has(id))];
         const named = {
-          intents: [...this.#intents.keys()],
-          logs: [...this.#intents.values()],
+          intents,
+          logs: intents.map((id) => this.#intents.get(id) as readonly [number, number]),
+          ended: this.#ended.size,
           addresses: [...this.#addresses],
         };
         const told = this.#told.splice(0);
         this.#intents.clear();
+        this.#ended.clear();
         this.#addresses.clear();
         for (const part of inParts(told)) await this.#notify({ intents: [], addresses: [], told: part });
         if (!(await this.#notify(named))) await this.#notify({ intents: [], addresses: [], all: true });
@@ -177,6 +192,7 @@ export class Notifications {
       const [from, to] = hint.logs?.[index] ?? [0, -1];
       if (from <= to) this.#options.onLog({ intentId: id, from, to });
     }
+    this.#options.onEnded(hint.intents.slice(0, hint.ended));
     for (const address of hint.addresses) this.#options.onAddress(address);
   }
 }

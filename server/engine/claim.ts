@@ -60,11 +60,13 @@ async function claim(
   const { value, changes } = await transact(engine.store, async (tx) => {
     const ids = requests.map((request) => request.consumerId);
     // Sent together, run in this order: the count is a later statement and sees what the lock waited for.
-    const [rows, held] = await Promise.all([lockConsumers(tx, ids, freeOnly), countHeld(tx, ids)]);
+    const locked = lockConsumers(tx, ids, freeOnly);
+    const [rows, held] = await Promise.all([locked, countHeld(tx, ids, locked)]);
     const groups = groupCandidates(rows, held, requests);
     if (groups.length === 0) return { delivered: [], held, contested: [] };
     const { work, heads, contested } = await lockHeads(
       tx,
+      engine.store.queues,
       groups.map((group) => group.claim),
     );
     const delivered = groups.flatMap((group, index) => assign(work, group.candidates, heads[index] ?? []));

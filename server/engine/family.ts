@@ -10,7 +10,7 @@ import { isTerminal } from "../domain/lifecycle.ts";
 import type { RawJson } from "../domain/raw-json.ts";
 import { waitingSteps } from "../domain/wait.ts";
 import { awaitedIntents, type OutboxEntry, orphans, readOutbox } from "../store/queries/family.ts";
-import { ENDS_MAX_BYTES } from "../store/workspace.ts";
+import { ENDS_MAX_BYTES, type Workspace } from "../store/workspace.ts";
 import { change, type Engine } from "./context.ts";
 import { endsOf } from "./waits.ts";
 
@@ -34,31 +34,61 @@ function settle(engine: Engine, entry: OutboxEntry): Promise<void> {
   }
 }
 
-/**
- * Wakes the parent if it was the last child it waited for. What the parent waits for is read before its lock: a wait that begins later sees
- * this child's end by itself, and the entry of a child that ends later comes later.
- */
+/** Wakes the parent if it was the last child it waited for. */
 async function tellParent(engine: Engine, { id, parentId }: OutboxEntry): Promise<void> {
-  const ids = await awaitedIntents(engine.store, parentId);
-  await engine.commits.submit({
+  while (!(await tellAwaited(engine, id, parentId, await awaitedIntents(engine.store, parentId)))) {
+    // Each time another wait has begun, by which it is known the next time.
+  }
+}
+
+/**
+ * What the parent waits for is read before its lock. A wait that was committed in between may have looked at the child before its end: false,
+ * and the entry stays, as long as the parent waits for somebody whose end was not looked at here.
+ */
+function tellAwaited(
+  engine: Engine,
+  entry: number,
+  parentId: string,
+  awaited: readonly string[],
+): Promise<boolean> {
+  const lookedAt = new Set(awaited);
+  return engine.commits.submit<boolean>({
     name: "child_end",
     intents: [parentId],
     steps: [{ intentId: parentId, keys: [], undone: 1 }],
-    ends: ids,
+    ends: awaited,
     bytes: ENDS_MAX_BYTES,
     decide(work) {
-      if (work.has(parentId))
-        change(work, parentId, SERVER, (draft) => {
-          for (const { key, wait } of waitingSteps(draft.intent, draft.steps)) {
-            if (wait.kind !== "intents" || wait.ids.some((child) => work.endOf(child) === undefined))
-              continue;
-            const ends = endsOf(work, draft.intent, wait.ids);
-            if (ends !== undefined) endWait(draft, key, ends);
-          }
-        });
-      work.workedOff.push(id);
+      const waits = childWaits(work, parentId);
+      if (waits.some(({ ids }) => ids.some((child) => !lookedAt.has(child)))) return false;
+      if (waits.length > 0) change(work, parentId, SERVER, (draft) => endWaits(work, draft, waits));
+      work.workedOff.push(entry);
+      return true;
     },
   });
+}
+
+interface ChildWait {
+  readonly key: string;
+  readonly ids: readonly string[];
+}
+
+/** The steps on which the intent is parked for children. */
+function childWaits(work: Workspace, intentId: string): ChildWait[] {
+  const known = work.peek(intentId);
+  if (known === undefined) return [];
+  return waitingSteps(known.intent, known.steps).flatMap(({ key, wait }) =>
+    wait.kind === "intents" ? [{ key, ids: wait.ids }] : [],
+  );
+}
+
+/** Ends those of which all children have ended. */
+function endWaits(work: Workspace, draft: Draft, waits: readonly ChildWait[]): void {
+  for (const { key, ids } of waits) {
+    if (ids.some((child) => work.endOf(child) === undefined)) continue;
+    const ends = endsOf(work, draft.intent, ids);
+    if (ends !== undefined) endWait(draft, key, ends);
+  }
 }
 
 /** A handler looks at each end itself; of an intent that the server leads, the step fails with its child. */

@@ -1,6 +1,7 @@
 // One statement a second that proves this replica alive and says what there is to do: the poll that makes every
 // notification a mere hint (D6, I7). After an outage, or at the start, it grants grace before it counts.
 
+import type { QueueEntry } from "../store/queue-heads.ts";
 import {
   closeOrphans,
   endPulses,
@@ -42,13 +43,21 @@ export interface Pulse {
 }
 
 export interface Asked {
+  /** Whether the queues are looked at from their very beginning, or from where they are believed to begin. */
+  readonly whole: boolean;
   readonly addresses: readonly string[];
   readonly streams: readonly OpenStream[];
 }
 
 export async function pulse(engine: Engine, asked: Asked): Promise<Pulse> {
   const bounds = patience(engine.settings);
-  const query: PulseQuery = { ...bounds, ...asked, replicaId: engine.replicaId };
+  const { queues } = engine.store;
+  const query: PulseQuery = {
+    ...bounds,
+    streams: asked.streams,
+    queues: asked.whole ? queues.wholes(asked.addresses) : queues.parts(asked.addresses),
+    replicaId: engine.replicaId,
+  };
   let row = await sendPulse(engine.store, query);
   const recovered = !row.served;
   if (recovered) {
@@ -57,6 +66,8 @@ export async function pulse(engine: Engine, asked: Asked): Promise<Pulse> {
     if (!row.served) throw new Error("the pulse after a recovery came too late to count");
   }
   const closed = new Set(row.closed_streams);
+  const heads: readonly QueueEntry[] = JSON.parse(row.ready ?? "[]");
+  for (const head of heads) queues.add(head);
   return {
     otherReplicas: row.others,
     othersSince: row.others_since,
@@ -64,7 +75,7 @@ export async function pulse(engine: Engine, asked: Asked): Promise<Pulse> {
     timersDue: row.timers_due,
     leasesOver: row.leases_over,
     outboxFull: row.outbox_full,
-    readyAddresses: row.ready_addresses,
+    readyAddresses: [...new Set(heads.map((head) => head.address))],
     closedStreams: asked.streams.filter((stream) => closed.has(stream.id)),
   };
 }

@@ -179,6 +179,7 @@ export async function claimForWindows<W extends Waiting>(
   return handingOut<W, WindowClaim<W>>(engine, async (tx, begin) => {
     const { work, heads, contested } = await lockHeads(
       tx,
+      engine.store.queues,
       groups.map((group) => group.claim),
     );
     const cursor = heads.some((ids) => ids.length > 0) ? await lockCursor(tx, first.address) : null;

@@ -43,6 +43,8 @@ export interface Limits {
   readonly wrongKeysBurst: number;
   /** Open streams and held answers of one key, or of one remote address where there are no keys. */
   readonly streamsPerClientMax: number;
+  /** Intents that the streams of outcomes of one client watch in all. */
+  readonly watchesPerClientMax: number;
   /** Agents that listen on one address. */
   readonly streamsPerAddressMax: number;
   readonly capacityMax: number;
@@ -86,6 +88,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   connectionsMax: 10_000,
   wrongKeysBurst: 100,
   streamsPerClientMax: 5_000,
+  watchesPerClientMax: 100_000,
   streamsPerAddressMax: 1_000,
   capacityMax: 10_000,
   checkpointsMax: 1_000,

@@ -26,7 +26,12 @@ const LEFTOVER_AGE_MS = 600_000;
 const SETTINGS: Record<string, string> = {
   shared_buffers: "128MB",
   max_connections: "100",
-  max_wal_size: "512MB",
+  // After a checkpoint the first change of each page is logged whole: under load most of what is written, if they follow one another.
+  max_wal_size: "2GB",
+  checkpoint_timeout: "15min",
+  wal_compression: "on",
+  // Queues are small and emptied all the time: looked at often, each look is short.
+  autovacuum_naptime: "10s",
   timezone: "UTC",
   log_timezone: "UTC",
   log_checkpoints: "off",

@@ -90,6 +90,13 @@ export const limits = {
     1_000_000,
     "Most open streams and held answers of one key, or of one remote address where there are no keys; further ones are answered 429. Windows of work are not counted.",
   ),
+  watchesPerClientMax: integer(
+    "PERDURE_WATCHES_PER_CLIENT_MAX",
+    100_000,
+    1,
+    10_000_000,
+    "Most intents that the streams of outcomes of one key, or of one remote address where there are no keys, watch in all; about 250 bytes each. Further ones are answered 429, and asked for one by one.",
+  ),
   streamsPerAddressMax: integer(
     "PERDURE_STREAMS_PER_ADDRESS_MAX",
     1_000,

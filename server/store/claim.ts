@@ -4,6 +4,7 @@
 import { encodeArray, textArrayLiteral } from "./binary.ts";
 import type { Store } from "./connection.ts";
 import type { IntentsTable } from "./database.ts";
+import { partsFrom, type QueueEntry, type QueueHeads, WITHIN_PART } from "./queue-heads.ts";
 import { toIntent } from "./rows.ts";
 import type { Transaction } from "./transaction.ts";
 import { Workspace } from "./workspace.ts";
@@ -30,9 +31,11 @@ const isPaused = (address: string): string =>
 const GROUPS = `(select u.* from unnest($1::text[], $2::text[], $3::int4[], $4::bool[]) with ordinality as u(address, types, free, first, n)
     where not ${isPaused("u.address")}) as g`;
 const WANTED = "(g.first is null or g.first = (i.attempt = 0))";
-const WINDOW = `select r.intent_id, r.rank, r.queue_at from ready r
-  where r.to_agent = g.address and (g.types is null or r.intent_type = any(g.types::text[]))
-  order by r.rank, r.queue_at, r.intent_id limit g.free + ${LOOK_BEYOND}`;
+const WINDOW = `select r.intent_id, r.rank, r.queue_at from ${partsFrom(5)}
+  cross join lateral (select r.intent_id, r.rank, r.queue_at from ready r
+    where ${WITHIN_PART} and (g.types is null or r.intent_type = any(g.types::text[]))
+    order by r.rank, r.queue_at, r.intent_id limit g.free + ${LOOK_BEYOND}) r
+  where s.address = g.address order by r.rank, r.queue_at, r.intent_id limit g.free + ${LOOK_BEYOND}`;
 
 // The limit stands above the lock: a locked row is passed over, and the next one taken in its place.
 const HEADS = {
@@ -47,9 +50,8 @@ const HEADS = {
 
 const QUEUED = {
   name: "claim_queued",
-  text: `select g.n::int as group_no, (select count(*)::int from (
-      select 1 from (${WINDOW}) h join intents i on i.id = h.intent_id where ${IN_TIME} and ${WANTED} limit g.free) q) as queued
-    from ${GROUPS}`,
+  text: `select g.n::int as group_no, h.rank, min(h.queue_at) as first_at, count(*) filter (where ${IN_TIME} and ${WANTED})::int as queued
+    from ${GROUPS} cross join lateral (${WINDOW}) h join intents i on i.id = h.intent_id group by g.n, h.rank`,
 };
 
 const CLOCK = {
@@ -66,48 +68,79 @@ export interface ClaimedHeads {
 }
 
 /** Locks the heads; the row read under the lock, not the queue entry, says whether an intent may be delivered. */
-export async function lockHeads(tx: Transaction, groups: readonly ClaimGroup[]): Promise<ClaimedHeads> {
-  const asked = [
-    encodeArray(
-      "text",
-      groups.map((g) => g.address),
-    ),
-    encodeArray(
-      "text",
-      groups.map((g) => (g.intentTypes === null ? null : textArrayLiteral(g.intentTypes))),
-    ),
-    encodeArray(
-      "int4",
-      groups.map((g) => g.limit),
-    ),
-    encodeArray(
-      "bool",
-      groups.map((g) => g.first ?? null),
-    ),
-  ];
-  const [rows, queued, [clock]] = await Promise.all([
-    tx.query<IntentsTable & { group_no: number }>(HEADS, asked),
-    tx.query<{ group_no: number; queued: number }>(QUEUED, asked),
-    tx.query<{ now: number; xid: string }>(CLOCK, []),
-  ]);
-  if (clock === undefined) throw new Error("the database told no time");
-  tx.identify(clock.xid);
-  const work = new Workspace(clock.now);
-  const heads: string[][] = groups.map(() => []);
-  for (const row of rows) {
-    if (work.has(row.id)) continue;
-    work.hold(toIntent(row));
-    heads[row.group_no - 1]?.push(row.id);
+export async function lockHeads(
+  tx: Transaction,
+  queues: QueueHeads,
+  groups: readonly ClaimGroup[],
+): Promise<ClaimedHeads> {
+  const asked = [...groupColumns(groups), ...queues.parts(groups.map((g) => g.address))];
+  const look = queues.look();
+  let found: readonly QueuedRow[] = [];
+  try {
+    const [rows, queued, [clock]] = await Promise.all([
+      tx.query<IntentsTable & { group_no: number }>(HEADS, asked),
+      tx.query<QueuedRow>(QUEUED, asked),
+      tx.query<{ now: number; xid: string }>(CLOCK, []),
+    ]);
+    found = queued;
+    if (clock === undefined) throw new Error("the database told no time");
+    tx.identify(clock.xid);
+    const work = new Workspace(clock.now);
+    const heads: string[][] = groups.map(() => []);
+    for (const row of rows) {
+      if (work.has(row.id)) continue;
+      work.hold(toIntent(row));
+      heads[row.group_no - 1]?.push(row.id);
+    }
+    const contested = groups.map((group, index) => {
+      const inReach = queued.reduce((sum, row) => sum + (row.group_no - 1 === index ? row.queued : 0), 0);
+      return Math.min(inReach, group.limit) > (heads[index]?.length ?? 0);
+    });
+    return { work, heads, contested };
+  } finally {
+    look.close(firstsOf(groups, found));
   }
-  const contested = groups.map(() => false);
-  for (const row of queued) contested[row.group_no - 1] = row.queued > (heads[row.group_no - 1]?.length ?? 0);
-  return { work, heads, contested };
 }
+
+interface QueuedRow {
+  readonly group_no: number;
+  readonly rank: number;
+  readonly first_at: number;
+  readonly queued: number;
+}
+
+/** Where the ranks of these queues begin: only who takes every type sees that. */
+function firstsOf(groups: readonly ClaimGroup[], queued: readonly QueuedRow[]): QueueEntry[] {
+  return queued.flatMap(({ group_no, rank, first_at }) => {
+    const group = groups[group_no - 1];
+    if (group === undefined || group.intentTypes !== null) return [];
+    return [{ address: group.address, rank, queueAt: first_at }];
+  });
+}
+
+const groupColumns = (groups: readonly ClaimGroup[]): Buffer[] => [
+  encodeArray(
+    "text",
+    groups.map((g) => g.address),
+  ),
+  encodeArray(
+    "text",
+    groups.map((g) => (g.intentTypes === null ? null : textArrayLiteral(g.intentTypes))),
+  ),
+  encodeArray(
+    "int4",
+    groups.map((g) => g.limit),
+  ),
+  encodeArray(
+    "bool",
+    groups.map((g) => g.first ?? null),
+  ),
+];
 
 const WITH_WORK = {
   name: "addresses_with_work",
-  text: `select a.address from unnest($1::text[]) as a(address) where exists (select 1 from ready r where r.to_agent = a.address)
-    and not ${isPaused("a.address")}`,
+  text: `select distinct s.address from ${partsFrom(1)} cross join lateral (select 1 from ready r where ${WITHIN_PART} limit 1) x
+    where not ${isPaused("s.address")}`,
 };
 
 /**
@@ -115,7 +148,7 @@ const WITH_WORK = {
  * that moment would find them busy.
  */
 export async function addressesWithWork(store: Store, addresses: readonly string[]): Promise<Set<string>> {
-  const values = [encodeArray("text", addresses)];
+  const values = store.queues.parts(addresses);
   const { rows } = await store.pool.query<{ address: string }>({ ...WITH_WORK, values });
   return new Set(rows.map((row) => row.address));
 }

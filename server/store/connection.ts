@@ -5,6 +5,7 @@ import { Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
 import type { Database } from "./database.ts";
 import { HotRows } from "./hot-rows.ts";
+import { QueueHeads } from "./queue-heads.ts";
 
 const JSON_OIDS = new Set([114, 3802]);
 const TIMESTAMPTZ = 1184;
@@ -48,6 +49,7 @@ export interface Store {
   readonly writers: pg.Pool;
   /** The same for transactions outside it, which lock consumers first. */
   readonly transactors: pg.Pool;
+  readonly queues: QueueHeads;
   readonly hotRows: HotRows;
   end(): Promise<void>;
 }
@@ -88,7 +90,12 @@ export function openStore(options: StoreOptions): Store {
     each.on("connect", (client) => client.on("error", () => undefined));
   }
   const hotRows = new HotRows(options.hotRowsMax ?? 0);
-  for (const each of [writers, transactors]) each.on("remove", () => hotRows.clear());
+  const queues = new QueueHeads();
+  const doubt = () => {
+    hotRows.clear();
+    queues.forget();
+  };
+  for (const each of [writers, transactors]) each.on("remove", doubt);
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
   let ended: Promise<void> | undefined;
   return {
@@ -96,6 +103,7 @@ export function openStore(options: StoreOptions): Store {
     pool,
     writers,
     transactors,
+    queues,
     hotRows,
     end() {
       ended ??= Promise.all([endReaders(db, pool), writers.end(), transactors.end()]).then(() => undefined);

@@ -3,6 +3,7 @@
 import { encodeArray } from "./binary.ts";
 import { isLockTimeout, type Store } from "./connection.ts";
 import type { ConsumersTable } from "./database.ts";
+import { HELD, type HeldRow, heldFloors } from "./held.ts";
 import type { Transaction } from "./transaction.ts";
 
 export interface ConsumerRow extends ConsumersTable {
@@ -141,9 +142,10 @@ export function endLeases(tx: Transaction, ids: readonly string[]): void {
   void tx.query(EXPIRED, [encodeArray("uuid", ids)]);
 }
 
-const HELD = {
+const HOLDINGS = {
   name: "leases_held",
-  text: "select intent_id, attempt, consumer_id from leases where consumer_id = any($1::uuid[]) order by intent_id",
+  text: `select l.intent_id, l.attempt, l.consumer_id from unnest($1::uuid[], $2::int8[]) as w(id, floor)
+    cross join lateral (select * from leases h where h.consumer_id = w.id and h.no > w.floor offset 0) l order by l.intent_id`,
 };
 
 export interface HeldLease {
@@ -153,16 +155,21 @@ export interface HeldLease {
 }
 
 export function heldBy(tx: Transaction, ids: readonly string[]): Promise<HeldLease[]> {
-  return tx.query<HeldLease>(HELD, [encodeArray("uuid", ids)]);
+  return tx.query<HeldLease>(HOLDINGS, heldFloors(tx.client).parameters(ids));
 }
 
-const COUNTS = {
-  name: "leases_count",
-  text: "select consumer_id, count(*)::int as held from leases where consumer_id = any($1::uuid[]) group by 1",
-};
+const COUNTS = { name: "leases_count", text: HELD };
 
-export async function countHeld(tx: Transaction, ids: readonly string[]): Promise<Map<string, number>> {
-  const rows = await tx.query<{ consumer_id: string; held: number }>(COUNTS, [encodeArray("uuid", ids)]);
+/** What consumers hold; those it says are locked have been locked before. */
+export async function countHeld(
+  tx: Transaction,
+  ids: readonly string[],
+  locked: Promise<readonly { readonly id: string }[]>,
+): Promise<Map<string, number>> {
+  const floors = heldFloors(tx.client);
+  const rows = await tx.query<HeldRow>(COUNTS, floors.parameters(ids));
+  const held = new Map(rows.map((row) => [row.consumer_id, row]));
+  floors.learn((await locked).flatMap(({ id }) => held.get(id) ?? []));
   return new Map(rows.map((row) => [row.consumer_id, row.held]));
 }
 
@@ -265,7 +272,7 @@ async function withoutHeld(count: number, update: (condition: string) => Promise
 export async function expiredConsumers(store: Store, limit: number): Promise<string[]> {
   const { rows } = await store.pool.query<{ id: string }>({
     name: "consumers_expired",
-    text: "select id from consumers where lease_until <= perdure_now() order by lease_until, id limit $1",
+    text: "select id from consumers where lease_until <= (select perdure_now()) order by lease_until, id limit $1",
     values: [limit],
   });
   return rows.map((row) => row.id);

@@ -145,6 +145,10 @@ export interface TimersTable {
   due_at: number;
 }
 
+export interface LiveTable {
+  intent_id: string;
+}
+
 export interface ConsumersTable {
   id: string;
   namespace: string;
@@ -217,6 +221,7 @@ export interface Database {
   ready: ReadyTable;
   leases: LeasesTable;
   timers: TimersTable;
+  live: LiveTable;
   consumers: ConsumersTable;
   idempotency_keys: IdempotencyKeysTable;
   signals: SignalsTable;

@@ -26,6 +26,7 @@ export async function removeIntents(store: Store, ids: readonly string[]): Promi
 const NOT_AWAITED = `not exists (select 1 from intents i join intents p on p.id = i.parent_id
     where i.id = o.intent_id and p.status <> all($1::text[]))`;
 
+// The clock is asked once, for the bound of an index: asked at each row, it would be asked at every row there is.
 /** Ended intents whose time is over, by their own word or by the default; the oldest first. */
 export async function expiredIntents(
   store: Store,
@@ -35,7 +36,7 @@ export async function expiredIntents(
   const terminal = textArrayLiteral(TERMINAL_STATUSES);
   const own = await store.pool.query<{ intent_id: string }>({
     name: "expired_own",
-    text: `select o.intent_id from outcomes o where o.expires_at <= perdure_now() and ${NOT_AWAITED}
+    text: `select o.intent_id from outcomes o where o.expires_at <= (select perdure_now()) and ${NOT_AWAITED}
       order by o.expires_at, o.intent_id limit $2`,
     values: [terminal, limit],
   });
@@ -44,7 +45,7 @@ export async function expiredIntents(
   const byDefault = await store.pool.query<{ intent_id: string }>({
     name: "expired_default",
     text: `select o.intent_id from outcomes o where o.expires_at is null
-        and o.finished_at <= perdure_now() - make_interval(secs => $3::float8 / 1000) and ${NOT_AWAITED}
+        and o.finished_at <= (select perdure_now()) - make_interval(secs => $3::float8 / 1000) and ${NOT_AWAITED}
       order by o.finished_at, o.intent_id limit $2`,
     values: [terminal, limit - ids.length, defaultMs],
   });

@@ -323,7 +323,10 @@ export class GroupCommit {
         ),
         heads: headsOf(free),
         // Only ever a shortcut, and one more lock to be held up by.
-        slots: apart ? [] : free.flatMap((entry) => entry.write.slots ?? []),
+        slots: {
+          queues: this.#store.queues,
+          refs: apart ? [] : free.flatMap((entry) => entry.write.slots ?? []),
+        },
         signals: free.flatMap((entry) => entry.write.signals ?? []),
         ends: free.flatMap((entry) => (entry.write.ends === undefined ? [] : [entry.write.ends])),
         sessions: free.flatMap((entry) => entry.write.sessions ?? []),

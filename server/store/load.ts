@@ -7,7 +7,7 @@ import { RawJson } from "../domain/raw-json.ts";
 import { encodeArray } from "./binary.ts";
 import type { HotRow, HotRows, LockedRow } from "./hot-rows.ts";
 import { rawOrNull, toIntent, toStep } from "./rows.ts";
-import { askForSlots, type SlotRef } from "./slots.ts";
+import { askForSlots, type SlotsAsked } from "./slots.ts";
 import { ENDS_MAX_BYTES, type End, type IdempotencyRef, type Workspace } from "./workspace.ts";
 
 export interface StepNeeds {
@@ -175,7 +175,7 @@ export interface LoadRequest {
   /** State keys whose heads are decided over. */
   readonly heads?: readonly HeadRef[];
   /** Consumers that a new intent may be handed to. */
-  readonly slots?: readonly SlotRef[];
+  readonly slots?: SlotsAsked;
   readonly signals?: readonly SignalNeeds[];
   /** For each wait, the intents of which it matters how they ended. */
   readonly ends?: readonly (readonly string[])[];
@@ -204,7 +204,7 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
     sent.push(promise);
     return promise;
   };
-  const slots = request.slots?.length ? quiet(askForSlots(client, request.slots)) : undefined;
+  const slots = request.slots?.refs.length ? quiet(askForSlots(client, request.slots)) : undefined;
   const sessions = request.sessions?.length ? askForSessions(ask, request.sessions) : undefined;
   const hot = hotOf(request);
   const { locked, intents } = askForIntents(ask, request, hot);

@@ -17,6 +17,7 @@ import {
 } from "./rows.ts";
 import {
   deleteLeases,
+  deleteLive,
   deleteOutbox,
   deleteOutcomes,
   deleteReady,
@@ -27,6 +28,7 @@ import {
   insertEvents,
   insertIntents,
   insertLeases,
+  insertLive,
   insertOutbox,
   insertOutcomes,
   insertReady,
@@ -109,6 +111,8 @@ interface Written {
   readonly outbox: OutboxRow[];
   readonly tasksIn: TaskRow[];
   readonly tasksOut: Intent[];
+  readonly liveIn: Intent[];
+  readonly liveOut: Intent[];
 }
 
 /** What each touched intent means for each table. */
@@ -131,6 +135,8 @@ function collect(work: Workspace): Written {
     outbox: [],
     tasksIn: [],
     tasksOut: [],
+    liveIn: [],
+    liveOut: [],
   };
   const changed = new Set<string>();
   const ends = endsIn(work);
@@ -154,6 +160,7 @@ function collect(work: Workspace): Written {
       w.outcomes.push({ intentId: intent.id, namespace: intent.namespace, outcome, at: work.now, expiresAt });
     }
     w.outbox.push(...owed(intent, ends.get(intent.id) ?? []));
+    compareLife(w, before, intent);
     compareQueue(w, before, intent);
     compareLease(w, before, intent);
     compareTimer(w, before, intent);
@@ -178,6 +185,13 @@ function collectStep(w: Written, intentId: string, step: Step, stored: Step | un
   const isThere = stored !== undefined && areSame(STEP_RARE_COLUMNS, { intentId, step: stored }, row);
   if (isThere) w.stepsWorkedOn.push(row);
   else w.steps.push(row);
+}
+
+function compareLife(w: Written, before: Intent | null, after: Intent): void {
+  const was = before !== null && !isTerminal(before.status);
+  const is = !isTerminal(after.status);
+  if (is && !was) w.liveIn.push(after);
+  if (was && !is) w.liveOut.push(after);
 }
 
 function compareQueue(w: Written, before: Intent | null, after: Intent): void {
@@ -265,6 +279,8 @@ export function sendWrites(client: PoolClient, work: Workspace): Promise<unknown
   send(client, sent, updateTaken, work.takenSignals);
   send(client, sent, deleteTasks, w.tasksOut);
   send(client, sent, insertTasks, w.tasksIn);
+  send(client, sent, deleteLive, w.liveOut);
+  send(client, sent, insertLive, w.liveIn);
   send(client, sent, insertOutbox, w.outbox);
   send(client, sent, deleteOutbox, work.workedOff);
   send(client, sent, insertRecords(work.now), work.newRecords);

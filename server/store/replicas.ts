@@ -4,6 +4,7 @@
 import pg from "pg";
 import { encodeArray } from "./binary.ts";
 import type { Store } from "./connection.ts";
+import { partsFrom, WITHIN_PART } from "./queue-heads.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** Bounds on the age of the newest pulse of all replicas. */
@@ -16,8 +17,8 @@ export interface Patience {
 
 export interface PulseQuery extends Patience {
   readonly replicaId: string;
-  /** Addresses with somebody waiting here. */
-  readonly addresses: readonly string[];
+  /** What to look at of the queues at which somebody waits here (QueueHeads). */
+  readonly queues: readonly Buffer[];
   /** Open here, as far as this replica knows. */
   readonly streams: readonly OpenStream[];
 }
@@ -37,7 +38,8 @@ export interface PulseRow {
   readonly timers_due: boolean;
   readonly leases_over: boolean;
   readonly outbox_full: boolean;
-  readonly ready_addresses: string[];
+  /** The first entry of each part of a queue that is not empty, as JSON. */
+  readonly ready: string | null;
   /** Consumers whose stream is open here and counts as closed. */
   readonly closed_streams: string[];
 }
@@ -59,9 +61,10 @@ const PULSE = {
       exists(select 1 from timers where due_at <= t.now) as timers_due,
       exists(select 1 from consumers where lease_until <= t.now) as leases_over,
       exists(select 1 from outbox) as outbox_full,
-      array(select a.address from unnest($4::text[]) as a(address)
-        where exists (select 1 from ready r where r.to_agent = a.address)) as ready_addresses,
-      array(select c.id::text from unnest($5::uuid[], $6::int8[]) as s(id, stream_no) join consumers c on c.id = s.id
+      (select json_agg(json_build_object('address', s.address, 'rank', q.rank, 'queueAt', extract(epoch from q.queue_at) * 1000))
+        from ${partsFrom(6)} cross join lateral (select r.rank, r.queue_at from ready r where ${WITHIN_PART}
+          order by r.rank, r.queue_at limit 1) q) as ready,
+      array(select c.id::text from unnest($4::uuid[], $5::int8[]) as s(id, stream_no) join consumers c on c.id = s.id
         where c.closed_stream_no >= s.stream_no) as closed_streams
     from t, seen`,
 };
@@ -74,7 +77,6 @@ export async function sendPulse(store: Store, query: PulseQuery): Promise<PulseR
       query.replicaId,
       query.awayMs,
       query.doubtMs,
-      encodeArray("text", query.addresses),
       encodeArray(
         "uuid",
         query.streams.map((stream) => stream.id),
@@ -83,6 +85,7 @@ export async function sendPulse(store: Store, query: PulseQuery): Promise<PulseR
         "int8",
         query.streams.map((stream) => stream.streamNo),
       ),
+      ...query.queues,
     ],
   });
   const [row] = rows;

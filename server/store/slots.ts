@@ -5,11 +5,14 @@ import type { PoolClient } from "pg";
 import { mayTake } from "../domain/consumer.ts";
 import { encodeArray } from "./binary.ts";
 import type { ConsumersTable } from "./database.ts";
+import { HELD, type HeldRow, heldFloors } from "./held.ts";
+import { partsFrom, type QueueHeads, WITHIN_PART } from "./queue-heads.ts";
 
 /** A consumer that seems to have room, and the stream it would be told through. */
 export interface SlotRef {
   readonly consumerId: string;
   readonly streamNo: number;
+  readonly address: string;
 }
 
 export interface Slot {
@@ -31,28 +34,35 @@ const LOCK = {
 // A later statement: it sees what a claim committed just before the lock was taken.
 const ROOM = {
   name: "slots_room",
-  text: `select c.id, (select count(*)::int from leases l where l.consumer_id = c.id) as held,
-      exists (select 1 from ready r where r.to_agent = c.address) as backlog,
+  text: `select h.consumer_id, h.held, h.floor,
+      exists (select 1 from ${partsFrom(3)} cross join lateral (select 1 from ready r where ${WITHIN_PART} limit 1) x
+        where s.address = c.address) as backlog,
       exists (select 1 from agents a where a.address = c.address and a.paused_at is not null) as paused
-    from consumers c where c.id = any($1::uuid[])`,
+    from (${HELD}) h join consumers c on c.id = h.consumer_id`,
 };
 
 type LockedRow = ConsumersTable & { readonly now: number };
-interface RoomRow {
-  readonly id: string;
-  readonly held: number;
+interface RoomRow extends HeldRow {
   readonly backlog: boolean;
   readonly paused: boolean;
 }
 
+export interface SlotsAsked {
+  readonly queues: QueueHeads;
+  readonly refs: readonly SlotRef[];
+}
+
 /** Sends the statements behind what the caller has sent already; the answer is read with the rest of the trip. */
-export function askForSlots(client: PoolClient, refs: readonly SlotRef[]): Promise<Slot[]> {
+export function askForSlots(client: PoolClient, { queues, refs }: SlotsAsked): Promise<Slot[]> {
   const streamNos = new Map(refs.map((ref) => [ref.consumerId, ref.streamNo]));
-  const ids = [encodeArray("uuid", [...streamNos.keys()])];
-  const locked = client.query<LockedRow>({ ...LOCK, values: ids });
-  const room = client.query<RoomRow>({ ...ROOM, values: ids });
+  const ids = [...streamNos.keys()];
+  const locked = client.query<LockedRow>({ ...LOCK, values: [encodeArray("uuid", ids)] });
+  const floors = heldFloors(client);
+  const values = [...floors.parameters(ids), ...queues.parts(refs.map((ref) => ref.address))];
+  const room = client.query<RoomRow>({ ...ROOM, values });
   return Promise.all([locked, room]).then(([{ rows }, { rows: rooms }]) => {
-    const roomOf = new Map(rooms.map((row) => [row.id, row]));
+    const roomOf = new Map(rooms.map((row) => [row.consumer_id, row]));
+    floors.learn(rows.flatMap((row) => roomOf.get(row.id) ?? []));
     return rows.flatMap((row) => {
       const { held, backlog, paused } = roomOf.get(row.id) ?? {
         held: row.capacity,

@@ -40,9 +40,12 @@ function insert<Row>(
   return { name, text, columns };
 }
 
+// Each row is looked up by its key before it goes: an empty queue looks so cheap to read that the planner would begin there, and walk over
+// all that was delivered and cannot be vacuumed yet.
 function remove<Row>(name: string, table: string, columns: readonly Column<Row>[]): Statement<Row> {
-  const match = columns.map((c) => `t.${c.name} = d.${c.name}`).join(" and ");
-  return { name, text: `delete from ${table} t using ${unnest(columns)} where ${match}`, columns };
+  const match = columns.map((c) => `r.${c.name} = d.${c.name}`).join(" and ");
+  const rows = `select x.ctid from ${unnest(columns)} cross join lateral (select r.ctid from ${table} r where ${match} offset 0) x`;
+  return { name, text: `delete from ${table} t where t.ctid = any (array(${rows}))`, columns };
 }
 
 export const insertIntents = insert("intents_insert", "intents", INTENT_COLUMNS);
@@ -139,7 +142,7 @@ export const insertLeases = insert<Intent>(
     { name: "consumer_id", type: "uuid", get: (i) => i.consumerId },
     { name: "attempt", type: "int4", get: (i) => i.attempt },
   ],
-  " on conflict (intent_id) do update set consumer_id = excluded.consumer_id, attempt = excluded.attempt",
+  " on conflict (intent_id) do update set consumer_id = excluded.consumer_id, attempt = excluded.attempt, no = excluded.no",
 );
 export const deleteLeases = remove("leases_delete", "leases", [INTENT_ID]);
 export const upsertTimers = insert<Intent>(
@@ -149,6 +152,8 @@ export const upsertTimers = insert<Intent>(
   " on conflict (intent_id) do update set due_at = excluded.due_at",
 );
 export const deleteTimers = remove("timers_delete", "timers", [INTENT_ID]);
+export const insertLive = insert<Intent>("live_insert", "live", [INTENT_ID]);
+export const deleteLive = remove("live_delete", "live", [INTENT_ID]);
 export const deleteOutcomes = remove("outcomes_delete", "outcomes", [INTENT_ID]);
 
 export interface StateRow {

@@ -44,6 +44,8 @@ export interface Change {
   readonly after: Intent;
   /** What the log says of it, in order. */
   readonly events: readonly IntentEvent[];
+  /** What it ended with, if that is what happened. */
+  readonly outcome?: Outcome;
   /** Created and leased in one commit: all that its first frame says, and the stream to say it through. */
   readonly handedOver?: HandOver;
 }
@@ -378,12 +380,13 @@ export class Workspace {
       if (list === undefined) events.set(event.intentId, [event]);
       else list.push(event);
     }
-    return [...this.touched()].map(({ before, intent, steps }) => {
+    return [...this.touched()].map(({ before, intent, steps, outcome }) => {
       const handed = this.#handedOver.get(intent.id);
       return {
         before,
         after: intent,
         events: events.get(intent.id) ?? [],
+        ...(outcome == null ? {} : { outcome }),
         ...(handed === undefined ? {} : { handedOver: { ...handed, steps: [...steps.values()] } }),
       };
     });

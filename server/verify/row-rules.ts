@@ -21,6 +21,8 @@ export interface StoredRows {
   readonly lease: boolean | null;
   readonly queueEntry: boolean | null;
   /** Whether the timer is the one that the intent's times ask for. */
+  /** Whether it stands among those that have not ended. */
+  readonly live: boolean;
   readonly timerFits: boolean;
   readonly steps: readonly {
     readonly key: string;
@@ -67,6 +69,11 @@ export function judgeRows(rows: StoredRows): Violation[] {
     claimable
       ? "it may be claimed and does not stand in the queue as it should"
       : "it stands in the queue and may not be claimed",
+  );
+  expect(
+    rows.live === !over,
+    "I1",
+    over ? "it has ended and is listed as live" : "it lives and is not listed so",
   );
   expect(rows.timerFits, "I7", "its timer is not the next instant at which something is due");
   expectSteps(rows, expect);

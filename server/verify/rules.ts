@@ -61,6 +61,8 @@ export interface StoredIntent {
     readonly intentType: string;
   }[];
   readonly timerDueAt: number | null;
+  /** Whether it stands among those that have not ended. */
+  readonly live: boolean;
   /** In the order of seq. Of details, what the rules look at is enough. */
   readonly events: readonly LogEvent[];
   readonly steps: readonly StoredStep[];
@@ -260,6 +262,7 @@ function asRows(stored: StoredIntent): Parameters<typeof judgeRows>[0] {
     delayed: stored.availableAt !== null,
     lease: lease === null ? null : lease.consumerId === consumerId && lease.attempt === attempt,
     queueEntry: queue.length === 0 ? null : queue.length === 1 && queue.every((one) => isOf(one, stored)),
+    live: stored.live,
     timerFits: stored.timerDueAt === nextInstant(stored),
     steps: stored.steps.map((step) => ({ ...step, declared: step.position !== null })),
   };

@@ -79,12 +79,13 @@ const INTENTS = `select i.id, i.to_agent as "toAgent", i.intent_type as "intentT
     coalesce((select json_agg(json_build_object('toAgent', r.to_agent, 'rank', r.rank, 'queueAt', ${ms("r.queue_at")},
         'intentType', r.intent_type)) from ready r
       where (r.to_agent, r.rank, r.queue_at, r.intent_id) = (i.to_agent, -i.priority, i.queue_at, i.id)), '[]') as queue,
-    ${ms("t.due_at")} as "timerDueAt"
+    ${ms("t.due_at")} as "timerDueAt", v.intent_id is not null as live
   from (select p.*, sum(p.seq) over (order by p.id) - p.seq as before
     from (select * from intents where $1::uuid is null or id > $1 order by id limit $2) p) i
   left join outcomes o on o.intent_id = i.id
   left join leases l on l.intent_id = i.id
   left join timers t on t.intent_id = i.id
+  left join live v on v.intent_id = i.id
   where i.before < $3
   order by i.id`;
 
@@ -183,6 +184,7 @@ const STRAYS: readonly Stray[] = [
   orphansIn("leases", "intent_id", "I6"),
   orphansIn("ready", "intent_id", "I7"),
   orphansIn("timers", "intent_id", "I7"),
+  orphansIn("live", "intent_id", "I1"),
   orphansIn("idempotency_keys", "intent_id", "I11"),
   orphansIn("signals", "intent_id", "I14"),
   orphansIn("checkpoints", "intent_id", "I2"),

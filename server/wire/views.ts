@@ -4,7 +4,7 @@ import { formatAddress } from "../domain/address.ts";
 import type { IntentEvent } from "../domain/event.ts";
 import type { FoldedStep } from "../domain/fold.ts";
 import type { Intent, RetryPolicy, Step } from "../domain/intent.ts";
-import { isTerminal } from "../domain/lifecycle.ts";
+import { isTerminal, type TerminalStatus } from "../domain/lifecycle.ts";
 import { describeNext, isUndone, type NextStep, stepIdempotencyKey } from "../domain/plan.ts";
 import { policyGeneration } from "../domain/policy.ts";
 import { RawJson } from "../domain/raw-json.ts";
@@ -54,6 +54,21 @@ export function intentView(record: IntentRecord, options: IntentViewOptions = {}
     plan_by: intent.planBy,
     progress: progressView(intent),
   };
+}
+
+/** How an intent ended, for whoever waits for it. */
+export function outcomeView(
+  ending: {
+    readonly id: string;
+    readonly seq: number;
+    readonly status: TerminalStatus;
+    readonly result: RawJson | null;
+    readonly error: unknown;
+  },
+  mark: number,
+) {
+  const { id, seq, status, result, error } = ending;
+  return { intent_id: id, status, result, error, seq, mark };
 }
 
 /** What became of an end for whoever wants to know of it: it appears in the inbox of `reply_to`. */

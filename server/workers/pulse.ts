@@ -36,6 +36,8 @@ function within<T>(ms: number, work: Promise<T>): Promise<T> {
   return Promise.race([work, limit]).finally(() => clearTimeout(late));
 }
 
+/** A standby that took over may not know of the last commits: queues have entries again that were taken. */
+const WHOLE_LOOK_PULSES = 10;
 const WATCH_MAX_MS = 1_000;
 
 export function createPulse(options: PulseOptions, due: DueWorkers): { pulse: Worker; watch: Worker } {
@@ -54,6 +56,9 @@ export function createPulse(options: PulseOptions, due: DueWorkers): { pulse: Wo
     }
   }
 
+  let others = 0;
+  let pulses = 0;
+
   const pulseWorker = createWorker({
     name: "pulse",
     intervalMs: engine.settings.pollIntervalMs,
@@ -62,8 +67,11 @@ export function createPulse(options: PulseOptions, due: DueWorkers): { pulse: Wo
       options.onError(error, worker);
     },
     pass: async () => {
-      const asked = { addresses: options.addresses(), streams: options.openStreams() };
+      // Of what others commit we may have heard nothing. Alone we know where the queues begin, as long as the database forgets nothing.
+      const whole = others > 0 || pulses++ % WHOLE_LOOK_PULSES === 0;
+      const asked = { addresses: options.addresses(), streams: options.openStreams(), whole };
       const seen = await within(PULSE_TIMEOUT_MS, pulse(engine, asked));
+      others = seen.otherReplicas;
       lastAt = performance.now();
       options.onPeers(seen.otherReplicas);
       for (const stream of seen.closedStreams) options.onStreamClosed(stream);

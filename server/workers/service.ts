@@ -7,7 +7,7 @@ export interface Worker {
   stop(): Promise<void>;
   /** One pass; resolves with how much was handled. Concurrent calls share it. */
   tick(): Promise<number>;
-  /** Runs a pass soon, or after `ms`. */
+  /** Begins a pass soon, or after `ms`; after the one under way, if there is one. */
   wake(ms?: number): void;
 }
 
@@ -35,9 +35,15 @@ export function createWorker(options: WorkerOptions): Worker {
     timer = setTimeout(() => {
       timer = null;
       dueAt = Number.POSITIVE_INFINITY;
-      void tick().finally(() => schedule(options.intervalMs * (1 + JITTER * (Math.random() - 0.5))));
+      void pass().finally(() => schedule(options.intervalMs * (1 + JITTER * (Math.random() - 0.5))));
     }, ms);
     timer.unref();
+  }
+
+  /** One that begins now: a pass that is under way may have looked before what we are woken for was there. */
+  async function pass(): Promise<void> {
+    await running;
+    if (!stopped) await tick();
   }
 
   function tick(): Promise<number> {

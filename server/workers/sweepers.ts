@@ -37,6 +37,9 @@ interface LeasedStream extends OpenStream {
 export interface SweeperOptions extends PulseOptions {
   /** How long ended intents are kept that do not say; null: for ever. */
   readonly retentionMs: number | null;
+  /** How often to look whether what is watched here has ended elsewhere. */
+  readonly outcomesLookMs: number;
+  readonly lookAtOutcomes: () => Promise<number>;
   readonly openStreams: () => readonly LeasedStream[];
   /** A stream here that can be given nothing any more: its agent has to connect again. */
   readonly onLeaseOver: (consumerId: string) => void;
@@ -52,6 +55,7 @@ export interface Sweepers {
   readonly housekeeping: Worker;
   readonly outbox: Worker;
   readonly retention: Worker;
+  readonly outcomes: Worker;
 }
 
 async function sweepTimers(engine: Engine): Promise<number> {
@@ -128,6 +132,12 @@ export function createSweepers(options: SweeperOptions): Sweepers {
       return removed;
     },
   });
+  const outcomes = createWorker({
+    name: "outcomes",
+    intervalMs: options.outcomesLookMs,
+    onError,
+    pass: options.lookAtOutcomes,
+  });
   const due = { timers, leases, outbox };
   return {
     timers,
@@ -138,6 +148,7 @@ export function createSweepers(options: SweeperOptions): Sweepers {
     housekeeping,
     outbox,
     retention,
+    outcomes,
   };
 }
 

@@ -2,6 +2,7 @@
 // Written without the SDK, so that what the server sends is judged on its own.
 import { request } from "node:http";
 import { call, until } from "../support/server.ts";
+import { testimony } from "../support/until.ts";
 
 export interface StreamFrame {
   readonly id?: string;
@@ -23,6 +24,7 @@ export interface Listener {
   cut(): void;
   /** Stops reading without closing. */
   stopReading(): void;
+  readOn(): void;
 }
 
 export interface ListenQuery {
@@ -56,40 +58,47 @@ export function connect(
   const search = new URLSearchParams(
     Object.entries(query).map(([key, value]): [string, string] => [key, String(value)]),
   );
+  return openStream(server, `/v1/agents/${address}/intents/stream?${search}`, headers);
+}
+
+/** Any stream of frames. */
+export function openStream(
+  server: { readonly url: string },
+  path: string,
+  headers: Record<string, string> = {},
+): Listener {
   const frames: StreamFrame[] = [];
   let refusal: Listener["refusal"];
   let ended = false;
   let buffer = "";
-  const outgoing = request(
-    `${server.url}/v1/agents/${address}/intents/stream?${search}`,
-    { headers },
-    (response) => {
-      response.setEncoding("utf8");
-      response.on("data", (chunk: string) => {
-        buffer += chunk;
-        if (response.statusCode !== 200) return;
-        for (let end = buffer.indexOf("\n\n"); end >= 0; end = buffer.indexOf("\n\n")) {
-          const frame = parseFrame(buffer.slice(0, end));
-          buffer = buffer.slice(end + 2);
-          if (frame !== undefined) frames.push(frame);
-        }
-      });
-      response.on("end", () => {
-        if (response.statusCode !== 200)
-          refusal = {
-            status: response.statusCode ?? 0,
-            body: JSON.parse(buffer),
-            retryAfter: response.headers["retry-after"],
-          };
-        ended = true;
-      });
-      response.on("error", () => {
-        ended = true;
-      });
-      stopReading = () => response.pause();
-    },
-  );
+  const outgoing = request(`${server.url}${path}`, { headers }, (response) => {
+    response.setEncoding("utf8");
+    response.on("data", (chunk: string) => {
+      buffer += chunk;
+      if (response.statusCode !== 200) return;
+      for (let end = buffer.indexOf("\n\n"); end >= 0; end = buffer.indexOf("\n\n")) {
+        const frame = parseFrame(buffer.slice(0, end));
+        buffer = buffer.slice(end + 2);
+        if (frame !== undefined) frames.push(frame);
+      }
+    });
+    response.on("end", () => {
+      if (response.statusCode !== 200)
+        refusal = {
+          status: response.statusCode ?? 0,
+          body: JSON.parse(buffer),
+          retryAfter: response.headers["retry-after"],
+        };
+      ended = true;
+    });
+    response.on("error", () => {
+      ended = true;
+    });
+    stopReading = () => response.pause();
+    readOn = () => response.resume();
+  });
   let stopReading = () => {};
+  let readOn = () => {};
   outgoing.on("error", () => {
     ended = true;
   });
@@ -113,6 +122,7 @@ export function connect(
       ),
     cut: () => outgoing.destroy(),
     stopReading: () => stopReading(),
+    readOn: () => readOn(),
   };
 }
 
@@ -155,7 +165,8 @@ export async function claimOne(
     wait_seconds: 5,
     ...more,
   });
-  if (answer.body.deliveries?.length !== 1) throw new Error(`claimed: ${JSON.stringify(answer.body)}`);
+  if (answer.body.deliveries?.length !== 1)
+    throw new Error(`claimed at ${address}: ${JSON.stringify(answer.body)}${await testimony("")}`);
   return answer.body.deliveries[0];
 }
 

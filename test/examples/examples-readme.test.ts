@@ -18,7 +18,7 @@ test("every block of the examples' README is one that is run below, and every li
   expect([...blocks.keys()]).toEqual(["Research", "Payment", "Approval", "Fan-out", "Session", "Graceful"]);
   expect(readme.match(/^```\w/gm)).toHaveLength(blocks.size);
   const links = [...readme.matchAll(/\]\(([^)]+)\)/g)].map((match) => match[1] ?? "");
-  expect(links).toHaveLength(9);
+  expect(links).toHaveLength(11);
   for (const link of links) expect(existsSync(new URL(link, examples)), link).toBe(true);
 });
 

@@ -1,6 +1,9 @@
 // A server that dies at each named point of a create: what was acknowledged is there, what was not happens once when it is
 // asked for again, and the intent goes on to its end.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
@@ -23,8 +26,8 @@ interface Expected {
   readonly nth?: number;
 }
 
-// Pulses come by the clock, also before the server listens: late enough for the create to be under way or done.
-const LATE_PULSE = 15;
+// Pulses come by the clock: late enough for the create to be under way or done.
+const LATE_PULSE = 3;
 
 const EXPECTED: Readonly<Record<CrashPoint, Expected>> = {
   before_commit: { acknowledged: false, stored: false },
@@ -43,32 +46,52 @@ const EXPECTED: Readonly<Record<CrashPoint, Expected>> = {
 let database: TestDatabase;
 let port: number;
 let at: { url: string };
+let scratch: string;
+/** Each one shows what became of the crash of the one before it, and is the next to die. */
+let server: Process;
 const listeners: Listener[] = [];
 
 beforeAll(async () => {
   database = await createTestDatabase();
   port = await freePort();
   at = { url: `http://127.0.0.1:${port}` };
+  scratch = mkdtempSync(join(tmpdir(), "perdure-crash-points-"));
+  server = await start({ CRASH_POINT_FILE: pointFile() });
 });
-afterEach(async () => {
+afterEach(() => {
   for (const listener of listeners.splice(0)) listener.cut();
-  await endAll();
 });
 afterAll(async () => {
   await endAll();
+  rmSync(scratch, { recursive: true, force: true });
   await database.drop({ openConnections: "close" });
 });
 
-function startDoomed(point: string): Promise<Process> {
+const pointFile = () => join(scratch, "point");
+
+function start(env: Record<string, string>): Promise<Process> {
   const preload = pathToFileURL(compiled("test/faults/crash-points.ts")).href;
+  // What a dead one held must come free soon.
   return startServer(database.url, port, {
-    // What the dead one held must come free soon.
-    env: { ...QUICK_TIMINGS, CRASH_POINT: point },
+    env: { ...QUICK_TIMINGS, ...env },
     nodeArgs: ["--import", preload],
   });
 }
 
-const startWhole = () => startServer(database.url, port, { env: QUICK_TIMINGS });
+/** From now on the server dies at this point; nothing that was before is left to do, which could reach it first. */
+async function arm(point: string): Promise<void> {
+  await until("the leases of agents that went are over", async () => {
+    const rows = await ask("select 1 from consumers where lease_until is not null");
+    return rows.length === 0;
+  });
+  writeFileSync(pointFile(), point);
+  server.kill("SIGUSR2");
+  await server.says("armed for");
+}
+
+async function startAgain(): Promise<void> {
+  server = await start({ CRASH_POINT_FILE: pointFile() });
+}
 
 /** The name of an agent whose server died may be in use until its lease is over; an agent asks again, and so does this. */
 function openStream(address: string, incarnation: string): Promise<Listener> {
@@ -119,19 +142,24 @@ function acknowledgedId({ status, promisedBytes, body }: FirstAnswer): string | 
   return JSON.parse(body.toString()).intent_id;
 }
 
-/** The ids in the database; asked of PostgreSQL, since a dead server answers nothing. */
-async function storedIds(address: string): Promise<string[]> {
+/** Asked of PostgreSQL, since a dead server answers nothing. */
+async function ask(query: string, values: unknown[] = []): Promise<{ id: string }[]> {
   const client = new pg.Client({ connectionString: database.url });
   await client.connect();
   try {
-    const { rows } = await client.query<{ id: string }>(
-      "select i.id from intents i join intent_data d on d.id = i.id where d.to_agent_as_sent = $1",
-      [address],
-    );
-    return rows.map((row) => row.id);
+    return (await client.query<{ id: string }>(query, values)).rows;
   } finally {
     await client.end();
   }
+}
+
+/** The ids in the database. */
+async function storedIds(address: string): Promise<string[]> {
+  const rows = await ask(
+    "select i.id from intents i join intent_data d on d.id = i.id where d.to_agent_as_sent = $1",
+    [address],
+  );
+  return rows.map((row) => row.id);
 }
 
 /** The next agent gets it, does it, and the log tells one story. */
@@ -156,7 +184,8 @@ test.each(CRASH_POINTS)(
   async (point) => {
     const expected = EXPECTED[point];
     const address = point.replaceAll("_", "-");
-    const doomed = await startDoomed(`${point}:${expected.nth ?? 1}`);
+    const doomed = server;
+    await arm(`${point}:${expected.nth ?? 1}`);
     const watcher = expected.framed === undefined ? undefined : await openStream(address, "before");
     const first = await createFirst(address);
     const acknowledged = acknowledgedId(first);
@@ -169,7 +198,7 @@ test.each(CRASH_POINTS)(
       expect(watcher.deliveries().length).toBe(expected.framed ? 1 : 0);
     }
 
-    await startWhole();
+    await startAgain();
     const stored = await storedIds(address);
     if (expected.stored !== "maybe") expect(stored.length).toBe(expected.stored ? 1 : 0);
     if (acknowledged !== undefined) expect(stored).toEqual([acknowledged]);
@@ -187,12 +216,12 @@ test.each(CRASH_POINTS)(
 );
 
 test("dies at the nth time, not before", async () => {
-  const doomed = await startDoomed("after_reply:3");
+  await arm("after_reply:3");
   const answers = [await create("nth-1"), await create("nth-2"), await create("nth-3")];
   expect(answers.map((answer) => answer.status)).toEqual([200, 200, 200]);
-  expect(await doomed.over).toBe("SIGKILL");
+  expect(await server.over).toBe("SIGKILL");
 });
 
 test("a point that does not exist is refused before anything starts", async () => {
-  await expect(startDoomed("before_lunch")).rejects.toThrow("CRASH_POINT must be one of");
+  await expect(start({ CRASH_POINT: "before_lunch" })).rejects.toThrow("CRASH_POINT must be one of");
 });

@@ -1,8 +1,9 @@
 // Preloaded into a server process of the tests: makes it die, by SIGKILL, at a named point (crash-point-names.ts).
 //   CRASH_POINT=before_commit:2 node --import ./dist/test/faults/crash-points.js dist/server/main.js
-// dies at the second time that the point is reached. Everything is patched from the outside: production has nothing of it.
+// dies at the second time that the point is reached. With CRASH_POINT_FILE instead it is told by SIGUSR2 to read its point from that
+// file, and counts from then on. Everything is patched from the outside: production has nothing of it.
 
-import { writeSync } from "node:fs";
+import { readFileSync, writeSync } from "node:fs";
 import { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import pg from "pg";
@@ -10,11 +11,25 @@ import { CRASH_POINTS, type CrashPoint } from "./crash-point-names.ts";
 
 type Call = (...args: unknown[]) => unknown;
 
-const [name = "", nth = "1"] = (process.env.CRASH_POINT ?? "").split(":");
-let left = Number(nth);
-// One that never dies would pass for one that survived.
-if (!CRASH_POINTS.some((point) => point === name) || !Number.isInteger(left) || left < 1)
-  throw new Error(`CRASH_POINT must be one of ${CRASH_POINTS.join(", ")}, or name:n`);
+let name = "";
+let left = 0;
+
+function arm(text: string): void {
+  const [asked = "", nth = "1"] = text.split(":");
+  // One that never dies would pass for one that survived.
+  if (!CRASH_POINTS.some((point) => point === asked) || !/^[1-9]\d*$/.test(nth))
+    throw new Error(`CRASH_POINT must be one of ${CRASH_POINTS.join(", ")}, or name:n`);
+  name = asked;
+  left = Number(nth);
+}
+
+const { CRASH_POINT = "", CRASH_POINT_FILE } = process.env;
+if (CRASH_POINT_FILE === undefined) arm(CRASH_POINT);
+else
+  process.on("SIGUSR2", () => {
+    arm(readFileSync(CRASH_POINT_FILE, "utf8"));
+    writeSync(2, `armed for ${name}\n`);
+  });
 
 function isDue(point: CrashPoint): boolean {
   if (point !== name) return false;

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { compiled } from "../support/programs.ts";
 import { QUICK_TIMINGS, until } from "../support/server.ts";
+import { bearWitness } from "../support/until.ts";
 import { adopt } from "./reaper.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -22,6 +23,9 @@ export interface Process {
 }
 
 const running = new Set<ChildProcess>();
+const witnesses = new Map<ChildProcess, () => void>();
+/** Characters of a process's last words. */
+const LAST_WORDS = 3_000;
 
 /** A Node process with nothing but this environment. */
 export function startProgram(args: string[], env: Record<string, string | undefined>): Process {
@@ -39,6 +43,13 @@ export function startProgram(args: string[], env: Record<string, string | undefi
       output += chunk;
     });
   }
+  witnesses.set(
+    child,
+    bearWitness(
+      () =>
+        `process ${child.pid} (${args.at(-1)}): ${child.signalCode ?? child.exitCode ?? "runs"}\n${output.slice(-LAST_WORDS)}`,
+    ),
+  );
   // Its last words are still read after its exit.
   let silent = false;
   child.on("close", () => {
@@ -75,6 +86,11 @@ export function startProgram(args: string[], env: Record<string, string | undefi
 
 /** Ends what a test left running, but one. */
 export async function endAll(keep?: Process): Promise<void> {
+  for (const [child, forget] of witnesses) {
+    if (child.pid === keep?.pid) continue;
+    forget();
+    witnesses.delete(child);
+  }
   const left = [...running].filter((child) => child.pid !== keep?.pid);
   await Promise.all(
     left.map((child) => new Promise((resolve) => child.once("exit", resolve).kill("SIGKILL"))),

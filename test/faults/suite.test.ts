@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { runFaults } from "./suite/suite.ts";
 
-const MS = Number(process.env.FAULT_MS ?? 15_000);
+const MS = Number(process.env.FAULT_MS ?? 10_000);
 const seed = Number(process.env.FAULT_SEED ?? Math.floor(Math.random() * 2 ** 31));
 
 test(

@@ -1,3 +1,4 @@
+// @vitest-environment-options { "process": "its own: what the files before it leave to be collected would hide growth" }
 // Whatever is thrown at it for however long: the process keeps no more memory than before. HOSTILE_ROUNDS makes it longer.
 import { randomBytes } from "node:crypto";
 import { setFlagsFromString } from "node:v8";

@@ -28,7 +28,7 @@ export function useServer(env: Readonly<Record<string, string>> = {}): void {
   });
   afterAll(async () => {
     try {
-      await judgeAll(server, agents);
+      await judgeAll(server, agents.splice(0));
     } finally {
       await server.close();
     }

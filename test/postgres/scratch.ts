@@ -55,6 +55,7 @@ async function makeSeed(): Promise<string> {
 /** To be called once after all tests. */
 export async function removeSeed(): Promise<void> {
   const directory = await seed;
+  seed = undefined;
   if (directory !== undefined) await rm(directory, { recursive: true, force: true });
 }
 

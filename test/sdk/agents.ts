@@ -1,27 +1,49 @@
 // What tests of agents share: one server for the file, agents in processes of their own, and ways to wait and to look.
 import { afterAll, beforeAll } from "vitest";
-import { type ListenOptions, type Logger, PerdureClient, PerdureError } from "../../sdk/src/index.ts";
+import {
+  type ListenOptions,
+  type Logger,
+  type Outcome,
+  PerdureClient,
+  PerdureError,
+  type WaitOptions,
+} from "../../sdk/src/index.ts";
 import { startTestServer, type TestServer, until } from "../support/server.ts";
+import { bearWitness, testimony } from "../support/until.ts";
 import { createNetwork, type Network } from "./network.ts";
 
 export let server: TestServer;
 /** Somebody who sends, watches and operates, on a network that always works. */
 export let sender: PerdureClient;
 const clients: PerdureClient[] = [];
+const witnesses: (() => void)[] = [];
 let addresses = 0;
 
 /** A server for the file that says so; `server` and `sender` are there before its first test. */
 export function useServer(): void {
   beforeAll(async () => {
     server = await startTestServer();
-    sender = new PerdureClient({ baseUrl: server.url, logger: false });
+    sender = new Sender({ baseUrl: server.url, logger: false });
   });
   afterAll(async () => {
+    for (const forget of witnesses.splice(0)) forget();
     // Together: closing one whose network was killed takes its whole drain timeout.
-    await Promise.all(clients.map((client) => client.close()));
+    await Promise.all(clients.splice(0).map((client) => client.close()));
     await sender?.close();
     await server?.close();
   });
+}
+
+/** Waits in vain with all that is known in its error. */
+class Sender extends PerdureClient {
+  override async waitFor<R = unknown>(id: string, options: WaitOptions = {}): Promise<Outcome<R>> {
+    try {
+      return await super.waitFor<R>(id, options);
+    } catch (error) {
+      if (PerdureError.is(error, "wait_timeout")) error.message += await testimony(id);
+      throw error;
+    }
+  }
 }
 
 export const newAddress = () => `worker-${++addresses}`;
@@ -47,6 +69,11 @@ export function newProcess(intercept?: (request: string, network: Network) => vo
     intercept?.(`${init?.method ?? "GET"} ${new URL(String(input)).pathname}`, network);
     return response;
   };
+  witnesses.push(
+    bearWitness(
+      () => `an agent's process: ${[...log, ...network.open()].map((one) => `\n  ${one}`).join("")}`,
+    ),
+  );
   return { client: newClient(watched, logger), network, log };
 }
 
@@ -58,7 +85,7 @@ export function newClient(fetch: typeof globalThis.fetch, logger: Logger | false
 }
 
 export const quiet: ListenOptions = { handleSignals: false, drainTimeout: "2s" };
-export const waiting = { timeout: "15s" } as const;
+export const waiting = { timeout: "20s" } as const;
 
 /** A promise and its resolver. */
 export function gate<T = void>() {

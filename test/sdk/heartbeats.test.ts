@@ -11,12 +11,14 @@ function openWire() {
     send: () => new Promise((resolve, reject) => asked.push({ resolve, reject })),
   } as unknown as Http;
   const refused: string[] = [];
+  const standstills: number[] = [];
   const heartbeats = new Heartbeats(http, {
     ask: () => ({ incarnation: "i", holding: [], capacity: 1 }),
     onAnswer: () => undefined,
     onRefused: (error) => refused.push(error.code),
+    onStandstill: (ms) => standstills.push(ms),
   });
-  return { asked, refused, heartbeats };
+  return { asked, refused, standstills, heartbeats };
 }
 
 const lost = () => new PerdureError("consumer_lost", "open the stream again", { status: 409 });
@@ -38,5 +40,17 @@ test("a refusal of what was asked before the newest stream opened leaves that st
   await expect.poll(() => asked.length).toBe(2);
   asked[1]?.resolve({ held: [], lost: [], canceled: [], paused: [] });
   expect(refused).toEqual([]);
+  heartbeats.stop();
+});
+
+test("a process that stood still for longer than a heartbeat is told so", async () => {
+  const { asked, standstills, heartbeats } = openWire();
+  heartbeats.begin("c", 100);
+  asked[0]?.resolve({ held: [], lost: [], canceled: [], paused: [] });
+  await new Promise(setImmediate); // the answer is taken, and the next heartbeat set
+  // Nothing else of this process runs meanwhile.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400);
+  await expect.poll(() => standstills.length).toBe(1);
+  expect(standstills[0]).toBeGreaterThan(100);
   heartbeats.stop();
 });

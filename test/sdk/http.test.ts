@@ -3,8 +3,9 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
+import { errorOf, parseRetryAfter } from "../../sdk/src/answer.ts";
 import { PerdureError } from "../../sdk/src/errors.ts";
-import { errorOf, Http, parseRetryAfter } from "../../sdk/src/http.ts";
+import { Http } from "../../sdk/src/http.ts";
 
 type Reply = { status: number; body?: unknown; headers?: Record<string, string> } | "drop";
 const servers: Server[] = [];

@@ -13,6 +13,8 @@ export interface Network {
   turnTo(url: string): void;
   /** Paths of requests made so far, as `METHOD /path`. */
   readonly requests: string[];
+  /** Those that are not answered, and the streams that are open, with their age. */
+  open(): string[];
 }
 
 export function createNetwork(url: string): Network {
@@ -20,18 +22,19 @@ export function createNetwork(url: string): Network {
   let dead = false;
   let thawed: Promise<void> = Promise.resolve();
   let release: () => void = () => undefined;
-  const open = new Set<AbortController>();
+  const open = new Map<AbortController, { asked: string; since: number }>();
   const requests: string[] = [];
   const breakAll = () => {
-    for (const controller of [...open]) controller.abort(new TypeError("the connection was cut"));
+    for (const controller of [...open.keys()]) controller.abort(new TypeError("the connection was cut"));
   };
 
   const networkFetch: typeof fetch = async (input, init) => {
     const asked = new URL(String(input));
-    requests.push(`${init?.method ?? "GET"} ${asked.pathname}`);
+    const name = `${init?.method ?? "GET"} ${asked.pathname}`;
+    requests.push(name);
     await thawed;
     const connection = new AbortController();
-    open.add(connection);
+    open.set(connection, { asked: name, since: performance.now() });
     const stop = () => connection.abort(init?.signal?.reason);
     if (init?.signal?.aborted) stop();
     init?.signal?.addEventListener("abort", stop, { once: true });
@@ -52,7 +55,9 @@ export function createNetwork(url: string): Network {
         const { status, headers } = response;
         return new Response(text, { status, headers });
       }
+      connection.signal.addEventListener("abort", unlisten, { once: true });
       const held = new TransformStream<Uint8Array, Uint8Array>({
+        flush: unlisten,
         async transform(chunk, controller) {
           await thawed;
           controller.enqueue(chunk);
@@ -71,6 +76,10 @@ export function createNetwork(url: string): Network {
   return {
     fetch: networkFetch,
     requests,
+    open: () =>
+      [...open.values()].map(
+        ({ asked, since }) => `open: ${asked} for ${Math.round(performance.now() - since)} ms`,
+      ),
     cut: breakAll,
     kill() {
       dead = true;

@@ -1,9 +1,12 @@
 // What PostgreSQL makes of the statements that write. They are planned once, without looking at their values, so that what is shown here
 // of an empty database holds for a full one.
-import type { PoolClient } from "pg";
+import pg, { type PoolClient } from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { claimOne, post, send, step } from "../delivery/listener.ts";
 import { call, startTestServer, type TestServer } from "../support/server.ts";
+import { storeCopies } from "../support/stored.ts";
+
+const STORED = 20_000;
 
 let server: TestServer;
 beforeAll(async () => {
@@ -48,14 +51,27 @@ async function work(): Promise<void> {
   await post(server, parent, "cancel", {});
 }
 
+async function withDatabase(use: (db: pg.Client) => Promise<void>): Promise<void> {
+  const db = new pg.Client({ connectionString: server.databaseUrl });
+  await db.connect();
+  await use(db).finally(() => db.end());
+}
+
+async function endedIntent(): Promise<string> {
+  const id = await send(server, "plans-ended", { steps: ["a", "b", "c", "d"] });
+  const { attempt } = await claimOne(server, "plans-ended");
+  await post(server, id, "resolve", { status: "COMPLETED", attempt, result: { ok: true } });
+  return id;
+}
+
 const planOf = async (client: PoolClient, { name, parameters }: Prepared): Promise<string> => {
   const nulls = parameters === 0 ? "" : `(${Array(parameters).fill("null").join(", ")})`;
   const { rows } = await client.query<{ "QUERY PLAN": string }>(`explain execute "${name}"${nulls}`);
   return rows.map((row) => row["QUERY PLAN"]).join("\n");
 };
 
-test("every statement that writes finds its rows by an index, and is planned once", async () => {
-  for (let round = 0; round < 3; round += 1) await work();
+/** The plans that the connections which write have made, by statement. */
+async function plansOfWrites(): Promise<Map<string, { plan: string; statement: string; anew: number }>> {
   const plans = new Map<string, { plan: string; statement: string; anew: number }>();
   for (const pool of [server.store.writers, server.store.transactors]) {
     const clients = await Promise.all(Array.from({ length: pool.totalCount }, () => pool.connect()));
@@ -73,11 +89,94 @@ test("every statement that writes finds its rows by an index, and is planned onc
       for (const client of clients) client.release();
     }
   }
+  return plans;
+}
+
+const noScan = (plan: string, statement: string) =>
+  expect(plan.replaceAll("Seq Scan on replicas", ""), statement).not.toContain("Seq Scan");
+/** An index read from end to end is no better. */
+const WHOLE_INDEX = /Index (?:Only )?Scan .*\n(?!\s+Index Cond)/;
+/** Their rows come and go: of whoever reads them to the end, however few they are, the dead ones are read, too. */
+const WHOLE_QUEUE =
+  /Index (?:Only )?Scan using \S+ on (?:ready|leases|timers|live|outbox|human_tasks|signals)\b.*\n(?!\s+Index Cond)/;
+
+test("every statement that writes finds its rows by an index, and is planned once", async () => {
+  for (let round = 0; round < 3; round += 1) await work();
+  const plans = await plansOfWrites();
   expect(plans.size).toBeGreaterThan(25);
   for (const { plan, statement, anew } of plans.values()) {
     expect(anew, statement).toBe(0);
-    expect(plan.replaceAll("Seq Scan on replicas", ""), statement).not.toContain("Seq Scan");
-    // An index read from end to end is no better.
-    expect(plan, statement).not.toMatch(/Index (?:Only )?Scan .*\n(?!\s+Index Cond)/);
+    noScan(plan, statement);
+    expect(plan, statement).not.toMatch(WHOLE_INDEX);
   }
+});
+
+test("they still do when many intents have ended and vacuum has found the queues empty", async () => {
+  await withDatabase(async (db) => {
+    await storeCopies(db, { of: await endedIntent(), count: STORED, withLogEvery: 10 });
+    await db.query(
+      "insert into timers select id, now() + interval '1 day' from intent_data on conflict do nothing",
+    );
+    await db.query("vacuum (analyze)");
+  });
+  for (let round = 0; round < 2; round += 1) await work();
+  for (const { plan, statement } of (await plansOfWrites()).values()) {
+    noScan(plan, statement);
+    expect(plan, statement).not.toMatch(WHOLE_QUEUE);
+  }
+});
+
+/** Rows and index entries that were read on behalf of `look`. */
+async function rowsRead(look: () => Promise<void>): Promise<number> {
+  const { pool } = server.store;
+  const count = async () => {
+    const clients = await Promise.all(Array.from({ length: pool.totalCount }, () => pool.connect()));
+    try {
+      for (const client of clients) await client.query("select pg_stat_force_next_flush()");
+      for (const client of clients) await client.query("select 1");
+    } finally {
+      for (const client of clients) client.release();
+    }
+    const { rows } = await pool.query(`select (sum(idx_tup_read) +
+      (select sum(seq_tup_read) from pg_stat_user_tables where relname <> 'replicas'))::int as n from pg_stat_user_indexes`);
+    return Number(rows[0].n);
+  };
+  const before = await count();
+  await look();
+  return (await count()) - before;
+}
+
+const LISTS = [
+  "limit=20",
+  "limit=20&status=COMPLETED",
+  "limit=20&status=FAILED",
+  "limit=20&status=IN_PROGRESS",
+  "limit=20&status=WAITING,SUBMITTED",
+  "limit=20&paused=true",
+  "limit=20&to_agent=plans",
+  "limit=20&to_agent=plans&status=DELIVERED",
+  "limit=20&session=nobody",
+];
+const PAGES = [
+  ...LISTS.map((query) => `/v1/intents?${query}`),
+  "/v1/agents",
+  "/v1/me/tasks",
+  "/v1/inbox?owner_agent=plans",
+  "/v1/sessions",
+];
+
+test.each(PAGES)("%s reads few rows, however many intents have ended", async (path) => {
+  const read = await rowsRead(async () => {
+    expect((await call(server, "GET", path)).status).toBe(200);
+  });
+  expect(read).toBeLessThan(STORED / 10);
+});
+
+const WORKERS = ["pulse", "timers", "leases", "renewals", "outbox", "retention", "housekeeping"] as const;
+
+test.each(WORKERS)("%s reads few rows, too", async (worker) => {
+  const read = await rowsRead(async () => {
+    await server.sweepers[worker].tick();
+  });
+  expect(read).toBeLessThan(STORED / 10);
 });

@@ -9,8 +9,12 @@ import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { call, startTestServer } from "../support/server.ts";
 
 /** Takes the newest migrations back: the database is as an older version left it, with the same rows. */
-const UNDONE = ["0004_waiting", "0005_keys", "0006_windowed", "0007_axp"];
+const UNDONE = ["0004_waiting", "0005_keys", "0006_windowed", "0007_axp", "0008_churn", "0009_live"];
 const UNDO = `
+  drop table live;
+  drop index intents_paused, leases_consumer, intent_data_newest;
+  alter table leases drop column no;
+  create index leases_consumer on leases (consumer_id);
   drop table delivery_cursors, owed_cursors;
   alter table intents drop column windowed;
   alter table consumers drop column account, drop constraint consumers_mode_check,
@@ -29,7 +33,7 @@ const UNDO = `
   alter table steps drop column wait;
   drop index outcomes_expiring, outcomes_age;
   alter table outcomes drop column expires_at;
-  delete from perdure_migrations where name in ('0004_waiting', '0005_keys', '0006_windowed', '0007_axp')`;
+  delete from perdure_migrations where name in ('0004_waiting', '0005_keys', '0006_windowed', '0007_axp', '0008_churn', '0009_live')`;
 
 let database: TestDatabase;
 let client: pg.Client;

@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import { inject } from "vitest";
+import { witnessDatabase } from "./witnesses.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -35,12 +36,15 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   await asAdmin(adminUrl, (admin) =>
     admin.query(`create database ${name} template ${template} strategy file_copy`),
   );
+  const url = urlOf(adminUrl, name);
+  const forget = witnessDatabase(url);
   let dropped = false;
   return {
-    url: urlOf(adminUrl, name),
+    url,
     drop: async ({ openConnections = "fail" } = {}) => {
       if (dropped) return;
       dropped = true;
+      forget();
       const left = openConnections === "close" ? [] : await openSessions(adminUrl, name);
       await asAdmin(adminUrl, (admin) => dropDatabase(admin, name));
       if (left.length > 0)

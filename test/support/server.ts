@@ -4,6 +4,9 @@ import { buildServer, type Server } from "../../server/app.ts";
 import { loadConfig } from "../../server/config.ts";
 import { createLogger } from "../../server/observability/logger.ts";
 import { createTestDatabase } from "./postgres.ts";
+import { witnessServer } from "./witnesses.ts";
+
+export { until } from "./until.ts";
 
 export interface TestServer extends Server {
   readonly url: string;
@@ -48,6 +51,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     processMetrics: false,
     keysRequired: options.keysRequired === true,
   });
+  const forget = witnessServer(server);
   await server.start();
   const url = await server.app.listen({ host: "127.0.0.1", port: options.port ?? 0 });
   return {
@@ -56,6 +60,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     databaseUrl,
     async close() {
       await server.stop();
+      forget();
       await database?.drop();
     },
   };
@@ -82,21 +87,4 @@ export async function call(
     ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
   });
   return { status: response.status, headers: response.headers, body: await response.json() };
-}
-
-const POLL_MS = 10;
-
-/** Looks again and again until `condition` gives something; fails after `ms` with what it was waiting for. */
-export async function until<T>(
-  what: string,
-  condition: () => Promise<T | undefined | false | null> | T | undefined | false | null,
-  ms = 10_000,
-): Promise<T> {
-  const end = performance.now() + ms;
-  for (;;) {
-    const value = await condition();
-    if (value !== undefined && value !== false && value !== null) return value;
-    if (performance.now() > end) throw new Error(`waited ${ms} ms in vain for: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
 }

@@ -86,6 +86,7 @@ const HELD: StoredIntent = {
   lease: { consumerId: "c2", attempt: 2 },
   queue: [],
   timerDueAt: 170,
+  live: true,
   events: numbered(SECOND),
   steps: [
     DONE_A,
@@ -133,6 +134,7 @@ const DECIDED = told(
     ...FREE,
     status: "COMPLETED",
     outcome: "COMPLETED",
+    live: false,
     timerDueAt: null,
     strikes: 0,
     stepsDone: 2,
@@ -149,6 +151,7 @@ const EXHAUSTED_LOG = [
 const EXHAUSTED = told(QUEUED, EXHAUSTED_LOG, {
   status: "FAILED",
   outcome: "FAILED",
+  live: false,
   maxDeliveryAttempts: 1,
   queue: [],
   timerDueAt: null,

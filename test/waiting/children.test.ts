@@ -1,6 +1,7 @@
 // Parents and children: a child's end wakes its parent, a parent's end takes its children with it (W3).
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { claimOne, inStatus, post, send, step, view } from "../delivery/listener.ts";
+import { claimOne, eventsOf, inStatus, post, send, step, view } from "../delivery/listener.ts";
+import { asAdmin } from "../support/postgres.ts";
 import { call, startTestServer, type TestServer, until } from "../support/server.ts";
 
 let server: TestServer;
@@ -85,6 +86,37 @@ test("children and waits that race lose no wake-up", async () => {
     if (steps[0].status === "done") continue;
     expect((await claimOne(server, name)).steps[0]).toMatchObject({ status: "done" });
   }
+});
+
+test("a child that ends while its parent's wait is on its way into the log wakes it", async () => {
+  const name = "between";
+  const { parent, attempt, ids } = await parentWith(name, 1);
+  const child = await claimOne(server, `${name}-child`);
+  const wait = { status: "waiting", attempt, wait: { intents: ids } };
+  const { seq } = (await eventsOf(server, parent)).at(-1);
+  const parked = await asAdmin(server.databaseUrl, async (admin) => {
+    // Whoever writes the parent's next log entry waits for this transaction: the wait has looked at the child by then.
+    await admin.query("begin");
+    await admin.query(
+      `insert into events (intent_id, seq, namespace, type, status, actor, at)
+        select intent_id, seq + 1, namespace, type, status, actor, at from events where intent_id = $1 and seq = $2`,
+      [parent, seq],
+    );
+    const parking = step(server, parent, "all", wait);
+    await until("the wait to be written", async () => {
+      const { rows } = await admin.query("select 1 from pg_locks where not granted");
+      return rows.length > 0;
+    });
+    await complete(child.intent_id, 1, "ok");
+    await until("the parent to be told, behind its wait", () => server.engine.commits.waiting > 0);
+    await admin.query("rollback");
+    return parking;
+  });
+  expect(parked.body.intent_status).toBe("WAITING");
+  expect((await claimOne(server, name)).steps[0]).toMatchObject({
+    status: "done",
+    result: [{ result: "ok" }],
+  });
 });
 
 test("results too large to carry are left to be fetched", async () => {

@@ -9,6 +9,7 @@ import type { AgentStreams } from "../../delivery/agent-streams.ts";
 import type { Dispatcher } from "../../delivery/dispatcher.ts";
 import type { FeedTail } from "../../delivery/feed-tail.ts";
 import { FrameStream } from "../../delivery/frame-stream.ts";
+import type { OutcomeStreams } from "../../delivery/outcome-streams.ts";
 import type { OwedCursors } from "../../delivery/owed-cursors.ts";
 import type { Wakeups } from "../../delivery/wakeups.ts";
 import type { Windows } from "../../delivery/windows.ts";
@@ -34,6 +35,7 @@ export interface RouteDeps {
   readonly engine: Engine;
   readonly wakeups: Wakeups;
   readonly streams: AgentStreams;
+  readonly outcomes: OutcomeStreams;
   readonly dispatcher: Dispatcher;
   readonly windows: Windows;
   readonly owed: OwedCursors;
@@ -98,7 +100,7 @@ export function openFrames(
   deps: RouteDeps,
   request: FastifyRequest,
   reply: { hijack(): unknown; raw: ServerResponse },
-  kind: "agent" | "intent" | "feed",
+  kind: "agent" | "intent" | "outcomes" | "feed",
   /** Ends it another way than with a word of why. */
   end?: () => void,
 ): FrameStream {

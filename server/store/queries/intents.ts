@@ -217,7 +217,13 @@ function matching({ db }: Store, filter: IntentFilter, inNamespace: string | nul
   const namespace = inNamespace ?? onlyNamespace(filter.access);
   if (namespace !== null) query = query.where("d.namespace", "=", namespace);
   if (!seesEverything(filter.access)) query = query.where(seen(filter.access, "i"));
-  if (filter.status !== undefined) query = query.where("i.status", "in", [...filter.status]);
+  if (filter.status !== undefined) {
+    query = query.where("i.status", "in", [...filter.status]);
+    // However many have ended, those that live are few, and so may be those that failed: each have an index of their own.
+    if (filter.status.every(isTerminal))
+      query = query.where("o.status", "in", filter.status.filter(isTerminal));
+    if (!filter.status.some(isTerminal)) query = query.innerJoin("live as v", "v.intent_id", "i.id");
+  }
   if (filter.toAgent !== undefined) query = query.where("d.to_agent", "=", filter.toAgent);
   if (filter.intentType !== undefined) query = query.where("d.intent_type", "=", filter.intentType);
   if (filter.session !== undefined)
