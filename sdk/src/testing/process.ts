@@ -53,8 +53,9 @@ export class Process {
     this.name = name;
     this.address = address;
     this.timers = timers;
-    this.#http = new WatchedHttp({ apiKey: undefined, maxRetries: 3, coalesce: false, ...http }, (request, send) =>
-      this.#ask(request, send),
+    this.#http = new WatchedHttp(
+      { apiKey: undefined, maxRetries: 3, coalesce: false, ...http },
+      (request, send) => this.#ask(request, send),
     );
     const says = (line: unknown) => setup.watcher.tell(this, `says: ${line}`);
     this.#logger = { debug() {}, info() {}, warn: says, error: says };
