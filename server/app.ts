@@ -6,6 +6,7 @@ import { setMaxListeners } from "node:events";
 import Fastify, { type FastifyBaseLogger } from "fastify";
 import type { Config } from "./config.ts";
 import { AgentStreams } from "./delivery/agent-streams.ts";
+import { countChanges } from "./delivery/change-counts.ts";
 import { Dispatcher } from "./delivery/dispatcher.ts";
 import { FeedTail } from "./delivery/feed-tail.ts";
 import { Notifications } from "./delivery/notifications.ts";
@@ -83,38 +84,6 @@ function limitsOf(config: Config): Limits {
 function quotaOf(config: Config, keysRequired: boolean): Quota | null {
   const rate = config.rateLimit ?? (keysRequired ? RATE_WITH_KEYS : 0);
   return rate === 0 ? null : { rate, burst: config.rateBurst };
-}
-
-function countChanges(metrics: Metrics, changes: readonly Change[]): void {
-  for (const { events } of changes) {
-    for (const event of events) {
-      switch (event.type) {
-        case "intent.delivered":
-          metrics.delivered();
-          if ((event.attempt ?? 1) > 1) metrics.redelivered();
-          break;
-        case "intent.lost":
-          metrics.lost(String((event.details as { reason?: unknown } | null)?.reason ?? "unknown"));
-          break;
-        case "intent.released":
-          metrics.released();
-          break;
-        case "intent.step_done":
-          metrics.stepsDone();
-          break;
-        case "intent.stale_write_refused":
-          metrics.staleWriteRefused();
-          break;
-        case "intent.completed":
-        case "intent.failed":
-        case "intent.canceled":
-        case "intent.timed_out":
-          metrics.intentFinished(event.status);
-          break;
-        default:
-      }
-    }
-  }
 }
 
 /** Everything behind the routes, wired: commits wake streams, the dispatcher, timers and other replicas. */

@@ -74,14 +74,11 @@ function greet(url: string, where: string, config: Config, keysRequired: boolean
         ? ` -H "x-api-key: $PERDURE_API_KEY"`
         : ""
       : ` -H "x-api-key: $PERDURE_ADMIN_KEY"`;
+  const dashboard = config.dashboard === "on" ? `${url}/` : "off (PERDURE_DASHBOARD)";
   process.stdout.write(`
   Perdure ${VERSION} listens on ${url}
-${
-  config.dashboard === "on"
-    ? `  dashboard   ${url}/
-`
-    : ""
-}  data        ${where}
+  dashboard   ${dashboard}
+  data        ${where}
   api         ${url}/openapi.json
 
   Send an intent:

@@ -6,7 +6,7 @@ import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startTestServer, type TestServer } from "../support/server.ts";
 import { launch, open } from "./browser.ts";
-import { type Seed, seed } from "./seed.ts";
+import { type Seed, seed, seedPast } from "./seed.ts";
 
 let server: TestServer;
 let seeded: Seed;
@@ -15,6 +15,7 @@ const folder = process.env.SCREENSHOTS ?? mkdtempSync(join(tmpdir(), "perdure-sh
 
 beforeAll(async () => {
   server = await startTestServer();
+  await seedPast(server.databaseUrl);
   seeded = await seed(server);
   browser = await launch();
   mkdirSync(folder, { recursive: true });
@@ -32,7 +33,7 @@ const views = (): readonly (readonly [name: string, hash: string, sign: string])
   ["intent-state", `#/intents/${seeded.stateful}?tab=state`, ".panel .json"],
   ["agents", "#/agents?agent=agent%3A%2F%2Fdemo%2Fshop%2Forders", ".agent table"],
   ["approvals", "#/approvals", ".task"],
-  ["overview", "#/overview?window=900", ".chart"],
+  ["overview", "#/overview", ".chart"],
   ["dead-letters", "#/dead", ".causes li"],
   ["send", "#/send", "form"],
   ["first-run", "#/start", ".commands"],

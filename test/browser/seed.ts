@@ -1,6 +1,8 @@
 // A server with a day's work on it: intents in every status, agents that work, wait, crash and are missing.
 
 import { PerdureClient } from "@perdure/sdk";
+import pg from "pg";
+import { newId } from "../../server/domain/ids.ts";
 import { call, type TestServer, until } from "../support/server.ts";
 
 const ETL = "agent://demo/data/etl";
@@ -163,4 +165,43 @@ export async function seed(server: TestServer): Promise<Seed> {
     );
   await until("the question", async () => (await call(server, "GET", "/v1/me/tasks")).body.tasks.length > 0);
   return { crashed, dead, asked, parent, stateful: orders[0] ?? "", client, close: () => client.close() };
+}
+
+const HOUR_MS = 3_600_000;
+const PAST = 900;
+
+/** An hour that is over: written as the server would have, since nobody can wait for it. */
+export async function seedPast(databaseUrl: string): Promise<void> {
+  const rows = Array.from({ length: PAST }, (_, n) => {
+    const created = Date.now() - HOUR_MS + (n * HOUR_MS) / PAST;
+    const wave = 1 + Math.sin(n / 60);
+    const ended = created + 400 + wave * 900 + (n % 37) * 40 + (n % 50 === 0 ? 4_000 : 0);
+    const failed = n % 23 === 7 || (n > 560 && n < 600 && n % 3 === 0);
+    return { id: newId(created), created, ended, attempt: n % 41 === 3 ? 2 : 1, failed };
+  });
+  const columns = [
+    rows.map(({ id }) => id),
+    rows.map(({ created }) => created / 1_000),
+    rows.map(({ ended }) => ended / 1_000),
+    rows.map(({ attempt }) => attempt),
+    rows.map(({ failed }) => failed),
+  ];
+  const client = new pg.Client({ connectionString: databaseUrl });
+  await client.connect();
+  const past = `from unnest($1::uuid[], $2::float8[], $3::float8[], $4::int[], $5::bool[]) as r(id, created, ended, attempt, failed)`;
+  await client.query(
+    `with data as (insert into intent_data (id, namespace, from_agent, to_agent, to_agent_as_sent, intent_type, payload, created_at)
+        select id, 'demo/shop', 'agent://demo/shop/web', 'demo/shop/orders', 'agent://demo/shop/orders', 'order.v1', '{}',
+          to_timestamp(created) ${past}),
+      ends as (insert into outcomes (intent_id, namespace, status, code, finished_at)
+        select id, 'demo/shop', case when failed then 'FAILED' else 'COMPLETED' end,
+          case when failed then 'handler_error' end, to_timestamp(ended) ${past})
+    insert into intents (id, namespace, to_agent, intent_type, status, seq, attempt, generation, started, strikes, total_losses,
+        retries_used, releases, priority, queue_at, paused, plan_cursor, steps_count, steps_total, steps_done, open_steps,
+        refused_attempt, max_delivery_attempts, created_at, updated_at)
+      select id, 'demo/shop', 'demo/shop/orders', 'order.v1', case when failed then 'FAILED' else 'COMPLETED' end, 3, attempt, 0, true, 0,
+        attempt - 1, 0, 0, 0, to_timestamp(created), false, 0, 0, 0, 0, '{}', 0, 3, to_timestamp(created), to_timestamp(ended) ${past}`,
+    columns,
+  );
+  await client.end();
 }

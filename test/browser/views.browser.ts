@@ -1,6 +1,5 @@
 // Each view and each action of the dashboard, in a real Chromium against a real server.
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import axe from "axe-core";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { ADMIN_KEY, startKeyedServer } from "../support/keys.ts";
@@ -8,7 +7,6 @@ import { call, startTestServer, type TestServer, until } from "../support/server
 import { launch, type Opened, open } from "./browser.ts";
 import { type Seed, seed, send } from "./seed.ts";
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 /** Some characters that turn text around, and some beyond the first plane. */
 const HOSTILE = `<script>globalThis.hacked = 1</script><img src=x onerror="globalThis.hacked = 2"> \u202Egnorw\u202C עברית \u{1F525}`;
 
@@ -44,7 +42,7 @@ const button = (name: string | RegExp) => page.getByRole("button", { name });
 const rows = () => page.locator(".grid-body .row");
 
 async function violations(): Promise<string[]> {
-  await page.evaluate(`if (globalThis.axe === undefined) { ${AXE} }`);
+  await page.evaluate(`if (globalThis.axe === undefined) { ${axe.source} }`);
   return page.evaluate(`axe.run(document, { resultTypes: ["violations"] }).then(({ violations, passes }) =>
     passes.length < 10 ? ["axe looked at next to nothing"] :
     violations.map(({ id, nodes }) => id + ": " + nodes.map((node) => node.html.slice(0, 160)).join(" | ")))`);
