@@ -28,9 +28,9 @@ export const fourStep: Workload = {
         name: `perdure ${inFlight}${suffix}`,
         measure: () => measureLoad(env, clients, [server], { ...options, inFlight }),
       });
-    const ours = side("", { work: "four-step" });
-    const single = side(", single calls", { work: "four-step", calls: "single" });
-    const declared = side(", declared steps", { work: "four-step-declared" });
+    const ours = side("", { work: "four-step-declared" });
+    const single = side(", single calls", { work: "four-step-declared", calls: "single" });
+    const wrapped = side(", wrapped steps", { work: "four-step" });
     const ceiling = peerSide(env, "ceiling", { workload: "insert", inFlight: 64 });
     const peer = (name: (typeof PEERS)[number], inFlight: number, rounds?: number) =>
       peerSide(env, name, { workload: "four-step", inFlight, ...(rounds !== undefined && { rounds }) });
@@ -38,6 +38,7 @@ export const fourStep: Workload = {
       const others = PEERS.filter((name) => name !== "restate");
       return [
         ...COMPARED.map(ours),
+        wrapped(256),
         ...ceiling,
         ...COMPARED.flatMap((inFlight) => peer("restate", inFlight)),
         ...others.flatMap((name) => peer(name, 256, 1)),
@@ -46,7 +47,7 @@ export const fourStep: Workload = {
     return [
       ...[...COMPARED, 1_024].map(ours),
       ...[...COMPARED, 1_024].map(single),
-      declared(256),
+      ...COMPARED.map(wrapped),
       ...ceiling,
       ...PEERS.flatMap((name) => COMPARED.flatMap((inFlight) => peer(name, inFlight))),
     ];

@@ -25,6 +25,7 @@ export class Heartbeats {
   #opened = 0;
   #intervalMs = 10_000;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #watch: ReturnType<typeof setTimeout> | undefined;
   #sending: Promise<void> | undefined;
   #queued: Promise<void> | undefined;
 
@@ -38,6 +39,7 @@ export class Heartbeats {
     this.#consumerId = consumerId;
     this.#opened += 1;
     this.#intervalMs = intervalMs;
+    this.#watchStandstill();
     void this.beat();
   }
 
@@ -59,6 +61,7 @@ export class Heartbeats {
 
   stop(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#watch);
     this.#stopped.abort(new PerdureError("client_closed", "the agent has stopped"));
   }
 
@@ -97,12 +100,18 @@ export class Heartbeats {
     }
     if (this.#stopped.signal.aborted || this.#consumerId === undefined) return;
     // A little early rather than late: the server's patience counts from the last one.
-    const dueMs = jitter(nextMs);
+    this.#timer = setTimeout(() => void this.beat(), jitter(nextMs));
+  }
+
+  /** A timer of its own: while a heartbeat is on its way there is none that could be late. */
+  #watchStandstill(): void {
+    clearTimeout(this.#watch);
+    const intervalMs = this.#intervalMs;
     const setAt = performance.now();
-    this.#timer = setTimeout(() => {
-      const lateMs = performance.now() - setAt - dueMs;
-      if (lateMs > nextMs) this.#hooks.onStandstill(lateMs);
-      void this.beat();
-    }, dueMs);
+    this.#watch = setTimeout(() => {
+      const lateMs = performance.now() - setAt - intervalMs;
+      if (lateMs > intervalMs) this.#hooks.onStandstill(lateMs);
+      this.#watchStandstill();
+    }, intervalMs);
   }
 }

@@ -65,8 +65,10 @@ describe("a client that shares requests", () => {
       fenced: true,
       batch: { op: "step", intent_id: id, key: "a" },
     });
-    await expect(beat).rejects.toMatchObject({ code: "consumer_lost" });
-    await expect(step).rejects.toMatchObject({ code: "not_found" });
+    await Promise.all([
+      expect(beat).rejects.toMatchObject({ code: "consumer_lost" }),
+      expect(step).rejects.toMatchObject({ code: "not_found" }),
+    ]);
     const own = ["POST /v1/consumers/ID/heartbeat", "PUT /v1/intents/ID/steps/a"];
     expect(way.requests).toEqual(expect.arrayContaining(own));
     http.close();
