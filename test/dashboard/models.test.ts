@@ -7,9 +7,17 @@ import {
   type Filters,
   filtersOf,
   metadataOf,
+  SHOWN_STATUSES,
 } from "../../dashboard/src/intent-list.ts";
 import { scaleOf, ticksOf, timelineOf } from "../../dashboard/src/timeline-model.ts";
-import type { FeedFrame, IntentEvent, IntentRow } from "../../dashboard/src/wire.ts";
+import {
+  type FeedFrame,
+  hasEnded,
+  type IntentEvent,
+  type IntentRow,
+  STATUSES,
+} from "../../dashboard/src/wire.ts";
+import * as lifecycle from "../../server/domain/lifecycle.ts";
 
 const AT = Date.parse("2026-01-01T00:00:00.000Z");
 
@@ -188,4 +196,11 @@ test("a difference keeps what stayed, and is bounded", () => {
   ]);
   const large = Array.from({ length: 3_000 }, (_, n) => String(n)).join("\n");
   expect(diffLines(large, `${large}\nx`).length).toBe(6_001);
+});
+
+test("the page knows the lifecycle's statuses, shows all that last, and knows which of them are ends", () => {
+  expect(STATUSES).toEqual(lifecycle.STATUSES);
+  // An intent that is created is submitted in the same commit.
+  expect(SHOWN_STATUSES).toEqual(lifecycle.STATUSES.filter((status) => status !== "CREATED"));
+  expect(STATUSES.filter(hasEnded)).toEqual(lifecycle.STATUSES.filter(lifecycle.isTerminal));
 });
