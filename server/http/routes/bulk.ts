@@ -28,13 +28,14 @@ function filterOf(
   { principal }: FastifyRequest,
   { action, filter, cursor }: z.output<AxpSchemas["bulk"]>,
 ): IntentFilter {
-  const { to_agent, intent_type, session, parent_intent_id, code, created_from, created_to, metadata } =
-    filter;
+  const { intent_ids, to_agent, intent_type, session, parent_intent_id, code } = filter;
+  const { created_from, created_to, metadata } = filter;
   const [createdAt, id] = cursor === undefined ? [] : bulkCursor.decode(cursor);
   return {
     access: principal.access,
     ...(action === "unpause" ? { paused: true } : {}),
     status: filter.status ?? USUAL[action] ?? LIVE,
+    ...(intent_ids === undefined ? {} : { ids: intent_ids }),
     ...(to_agent === undefined ? {} : { toAgent: parseAddress(to_agent, principal.namespace).canonical }),
     ...(intent_type === undefined ? {} : { intentType: intent_type }),
     ...(session === undefined ? {} : { session }),

@@ -129,6 +129,7 @@ export function axpSchemas(limits: Limits) {
 
   const statuses = z.array(z.enum(STATUSES)).min(1);
   const bulkFilter = z.object({
+    intent_ids: z.array(uuid).min(1).max(limits.bulkMax).optional(),
     status: z.union([z.enum(STATUSES).transform((one) => [one]), statuses]).optional(),
     to_agent: address.optional(),
     intent_type: name.optional(),

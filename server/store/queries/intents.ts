@@ -186,6 +186,12 @@ export interface IntentFilter {
   /** Nothing has happened to it for so long. */
   readonly idleMs?: number;
   readonly paused?: boolean;
+  /** Of these alone. */
+  readonly ids?: readonly string[];
+  /** Of those alone whose ids this query tells. */
+  readonly among?: RawBuilder<string>;
+  /** Of those alone for which there is a timer, as there is for each deadline. */
+  readonly due?: boolean;
   readonly oldestFirst?: boolean;
   /** Keyset: everything behind this pair. */
   readonly after?: { readonly createdAt: number; readonly id: string };
@@ -243,6 +249,9 @@ function matching({ db }: Store, filter: IntentFilter, inNamespace: string | nul
     query = query.where(
       sql<boolean>`i.updated_at <= perdure_now() - make_interval(secs => ${filter.idleMs}::float8 / 1000)`,
     );
+  if (filter.ids !== undefined) query = query.where(sql<boolean>`d.id = any(${[...filter.ids]}::uuid[])`);
+  if (filter.among !== undefined) query = query.where(sql<boolean>`d.id in (${filter.among})`);
+  if (filter.due === true) query = query.innerJoin("timers as t", "t.intent_id", "i.id");
   if (filter.paused !== undefined) query = query.where("i.paused", "=", filter.paused);
   if (filter.after !== undefined) {
     const { createdAt, id } = filter.after;
@@ -261,9 +270,14 @@ function matching({ db }: Store, filter: IntentFilter, inNamespace: string | nul
 const NAMESPACES_MAX = 50;
 
 /** Those in which there is anything: a hop along the index for each. Null where another index leads there, or there are too many. */
-async function namespacesToLookInto({ db }: Store, filter: IntentFilter): Promise<readonly string[] | null> {
-  const { access, toAgent, session, parentIntentId } = filter;
-  if (onlyNamespace(access) !== null || (toAgent ?? session ?? parentIntentId) !== undefined) return null;
+export async function namespacesToLookInto(
+  { db }: Store,
+  filter: IntentFilter,
+): Promise<readonly string[] | null> {
+  const { access, toAgent, session, parentIntentId, ids, among } = filter;
+  if ((toAgent ?? session ?? parentIntentId ?? ids ?? among) !== undefined) return null;
+  const only = onlyNamespace(access);
+  if (only !== null) return [only];
   const { rows } = await sql<{ namespace: string }>`with recursive n as (
       (select namespace from intent_data order by namespace limit 1)
       union all select (select d.namespace from intent_data d where d.namespace > n.namespace order by d.namespace limit 1)
@@ -278,7 +292,8 @@ interface MatchedRow {
   readonly bytes: number | null;
 }
 
-const BYTES = sql<number>`coalesce(octet_length(d.payload::text), 0) + coalesce(octet_length(o.result::text), 0)
+/** How much of a page a row takes: of `d`, its data, and `o`, its outcome. */
+export const BYTES = sql<number>`coalesce(octet_length(d.payload::text), 0) + coalesce(octet_length(o.result::text), 0)
     + coalesce(octet_length(o.error::text), 0)`;
 
 /**
@@ -318,14 +333,23 @@ export async function matchingIntents(
   return rows.map((row) => ({ id: row.id, createdAt: row.created_at }));
 }
 
+/** Those of the rows that make a page: at least one if there is any, at most `limit`. */
+export function fittingOf<Row extends { readonly bytes: number | null }>(
+  rows: readonly Row[],
+  limit: number,
+  maxBytes: number,
+): readonly Row[] {
+  let total = 0;
+  return rows.slice(0, limit).filter((row, index) => {
+    total += Number(row.bytes);
+    return index === 0 || total <= maxBytes;
+  });
+}
+
 /** At least one if there is any, at most `limit`. */
 export async function listIntents(store: Store, filter: ListFilter): Promise<IntentPage> {
   const { rows } = await (await firstMatching(store, filter, filter.limit + 1, true)).execute(store.db);
-  let total = 0;
-  const fitting = rows.slice(0, filter.limit).filter((row, index) => {
-    total += Number(row.bytes);
-    return index === 0 || total <= filter.maxBytes;
-  });
+  const fitting = fittingOf(rows, filter.limit, filter.maxBytes);
   const found = await findIntents(
     store,
     fitting.map((row) => row.id),
