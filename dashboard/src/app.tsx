@@ -38,6 +38,7 @@ const SHORTCUTS: readonly (readonly [string, string])[] = [
   ["/", "Search the intents"],
   ["j  k", "Down and up in a list"],
   ["Enter", "Open"],
+  ["x", "Select; with Shift and an arrow, a range; Ctrl A, all; Esc, none"],
   ["u", "Back to the list"],
   ["t", "Light, dark, as the system"],
   ["?", "This help"],

@@ -121,6 +121,7 @@ const row = (id: string, created: number, more: Partial<IntentRow> = {}): Intent
   lost_deliveries: 0,
   max_delivery_attempts: 3,
   priority: 0,
+  deadline_at: null,
   parent_intent_id: null,
   created_at: new Date(AT + created).toISOString(),
   updated_at: new Date(AT + created).toISOString(),

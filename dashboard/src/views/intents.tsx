@@ -3,14 +3,17 @@
 import type { VNode } from "preact";
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get, keyChanges, query } from "../api.ts";
-import { count, plural, words } from "../format.ts";
+import { age, count, localInput, plural, shortId, words } from "../format.ts";
 import { useDebounced, useFeed, useNow, useResource } from "../hooks.ts";
 import {
   addPage,
   applyFrames,
   type Filters,
   filtersOf,
+  isByCreation,
   isFiltered,
+  ORDERS,
+  type Order,
   requestOf,
   SHOWN_STATUSES,
   SINCE_OPTIONS,
@@ -27,16 +30,19 @@ import {
   StatusBadge,
   toneOf,
 } from "../parts/basics.tsx";
-import { VirtualList } from "../parts/virtual-list.tsx";
+import { type Column, VirtualList } from "../parts/virtual-list.tsx";
 import { go, href, route, setParams } from "../route.ts";
+import { extendTo, NONE, picked, type Selection, toggle, toggleAll } from "../selection.ts";
 import { useValue } from "../store.ts";
 import type { Counts, IntentRow, Status } from "../wire.ts";
-import { BulkBar } from "./bulk.tsx";
+import { BulkBar, SelectionBar } from "./bulk.tsx";
 
 const PAGE = 100;
 const ROW_PX = 38;
 const PHONE_ROW_PX = 64;
 const PHONE = matchMedia("(max-width: 720px)");
+/** What is new stands at their top. */
+const GROWING: readonly Order[] = ["newest", "recently_changed"];
 /** More rows than this at the top of a busy list are started anew. */
 const ROWS_MAX = 4_000;
 const COUNTS_MS = 2_000;
@@ -45,6 +51,7 @@ const REREAD_MS = 3_000;
 interface ListAnswer {
   readonly intents: readonly IntentRow[];
   readonly next_cursor: string | null;
+  readonly sorted?: { readonly among: number; readonly capped: boolean };
 }
 
 interface Loaded {
@@ -53,9 +60,18 @@ interface Loaded {
   readonly cursor: string | null;
   readonly error: Error | null;
   readonly done: boolean;
+  /** How many were sorted, if there are more. */
+  readonly sortedOf: number | null;
 }
 
-const nothing = (key: string): Loaded => ({ key, list: [], cursor: null, error: null, done: false });
+const nothing = (key: string): Loaded => ({
+  key,
+  list: [],
+  cursor: null,
+  error: null,
+  done: false,
+  sortedOf: null,
+});
 
 /** The list of one filter: first page at once, the others as they are asked for, current by the feed. */
 function useRows(filters: Filters, key: string) {
@@ -87,7 +103,8 @@ function useRows(filters: Filters, key: string) {
         const page = await get<ListAnswer>(`/v1/intents${query(params)}`);
         if (mine !== generation.current) return;
         const list = more ? addPage(state.current.list, page.intents) : page.intents;
-        put({ key, list, cursor: page.next_cursor, error: null, done: true });
+        const sortedOf = page.sorted?.capped === true ? page.sorted.among : null;
+        put({ key, list, cursor: page.next_cursor, error: null, done: true, sortedOf });
       } catch (error) {
         if (mine === generation.current) put({ ...state.current, key, error: error as Error, done: true });
       } finally {
@@ -107,7 +124,8 @@ function useRows(filters: Filters, key: string) {
     const { list: before, cursor, done } = state.current;
     if (!done) return;
     const { list, unsure } = applyFrames({ list: before, complete: cursor === null }, frames, filters);
-    if (list.length > ROWS_MAX && list.length > before.length && filters.order === "newest") reread();
+    const grows = list.length > ROWS_MAX && list.length > before.length;
+    if (grows && GROWING.includes(filters.order)) reread();
     else put({ ...state.current, list });
     if (unsure) reread();
   }, reread);
@@ -207,8 +225,36 @@ function FilterField({ name, label, value, id }: FieldProps) {
   );
 }
 
+/** Typed in the reader's time zone, kept in the URL as an instant that means the same everywhere. */
+function InstantField({ name, label, value }: FieldProps) {
+  return (
+    <label class="field instant">
+      <span class="faint">{label}</span>
+      <input
+        type="datetime-local"
+        value={value === "" ? "" : localInput(value)}
+        onChange={({ currentTarget }) => {
+          const at = Date.parse(currentTarget.value);
+          setParams({ [name]: Number.isNaN(at) ? null : new Date(at).toISOString(), since: null });
+        }}
+      />
+    </label>
+  );
+}
+
+const ORDER_NAMES: Readonly<Record<Order, string>> = {
+  newest: "Newest first",
+  oldest: "Oldest first",
+  recently_changed: "Recently changed",
+  longest_unchanged: "Longest unchanged",
+  priority: "Highest priority",
+  deadline: "Soonest deadline",
+};
+
+const sortBy = (order: Order) => setParams({ order: order === "newest" ? null : order });
+
 function FilterBar({ filters }: { filters: Filters }) {
-  const used = [filters.session, filters.metadata, filters.code].some((one) => one !== "");
+  const used = [filters.session, filters.metadata, filters.code, filters.from, filters.to].some(Boolean);
   const [open, setOpen] = useState(used);
   return (
     <search class="filters">
@@ -218,7 +264,7 @@ function FilterBar({ filters }: { filters: Filters }) {
       <select
         aria-label="Created"
         value={filters.since}
-        onChange={(event) => setParams({ since: event.currentTarget.value })}
+        onChange={(event) => setParams({ since: event.currentTarget.value, from: null, to: null })}
       >
         <option value="">Any time</option>
         {SINCE_OPTIONS.map((since) => (
@@ -230,10 +276,13 @@ function FilterBar({ filters }: { filters: Filters }) {
       <select
         aria-label="Order"
         value={filters.order}
-        onChange={(event) => setParams({ order: event.currentTarget.value === "oldest" ? "oldest" : null })}
+        onChange={(event) => sortBy(event.currentTarget.value as Order)}
       >
-        <option value="newest">Newest first</option>
-        <option value="oldest">Oldest first</option>
+        {ORDERS.map((order) => (
+          <option key={order} value={order} disabled={filters.text !== "" && !isByCreation(order)}>
+            {ORDER_NAMES[order]}
+          </option>
+        ))}
       </select>
       <button type="button" aria-expanded={open} onClick={() => setOpen(!open)}>
         {open ? "Fewer filters" : "More filters"}
@@ -243,6 +292,8 @@ function FilterBar({ filters }: { filters: Filters }) {
           <FilterField name="session" label="Session" value={filters.session} />
           <FilterField name="meta" label="Metadata: key=value" value={filters.metadata} />
           <FilterField name="code" label="Error code" value={filters.code} />
+          <InstantField name="from" label="Created from" value={filters.from} />
+          <InstantField name="to" label="until" value={filters.to} />
         </>
       )}
       {isFiltered(filters) && (
@@ -254,7 +305,19 @@ function FilterBar({ filters }: { filters: Filters }) {
   );
 }
 
-function Row({ row, now }: { row: IntentRow; now: number }) {
+/** What the list is sorted by is shown. */
+function SortedCell({ row, now, order }: { row: IntentRow; now: number; order: Order }) {
+  if (order === "priority") return <span class="num">{row.priority}</span>;
+  if (order !== "deadline" || row.deadline_at === null) return <Age at={row.created_at} now={now} />;
+  const left = Date.parse(row.deadline_at) - now;
+  return (
+    <time dateTime={row.deadline_at} title={row.deadline_at} class={left < 0 ? "lost num" : "num"}>
+      {left < 0 ? "over" : `in ${age(left)}`}
+    </time>
+  );
+}
+
+function Row({ row, now, order }: { row: IntentRow; now: number; order: Order }) {
   return (
     <>
       <span role="gridcell" class="c-status">
@@ -275,8 +338,8 @@ function Row({ row, now }: { row: IntentRow; now: number }) {
       <span role="gridcell" class="c-attempt">
         <Attempt row={row} />
       </span>
-      <span role="gridcell" class="c-created">
-        <Age at={row.created_at} now={now} />
+      <span role="gridcell" class={isByCreation(order) ? "c-created" : "c-created shown"}>
+        <SortedCell row={row} now={now} order={order} />
       </span>
       <span role="gridcell" class="c-updated">
         <Age at={row.updated_at} now={now} />
@@ -285,9 +348,55 @@ function Row({ row, now }: { row: IntentRow; now: number }) {
   );
 }
 
-const COLUMNS = ["Status", "Type", "Id", "Agent", "Progress", "Attempt", "Created", "Changed"];
+/** An age grows as the instant goes back: the newest first is the shortest first. */
+function columnsFor(order: Order): readonly Column[] {
+  const created = { newest: "descending", oldest: "ascending" } as const;
+  const changed = { recently_changed: "descending", longest_unchanged: "ascending" } as const;
+  const byKey: Column =
+    order === "priority"
+      ? { name: "Priority", sorted: "descending", onSort: () => sortBy("newest") }
+      : order === "deadline"
+        ? { name: "Deadline", sorted: "ascending", onSort: () => sortBy("newest") }
+        : {
+            name: "Created",
+            sorted: order in created ? created[order as keyof typeof created] : undefined,
+            onSort: () => sortBy(order === "newest" ? "oldest" : "newest"),
+          };
+  return [
+    ...["Status", "Type", "Id", "Agent", "Progress", "Attempt"].map((name) => ({ name })),
+    byKey,
+    {
+      name: "Changed",
+      sorted: order in changed ? changed[order as keyof typeof changed] : undefined,
+      onSort: () => sortBy(order === "recently_changed" ? "longest_unchanged" : "recently_changed"),
+    },
+  ];
+}
+
 const idOf = (row: IntentRow) => row.intent_id;
+const nameOf = (row: IntentRow) => `${row.intent_type} ${shortId(row.intent_id)}`;
 const openIntent = (row: IntentRow) => go(["intents", row.intent_id]);
+
+/** Which rows are picked, as long as the filter is the same. */
+function useSelection(list: readonly IntentRow[], key: string) {
+  const [state, setState] = useState<{ key: string; selection: Selection }>({ key, selection: NONE });
+  const selection = state.key === key ? state.selection : NONE;
+  const order = useMemo(() => list.map(idOf), [list]);
+  const ids = useMemo(() => picked(selection, order), [selection, order]);
+  const change = (next: Selection) => setState({ key, selection: next });
+  return {
+    ids,
+    clear: () => change(NONE),
+    picks: {
+      ids: new Set(ids),
+      nameOf,
+      onToggle: (id: string) => change(toggle(selection, id)),
+      onExtend: (id: string) => change(extendTo(selection, order, id)),
+      onAll: () => change(toggleAll(selection, order)),
+      onNone: () => change(NONE),
+    },
+  };
+}
 
 function usePhone(): boolean {
   const [phone, setPhone] = useState(PHONE.matches);
@@ -305,6 +414,7 @@ export function Intents() {
   const filters = useMemo(() => filtersOf(params), [text]);
   const key = `${text} ${useValue(keyChanges)}`;
   const rows = useRows(filters, key);
+  const selection = useSelection(rows.list, key);
   const now = useNow(1_000);
   const phone = usePhone();
   const counts = useResource<Counts>(
@@ -322,19 +432,23 @@ export function Intents() {
   useEffect(() => {
     if (isNew) location.replace(href(["start"]));
   }, [isNew]);
-  const drawn = useRef(new WeakMap<IntentRow, { now: number; row: VNode }>());
+  const drawn = useRef(new WeakMap<IntentRow, { now: number; order: Order; row: VNode }>());
   // The same element again is not looked into: of a list only what changed costs anything.
   const render = (row: IntentRow) => {
     const known = drawn.current.get(row);
-    if (known?.now === now) return known.row;
-    const fresh = { now, row: <Row row={row} now={now} /> };
+    if (known?.now === now && known.order === filters.order) return known.row;
+    const fresh = { now, order: filters.order, row: <Row row={row} now={now} order={filters.order} /> };
     drawn.current.set(row, fresh);
     return fresh.row;
   };
   return (
     <div class="page full">
       <PageHead title="Intents">
-        <BulkBar filters={filters} />
+        {selection.ids.length > 0 ? (
+          <SelectionBar ids={selection.ids} onClear={selection.clear} />
+        ) : (
+          <BulkBar filters={filters} />
+        )}
       </PageHead>
       <StatusTabs filters={filters} counts={counts.data} />
       <FilterBar filters={filters} />
@@ -346,7 +460,8 @@ export function Intents() {
           idOf={idOf}
           rowHeight={phone ? PHONE_ROW_PX : ROW_PX}
           label="Intents"
-          columns={COLUMNS}
+          columns={columnsFor(filters.order)}
+          picks={selection.picks}
           total={Math.max(total ?? 0, rows.list.length)}
           render={render}
           onOpen={openIntent}
@@ -358,6 +473,8 @@ export function Intents() {
       {rows.list.length > 0 && (
         <p class="foot faint">
           {plural(rows.list.length, "row")} loaded{rows.cursor === null ? "" : "; scroll for more"}
+          {rows.sortedOf !== null &&
+            `; there are more intents than the ${count(rows.sortedOf)} that were sorted`}
           {filters.text !== "" && rows.cursor !== null && (
             <button type="button" class="small" onClick={rows.more}>
               Search further back

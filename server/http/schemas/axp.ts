@@ -138,6 +138,7 @@ export function axpSchemas(limits: Limits) {
     code: key.optional(),
     created_from: instant.optional(),
     created_to: instant.optional(),
+    paused: z.boolean().optional(),
     metadata: z.record(z.string().max(limits.keyMax), z.string().max(limits.textMax)).optional(),
   });
   const agentId = z.string().min(1).max(limits.pathSegmentMax);

@@ -1,9 +1,9 @@
 // Reads of intents for views and lists. No locks, no decisions.
 
-import { type Kysely, type RawBuilder, sql } from "kysely";
+import { type AliasedRawBuilder, type Kysely, type RawBuilder, sql } from "kysely";
 import { type Access, maySee, type Owned, seesEverything } from "../../domain/access.ts";
 import type { Intent, IntentData, Outcome } from "../../domain/intent.ts";
-import { isTerminal, type Status, TERMINAL_STATUSES } from "../../domain/lifecycle.ts";
+import { isTerminal, STATUSES, type Status, TERMINAL_STATUSES } from "../../domain/lifecycle.ts";
 import { RawJson } from "../../domain/raw-json.ts";
 import { encodeArray } from "../binary.ts";
 import { coalesced } from "../coalesce.ts";
@@ -193,6 +193,8 @@ export interface IntentFilter {
   /** Of those alone for which there is a timer, as there is for each deadline. */
   readonly due?: boolean;
   readonly oldestFirst?: boolean;
+  /** In the order of ids, which is nearly that of creation: what lives is found in it without passing over what has ended. */
+  readonly byId?: boolean;
   /** Keyset: everything behind this pair. */
   readonly after?: { readonly createdAt: number; readonly id: string };
 }
@@ -213,6 +215,8 @@ export interface IntentPage {
 const onlyNamespace = ({ namespace, patterns }: Access): string | null =>
   patterns.every((pattern) => pattern.startsWith(`${namespace}/`)) ? namespace : null;
 
+export const LIVE_STATUSES: readonly Status[] = STATUSES.filter((status) => !isTerminal(status));
+
 /** The intents that a filter is for, the newest first unless it says otherwise. */
 function matching({ db }: Store, filter: IntentFilter, inNamespace: string | null) {
   let query = db
@@ -224,7 +228,9 @@ function matching({ db }: Store, filter: IntentFilter, inNamespace: string | nul
   if (namespace !== null) query = query.where("d.namespace", "=", namespace);
   if (!seesEverything(filter.access)) query = query.where(seen(filter.access, "i"));
   if (filter.status !== undefined) {
-    query = query.where("i.status", "in", [...filter.status]);
+    // All that lives is what is in `live`: the planner does not know it, and would take both for rare.
+    if (!LIVE_STATUSES.every((live) => filter.status?.includes(live)) || filter.status.some(isTerminal))
+      query = query.where("i.status", "in", [...filter.status]);
     // However many have ended, those that live are few, and so may be those that failed: each have an index of their own.
     if (filter.status.every(isTerminal))
       query = query.where("o.status", "in", filter.status.filter(isTerminal));
@@ -263,7 +269,9 @@ function matching({ db }: Store, filter: IntentFilter, inNamespace: string | nul
     );
   }
   const direction = filter.oldestFirst === true ? "asc" : "desc";
-  return query.orderBy("d.created_at", direction).orderBy("d.id", direction);
+  return filter.byId === true
+    ? query.orderBy("i.id", direction)
+    : query.orderBy("d.created_at", direction).orderBy("d.id", direction);
 }
 
 /** More namespaces than these are not looked into one by one. */
@@ -274,8 +282,8 @@ export async function namespacesToLookInto(
   { db }: Store,
   filter: IntentFilter,
 ): Promise<readonly string[] | null> {
-  const { access, toAgent, session, parentIntentId, ids, among } = filter;
-  if ((toAgent ?? session ?? parentIntentId ?? ids ?? among) !== undefined) return null;
+  const { access, toAgent, session, parentIntentId, ids, among, byId } = filter;
+  if ((toAgent ?? session ?? parentIntentId ?? ids ?? among ?? byId) !== undefined) return null;
   const only = onlyNamespace(access);
   if (only !== null) return [only];
   const { rows } = await sql<{ namespace: string }>`with recursive n as (
@@ -286,15 +294,22 @@ export async function namespacesToLookInto(
   return rows.length > NAMESPACES_MAX ? null : rows.map(({ namespace }) => namespace);
 }
 
+/** How much of a page a row takes: of `d`, its data, and `o`, its outcome. */
+export const BYTES = sql<number>`coalesce(octet_length(d.payload::text), 0) + coalesce(octet_length(o.result::text), 0)
+    + coalesce(octet_length(o.error::text), 0)`;
+
+/** What is asked of a row beside its place in the order of creation. */
+const ALSO: Readonly<Record<"nothing" | "bytes" | "keys", readonly AliasedRawBuilder<unknown, string>[]>> = {
+  nothing: [sql`null::int`.as("bytes")],
+  bytes: [BYTES.as("bytes")],
+  keys: ["updated_at", "priority", "deadline_at"].map((name) => sql.ref(`i.${name}`).as(name)),
+};
+
 interface MatchedRow {
   readonly id: string;
   readonly created_at: number;
   readonly bytes: number | null;
 }
-
-/** How much of a page a row takes: of `d`, its data, and `o`, its outcome. */
-export const BYTES = sql<number>`coalesce(octet_length(d.payload::text), 0) + coalesce(octet_length(o.result::text), 0)
-    + coalesce(octet_length(o.error::text), 0)`;
 
 /**
  * A query for the first `limit` that match. Their order is indexed within a namespace only: each is asked for its first ones, and those
@@ -304,12 +319,10 @@ export async function firstMatching(
   store: Store,
   filter: IntentFilter,
   limit: number,
-  sized = false,
+  also: keyof typeof ALSO = "nothing",
 ): Promise<RawBuilder<MatchedRow>> {
   const ofOne = (namespace: string | null) =>
-    matching(store, filter, namespace)
-      .select((sized ? BYTES : sql<number | null>`null::int`).as("bytes"))
-      .limit(limit);
+    matching(store, filter, namespace).select(ALSO[also]).limit(limit);
   const namespaces = await namespacesToLookInto(store, filter);
   if (namespaces === null || namespaces.length < 2) return sql`${ofOne(namespaces?.[0] ?? null)}`;
   const parts = namespaces.map((namespace) => sql`(${ofOne(namespace)})`);
@@ -348,7 +361,7 @@ export function fittingOf<Row extends { readonly bytes: number | null }>(
 
 /** At least one if there is any, at most `limit`. */
 export async function listIntents(store: Store, filter: ListFilter): Promise<IntentPage> {
-  const { rows } = await (await firstMatching(store, filter, filter.limit + 1, true)).execute(store.db);
+  const { rows } = await (await firstMatching(store, filter, filter.limit + 1, "bytes")).execute(store.db);
   const fitting = fittingOf(rows, filter.limit, filter.maxBytes);
   const found = await findIntents(
     store,

@@ -3,7 +3,7 @@
 // there are more, the answer says so.
 
 import { type RawBuilder, sql } from "kysely";
-import { isTerminal, STATUSES, type Status, TERMINAL_STATUSES } from "../../domain/lifecycle.ts";
+import { isTerminal, TERMINAL_STATUSES } from "../../domain/lifecycle.ts";
 import type { Store } from "../connection.ts";
 import {
   BYTES,
@@ -12,19 +12,18 @@ import {
   fittingOf,
   type IntentFilter,
   type IntentPage,
+  LIVE_STATUSES,
   namespacesToLookInto,
 } from "./intents.ts";
-
-const LIVE: readonly Status[] = STATUSES.filter((status) => !isTerminal(status));
 
 const instant = (column: string) => sql<number>`extract(epoch from ${sql.ref(column)})::float8`;
 
 /** All ascending, so that a page goes on behind (key, id), whatever the order. */
 const KEYS = {
-  recently_changed: sql<number>`-${instant("i.updated_at")}`,
-  longest_unchanged: instant("i.updated_at"),
-  priority: sql<number>`-i.priority::float8`,
-  deadline: instant("i.deadline_at"),
+  recently_changed: sql<number>`-${instant("c.updated_at")}`,
+  longest_unchanged: instant("c.updated_at"),
+  priority: sql<number>`-c.priority::float8`,
+  deadline: instant("c.deadline_at"),
 } as const satisfies Readonly<Record<string, RawBuilder<number>>>;
 
 export type SortOrder = keyof typeof KEYS;
@@ -71,31 +70,33 @@ async function lastEnded(
     ),
   );
   const ended = sql<string>`(${sql.join(parts, sql` union all `)})`;
-  return firstMatching(store, { ...filter, status: wanted, among: ended }, max);
+  return firstMatching(store, { ...filter, status: wanted, among: ended }, max, "keys");
 }
 
-/** One after the other would be read in the order of creation, which is indexed; each is bounded. */
+/** Each bounded, by an order that is indexed. */
 async function candidates(
   store: Store,
   filter: IntentFilter,
   order: SortOrder,
   max: number,
 ): Promise<RawBuilder<unknown>[]> {
-  const status = filter.status ?? LIVE;
+  const status = filter.status ?? LIVE_STATUSES;
+  const live = status.filter((one) => !isTerminal(one));
+  const first = (narrowed: IntentFilter) => firstMatching(store, narrowed, max, "keys");
+  const newest = { ...filter, status, byId: !status.some(isTerminal) };
   switch (order) {
     // The oldest are the ones that may have been forgotten.
     case "longest_unchanged":
-      return [await firstMatching(store, { ...filter, status, oldestFirst: true }, max)];
+      return [await first({ ...newest, oldestFirst: true })];
     case "deadline":
-      return [await firstMatching(store, { ...filter, status, due: true }, max)];
+      return [await first({ ...newest, due: true })];
     case "priority":
-      return [await firstMatching(store, { ...filter, status }, max)];
+      return [await first(newest)];
     case "recently_changed": {
-      const live = (filter.status ?? LIVE).filter((one) => !isTerminal(one));
       const ended = filter.status === undefined || filter.status.some(isTerminal);
       const parts = [
-        live.length === 0 ? null : await firstMatching(store, { ...filter, status: live }, max),
-        ended ? await firstMatching(store, filter, max) : null,
+        live.length === 0 ? null : await first({ ...filter, status: live, byId: true }),
+        ended ? await first(filter) : null,
         ended ? await lastEnded(store, filter, max) : null,
       ];
       return parts.filter((part) => part !== null);
@@ -114,17 +115,15 @@ interface SortedRow {
 export async function listSorted(store: Store, filter: IntentFilter, sort: Sort): Promise<SortedPage> {
   const { order, behind, limit, sortMax } = sort;
   const parts = await candidates(store, filter, order, sortMax + 1);
-  const all = parts.map(
-    (part, kind) => sql`select id, ${sql.lit(kind)} as kind from (${part}) c${sql.lit(kind)}`,
-  );
+  const all = parts.map((part, kind) => sql`select *, ${sql.lit(kind)} as kind from (${part}) part`);
   const key = KEYS[order];
-  const due = order === "deadline" ? sql`where i.deadline_at is not null` : sql``;
+  const due = order === "deadline" ? sql`where c.deadline_at is not null` : sql``;
   const after = behind === null ? sql`` : sql`where (key, id) > (${behind.key}::float8, ${behind.id}::uuid)`;
   const { rows } = await sql<SortedRow>`
     with candidates as materialized (${sql.join(all, sql` union all `)}),
       told as (select count(distinct id)::int as sorted,
         coalesce((select max(n) from (select count(*) as n from candidates group by kind) k), 0) > ${sortMax} as capped from candidates),
-      keyed as (select i.id, ${key} as key from (select distinct id from candidates) c join intents i on i.id = c.id ${due}),
+      keyed as (select distinct id, ${key} as key from candidates c ${due}),
       page as materialized (select id, key from keyed ${after} order by key, id limit ${limit + 1})
     select page.id, page.key, ${BYTES} as bytes, told.sorted, told.capped
       from told left join page on true left join intent_data d on d.id = page.id left join outcomes o on o.intent_id = page.id
