@@ -198,6 +198,10 @@ export function App() {
     if (path.length < 2)
       document.title = `${PLACES.find(({ id }) => id === place)?.name ?? "Start"} · Perdure`;
   }, [place, path.length]);
+  // On a phone the places are wider than the window.
+  useEffect(() => {
+    document.querySelector(".bar-top [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  }, [place]);
   if (wanted !== false) return <KeyForm />;
   return (
     <div class="shell">

@@ -524,6 +524,8 @@ describe("the other views", () => {
     const id = page.url().split("/").at(-1);
     const raw = await (await fetch(`${server.url}/v1/intents/${id}`)).text();
     expect(raw).toContain("12345678901234567890");
+    await page.getByRole("tab", { name: "Payload and result" }).click();
+    await page.getByText('"n": 12345678901234567890').waitFor();
   });
 
   test("overview: numbers, charts and queues", async () => {
