@@ -35,6 +35,9 @@ export interface Filters {
   readonly order: Order;
 }
 
+export const isOfTheLiving = ({ order, status }: Filters): boolean =>
+  OF_THE_LIVING.includes(order) && status.length === 0;
+
 /** A text is looked for from the newest or the oldest on. */
 function orderOf(wanted: string, text: string): Order {
   const order = ORDERS.find((one) => one === wanted) ?? "newest";
@@ -120,8 +123,7 @@ function matches(filters: Filters, row: IntentRow): boolean {
   if (filters.paused && !row.paused) return false;
   if (filters.to_agent !== "" && !addressMatches(filters.to_agent, row.address)) return false;
   if (filters.intent_type !== "" && row.intent_type !== filters.intent_type) return false;
-  if (OF_THE_LIVING.includes(filters.order) && filters.status.length === 0 && hasEnded(row.status))
-    return false;
+  if (isOfTheLiving(filters) && hasEnded(row.status)) return false;
   if (filters.order === "deadline" && row.deadline_at === null) return false;
   const created = Date.parse(row.created_at);
   const since = SINCE_MS[filters.since];
