@@ -2,6 +2,9 @@
 // Must not know any command.
 import { styleText } from "node:util";
 
+/** Of a terminal that does not say. */
+const FEWEST_ROWS = 24;
+
 export type Signal = "SIGINT" | "SIGTERM";
 
 export interface Io {
@@ -16,7 +19,9 @@ export interface Io {
   errBytes(chunk: Uint8Array): void;
   readonly colour: { readonly out: boolean; readonly err: boolean };
   /** Whether somebody watches. */
-  readonly terminal: { readonly err: boolean };
+  readonly terminal: { readonly out: boolean; readonly err: boolean };
+  /** Lines that the terminal shows at once. */
+  rows(): number;
   readStdin(): Promise<string>;
   /** Calls back at each of these signals instead of ending the process. Returns the undoing. */
   onSignal(signals: readonly Signal[], listener: (signal: Signal) => void): () => void;
@@ -36,7 +41,8 @@ export function processIo(): Io {
     outBytes: (chunk) => new Promise((resolve) => process.stdout.write(chunk, () => resolve())),
     err: (text) => void process.stderr.write(`${shown(text, process.stderr)}\n`),
     errBytes: (chunk) => void process.stderr.write(chunk),
-    terminal: { err: process.stderr.isTTY === true },
+    terminal: { out: isTerminal(process.stdout, env), err: isTerminal(process.stderr, env) },
+    rows: () => process.stdout.rows ?? process.stderr.rows ?? FEWEST_ROWS,
     colour: { out: wantsColour(env, process.stdout), err: wantsColour(env, process.stderr) },
     readStdin,
     onSignal: (signals, listener) => {
@@ -65,6 +71,10 @@ export function spell(control: string): string {
   const spelled = JSON.stringify(control).slice(1, -1);
   return spelled === control ? `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}` : spelled;
 }
+
+/** A dumb one cannot draw anything again in its place. */
+const isTerminal = (stream: { isTTY?: boolean }, env: Io["env"]): boolean =>
+  stream.isTTY === true && env.TERM !== "dumb";
 
 /** https://no-color.org: set to anything but the empty string. */
 function wantsColour(env: Io["env"], stream: { isTTY?: boolean }): boolean {
