@@ -126,8 +126,9 @@ export function newGroup(
   usual?.allowExcessArguments().hook("preAction", () => {
     const [word] = usual.args;
     if (word === undefined) return;
-    const known = all.map((command) => command.name()).join(", ");
-    throw new UsageError(`${name} has no command ${JSON.stringify(word)}; it has ${known}`);
+    const known = all.map((command) => command.name());
+    const one = known.includes("show") ? `; to see one: perdure ${name} show ${word}` : "";
+    throw new UsageError(`${name} has no command ${JSON.stringify(word)}; it has ${known.join(", ")}${one}`);
   });
   return group;
 }

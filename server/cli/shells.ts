@@ -194,5 +194,5 @@ const plain = (text: string): string => text.replace(/[[\]]/g, "").replaceAll(":
 
 /** In single quotes, for every one of these shells. */
 function quote(text: string): string {
-  return `'${text.replaceAll("'", "")}'`;
+  return `'${text.replaceAll("'", "'\\''")}'`;
 }
