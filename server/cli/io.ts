@@ -30,10 +30,14 @@ export interface Io {
 export type Colour = Parameters<typeof styleText>[0];
 
 export function paint(on: boolean, colour: Colour, text: string): string {
-  return on ? styleText(colour, text) : text;
+  // Whether it is wanted has been decided, for the stream that it is for: not every text goes to stdout.
+  return on ? styleText(colour, text, { validateStream: false }) : text;
 }
 
-export function processIo(): Io {
+/** What of a process is used here. */
+type Surroundings = Pick<NodeJS.Process, "env" | "stdin" | "stdout" | "stderr" | "on" | "off">;
+
+export function processIo(process: Surroundings): Io {
   const { env } = process;
   return {
     env,
@@ -44,7 +48,7 @@ export function processIo(): Io {
     terminal: { out: isTerminal(process.stdout, env), err: isTerminal(process.stderr, env) },
     rows: () => process.stdout.rows ?? process.stderr.rows ?? FEWEST_ROWS,
     colour: { out: wantsColour(env, process.stdout), err: wantsColour(env, process.stderr) },
-    readStdin,
+    readStdin: () => readAll(process.stdin),
     onSignal: (signals, listener) => {
       for (const signal of signals) process.on(signal, listener);
       return () => {
@@ -81,8 +85,8 @@ function wantsColour(env: Io["env"], stream: { isTTY?: boolean }): boolean {
   return stream.isTTY === true && !env.NO_COLOR && env.TERM !== "dumb";
 }
 
-async function readStdin(): Promise<string> {
+async function readAll(stdin: NodeJS.ReadableStream): Promise<string> {
   const chunks: Buffer[] = [];
-  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  for await (const chunk of stdin) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks).toString("utf8");
 }
