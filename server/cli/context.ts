@@ -109,6 +109,13 @@ export function withExamples(command: Command, lines: readonly string[]): Comman
   return command.addHelpText("after", `\n${title}\n${lines.map((line) => `  ${line}`).join("\n")}`);
 }
 
+const usuals = new WeakMap<Command, Command>();
+
+/** What a group does by itself; undefined where it only explains itself. */
+export function usualOf(group: Command): Command | undefined {
+  return usuals.get(group);
+}
+
 /** Commands with a name in common. With `usual` it is one itself, and what that does not understand was meant to be another. */
 export function newGroup(
   name: string,
@@ -123,7 +130,9 @@ export function newGroup(
     group,
     all.flatMap((command) => examplesOf(command).slice(0, 1)),
   );
-  usual?.allowExcessArguments().hook("preAction", () => {
+  if (usual === undefined) return group;
+  usuals.set(group, usual);
+  usual.allowExcessArguments().hook("preAction", () => {
     const [word] = usual.args;
     if (word === undefined) return;
     const known = all.map((command) => command.name());

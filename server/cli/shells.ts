@@ -16,6 +16,8 @@ export interface CompletedCommand {
   readonly words: readonly string[];
   /** The commands of a group, such as those of state. */
   readonly below: readonly CompletedCommand[];
+  /** Which of those it stands for by itself, if for any. */
+  readonly usual: string | undefined;
 }
 
 export type Shell = "bash" | "zsh" | "fish";
@@ -32,13 +34,12 @@ interface Leaf extends CompletedCommand {
 const groupsOf = (commands: readonly CompletedCommand[]): CompletedCommand[] =>
   commands.filter(({ below }) => below.length > 0);
 
-/** What takes options. A group stands for the first command of it, until another is named. */
+/** What takes options. A group takes those of its usual command, until another is named. */
 function leavesOf(commands: readonly CompletedCommand[]): Leaf[] {
   return commands.flatMap((command) => {
-    const [usual] = command.below;
-    if (usual === undefined) return [{ ...command, path: command.name }];
-    const below = command.below.map((leaf) => ({ ...leaf, path: `${command.name} ${leaf.name}` }));
-    return [{ ...usual, path: command.name }, ...below];
+    const { name, below, usual } = command;
+    const alone = below.find((leaf) => leaf.name === usual) ?? command;
+    return [{ ...alone, path: name }, ...below.map((leaf) => ({ ...leaf, path: `${name} ${leaf.name}` }))];
   });
 }
 

@@ -1,7 +1,7 @@
 // Owns `perdure completion`: what can be typed, read from the command tree itself, so that it is never out of date.
 import { Argument, type Command } from "commander";
 import { wordsFor } from "../completions.ts";
-import { type Cli, newCommand, runs } from "../context.ts";
+import { type Cli, newCommand, runs, usualOf } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
 import { type CompletedCommand, type CompletedOption, SCRIPTS, type Shell } from "../shells.ts";
 
@@ -38,6 +38,7 @@ function commandsOf(group: Command): CompletedCommand[] {
       options: optionsOf(command),
       words: argumentWords(command, group),
       below: commandsOf(command).filter(({ name }) => name !== "help"),
+      usual: usualOf(command)?.name(),
     }));
 }
 
