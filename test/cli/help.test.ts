@@ -1,5 +1,6 @@
 // What the command line says of itself: every command has a description and examples, and what an example shows can be typed.
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { describe, expect, test } from "vitest";
 import { examplesOf } from "../../server/cli/context.ts";
@@ -144,4 +145,27 @@ describe("a word that is mistyped", () => {
 test("--version prints the version, and is no version of a value", async () => {
   expect(await perdure(NOWHERE, ["--version"])).toEqual({ exit: 0, out: `${VERSION}\n`, err: "" });
   expect((await perdure(NOWHERE, ["state", "get", "s", "k", "--version", "2"])).exit).toBe(5);
+});
+
+/** Lines of the guides' shell blocks that begin with a command of ours. */
+function linesOf(page: string): string[] {
+  const text = readFileSync(new URL(`../../${page}`, import.meta.url), "utf8");
+  const blocks = [...text.matchAll(/```bash\n([\s\S]*?)```/g)].map((match) => match[1] ?? "");
+  return blocks
+    .flatMap((block) => block.split("\n"))
+    .filter((line) => /^(PERDURE_\w+=\S+ )?perdure /.test(line))
+    .map((line) => line.replace(/ ([|<] .*|&& .*)$/, ""));
+}
+
+test.each([
+  ["docs/guides/cli.md", 20],
+  ["docs/guides/sessions.md", 7],
+  ["docs/guides/keys.md", 6],
+])("what %s shows can be typed", async (page, atLeast) => {
+  const lines = linesOf(page);
+  expect(lines.length).toBeGreaterThanOrEqual(atLeast);
+  const words = wordsOf(lines);
+  expect(words).toHaveLength(lines.length);
+  for (const [index, line] of lines.entries())
+    expect(await commandFor(words[index] ?? []), line).not.toBe("");
 });

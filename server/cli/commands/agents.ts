@@ -39,12 +39,26 @@ function list(cli: Cli): Command {
     "perdure agents",
     "perdure agents --watch",
   );
-  return runs(cli, withWatch(withLimit(command)), (_args: [], options: LimitOptions & WatchOptions) => {
-    if (!options.watch) return printListing(cli, AGENTS, options, COLUMNS, NOTHING);
+  return runs(cli, withWatch(withLimit(command)), async (_args: [], options: LimitOptions & WatchOptions) => {
+    if (!options.watch) {
+      await printListing(cli, AGENTS, options, COLUMNS, NOTHING);
+      if (!cli.json) await noteUnheard(cli);
+      return EXIT.ok;
+    }
     const look = () => collectListing(cli.api, AGENTS, options);
     const key = (agent: Json) => agent.address;
     return watchList(cli, { columns: COLUMNS, key, look, nothing: NOTHING }, options);
   });
+}
+
+/** Most often an address that was mistyped: nobody ever listened there, so that it is no agent in the list. */
+async function noteUnheard(cli: Cli): Promise<void> {
+  const { queues } = await cli.api.get("/v1/overview", { window_seconds: 60, buckets: 1 });
+  for (const { address, waiting, oldest_seconds: oldest, listeners } of queues) {
+    if (listeners > 0) continue;
+    const intents = waiting === 1 ? "1 intent waits" : `${waiting} intents wait`;
+    cli.note(`nobody listens at ${address}: ${intents}, the oldest for ${describeDuration(oldest * 1_000)}`);
+  }
 }
 
 function show(cli: Cli): Command {
