@@ -80,6 +80,7 @@ describe("tail without an id", () => {
   test("chooses by agent pattern, session, type, status, kind of event and metadata", async () => {
     const wanted = await Promise.all([
       tail("--agent", `agent://local/dev/${agent}*`, "--event", "completed"),
+      tail("--agent", `${agent}*`, "--event", "completed"),
       tail("--session", `s-${agent}`, "--status", "completed"),
       tail("--type", `type-${agent}`, "--event", "intent.completed"),
       tail("--meta", `of=${agent}`, "--event", "step_done,completed"),
