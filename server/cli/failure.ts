@@ -35,7 +35,7 @@ export function describeFailure(thrown: unknown, connection: Connection): Descri
   if (!isRefusal(thrown)) return { message: thrown.message, exit: EXIT.failed, code: "error" };
   const { code, status, requestId, details } = thrown;
   return {
-    message: code === "unreachable" ? unreachable(connection) : messageOf(thrown, connection),
+    message: code === "unreachable" ? unreachable(connection, thrown) : messageOf(thrown, connection),
     exit: exitForRefusal(thrown),
     code,
     ...(status === undefined ? {} : { status }),
@@ -65,8 +65,17 @@ function messageOf({ message, status }: Refusal, { keyFrom }: Connection): strin
   return message;
 }
 
-function unreachable({ url, urlFrom }: Connection): string {
+function unreachable({ url, urlFrom }: Connection, thrown: Error): string {
   const local = /^https?:\/\/(localhost|127\.|\[::1\])/.test(url);
   const start = local ? "start one with: perdure serve; or " : "";
-  return `cannot reach ${url} (${urlFrom}): is the server running? ${start}choose another with PERDURE_URL, --url or --profile`;
+  return `cannot reach ${url} (${urlFrom})${reasonIn(thrown)}: is the server running? ${start}choose another with PERDURE_URL, --url or --profile`;
+}
+
+/** Why it cannot be reached, unless simply nobody is there: a name that does not exist, a certificate that does not fit. */
+function reasonIn(thrown: Error): string {
+  let cause: unknown = thrown.cause;
+  while (cause instanceof Error && cause.cause instanceof Error) cause = cause.cause;
+  if (!(cause instanceof Error) || (cause as NodeJS.ErrnoException).code === "ECONNREFUSED") return "";
+  const [line = ""] = cause.message.split("\n");
+  return line === "" ? "" : `, ${line}`;
 }

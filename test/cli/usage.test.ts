@@ -139,6 +139,14 @@ test("without a server every command says how to start one and exits with 5", as
   }
 });
 
+test("a server that cannot be spoken to says why", async () => {
+  const ran = await perdure(url.replace("http:", "https:"), ["get", ID]);
+  expect(ran).toMatchObject({ exit: 5, out: "" });
+  expect(ran.err).toMatch(
+    /cannot reach https:\S+ \(PERDURE_URL\), .*(SSL|EPROTO|TLS).*: is the server running/i,
+  );
+});
+
 test("with --json an error is one JSON object on stderr", async () => {
   const ran = await perdure(nowhere, ["get", ID, "--json"]);
   expect(JSON.parse(ran.err)).toMatchObject({ ok: false, code: "unreachable" });
