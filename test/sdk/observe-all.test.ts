@@ -3,6 +3,7 @@ import { expect, it } from "vitest";
 import type { FeedEvent, FeedFilter } from "../../sdk/src/index.ts";
 import { PerdureClient } from "../../sdk/src/index.ts";
 import { startTestServer, until } from "../support/server.ts";
+import { createNetwork } from "./network.ts";
 
 /** Collects what a client sees until it is stopped. */
 function follow(client: PerdureClient, filter: FeedFilter) {
@@ -66,6 +67,37 @@ it("comes back to a server that was away, and is told of the gap", async () => {
   } finally {
     await client.close();
     await second.close();
+  }
+});
+
+it("goes on where it was when its connection breaks: each event once, and no gap", async () => {
+  const server = await startTestServer();
+  const network = createNetwork(server.url);
+  const watcher = new PerdureClient({ baseUrl: server.url, fetch: network.fetch, logger: false });
+  const sender = new PerdureClient({ baseUrl: server.url, logger: false });
+  const feed = follow(watcher, { eventType: ["intent.created"] });
+  const sent: string[] = [];
+  const send = async () => {
+    sent.push(await sender.sendIntent({ intentType: "job.v1", toAgent: "fed", payload: {} }));
+  };
+  try {
+    await until("it is open", () => feed.opened() === 1);
+    for (let cuts = 1; cuts <= 3; cuts++) {
+      await send();
+      await until("it is seen", () => feed.seen.length === sent.length);
+      network.cut();
+      // While nobody is connected.
+      await send();
+      await until("it has come back", () => feed.opened() > cuts);
+    }
+    await until("all are seen", () => feed.seen.length === sent.length);
+    await feed.stop();
+    expect(feed.seen.map(({ intentId }) => intentId)).toEqual(sent);
+    expect(feed.gaps).toEqual([]);
+  } finally {
+    await watcher.close();
+    await sender.close();
+    await server.close();
   }
 });
 

@@ -99,7 +99,7 @@ async function chooseIds(
   });
   if (!options.yes && ids.length > 0) {
     throw new UsageError(
-      `${ids.length} intents match and would be ${verb.past}; add --yes to do it, or see them with: perdure list`,
+      `${ids.length === 1 ? "1 intent matches" : `${ids.length} intents match`} and would be ${verb.past}; add --yes to do it, or see them with: perdure list`,
     );
   }
   return ids;
