@@ -1,4 +1,4 @@
-// The world that faults happen in: a PostgreSQL, two servers, three agents, an initiator and an operator, each a process of its
+// The world that faults happen in: a PostgreSQL, two servers or more, three agents, an initiator and an operator, each a process of its
 // own, with faulty wires in between. Knows how to break and to mend each part; decides nothing.
 
 import { type ChildProcess, spawn } from "node:child_process";
@@ -15,7 +15,7 @@ import { freePort } from "../processes.ts";
 import { type FaultProxy, openProxy } from "../proxy.ts";
 import { adopt, adoptDatabase, forgetDatabase } from "../reaper.ts";
 import { type Call, openCalls } from "./calls.ts";
-import { AGENTS, SERVERS } from "./plan.ts";
+import { AGENTS } from "./plan.ts";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 
@@ -28,6 +28,9 @@ const TIMINGS = {
   PERDURE_POLL_INTERVAL_MS: "200",
   PERDURE_MAX_TOTAL_LOSSES: "100000",
 };
+
+/** Intents that an agent takes at once of each address, and as many more as there is more work. */
+const CAPACITY = 4;
 
 type Role = "server" | "agent" | "initiator" | "operator";
 
@@ -68,6 +71,11 @@ export class Part {
 
   get alive(): boolean {
     return this.#child !== null;
+  }
+
+  /** Of the process that is it now. */
+  get pid(): number | undefined {
+    return this.#child?.pid;
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -111,7 +119,18 @@ export interface World {
   end(): Promise<void>;
 }
 
-export async function openWorld(seed: number, distribution: string): Promise<World> {
+export interface WorldOptions {
+  readonly seed: number;
+  /** Where the built server is. */
+  readonly distribution: string;
+  readonly servers: number;
+  /** How much the initiator has under way at once: with all that may happen to an intent, and without. */
+  readonly lanes: number;
+  readonly busyLanes: number;
+}
+
+export async function openWorld(options: WorldOptions): Promise<World> {
+  const { seed, distribution } = options;
   const directory = await mkdtemp(join(tmpdir(), "perdure-faults-"));
   // As root, PostgreSQL runs as another user, who has to be able to enter.
   await chmod(directory, 0o711);
@@ -128,7 +147,7 @@ export async function openWorld(seed: number, distribution: string): Promise<Wor
   const databaseWire = await openProxy({ host: database.hostname, port: Number(database.port) });
   database.port = String(databaseWire.port);
 
-  const ports = await Promise.all(Array.from({ length: SERVERS }, () => freePort()));
+  const ports = await Promise.all(Array.from({ length: options.servers }, () => freePort()));
   const serverUrls = ports.map((port) => `http://127.0.0.1:${port}`);
   const agentWires = await Promise.all(ports.map((port) => openProxy({ host: "127.0.0.1", port })));
   const historyFiles: string[] = [];
@@ -137,7 +156,7 @@ export async function openWorld(seed: number, distribution: string): Promise<Wor
     historyFiles.push(file);
     return file;
   };
-  const wireUrl = (n: number) => `http://127.0.0.1:${agentWires[n % SERVERS]?.port}`;
+  const wireUrl = (n: number) => `http://127.0.0.1:${agentWires[n % options.servers]?.port}`;
 
   const servers = ports.map(
     (port, n) => new Part("server", n, (part) => spawnServer(part, distribution, database.href, port)),
@@ -149,6 +168,7 @@ export async function openWorld(seed: number, distribution: string): Promise<Wor
         HISTORY: file,
         SERVER_URL: wireUrl(n),
         NAME: `agent${n}`,
+        CAPACITY: String(CAPACITY + options.busyLanes),
         // Only the second listens far from the initiator's server.
         ...(n === 1 ? { LISTENS_FAR: "1" } : {}),
         // The last one is a new name each time, as the SDK does by default.
@@ -163,6 +183,8 @@ export async function openWorld(seed: number, distribution: string): Promise<Wor
       SERVER_URL: wireUrl(0),
       NAME: "initiator",
       SEED: String(seed),
+      LANES: String(options.lanes),
+      BUSY_LANES: String(options.busyLanes),
     }),
   );
   const operatorFile = history("operator");
@@ -237,7 +259,7 @@ function spawnServer(part: Part, distribution: string, databaseUrl: string, port
     PORT: String(port),
     PERDURE_LOG_LEVEL: "error",
     // The second one hears of nothing: its agents live by the poll.
-    PERDURE_NOTIFY: part.number === 0 ? "on" : "off",
+    PERDURE_NOTIFY: part.number === 1 ? "off" : "on",
     ...(part.crashPoint === null ? {} : { CRASH_POINT: part.crashPoint }),
   });
 }
