@@ -5,7 +5,7 @@ import { compilePrograms } from "../support/programs.ts";
 import type { Report } from "./suite/report.ts";
 import { GOALS_MS, measureSpeeds, type Quantiles, type Speeds } from "./suite/speeds.ts";
 import { runFaults } from "./suite/suite.ts";
-import { writeReport } from "./suite/written.ts";
+import { commandOf, writeReport } from "./suite/written.ts";
 
 const { values } = parseArgs({
   options: {
@@ -13,6 +13,8 @@ const { values } = parseArgs({
     replicas: { type: "string", default: "2" },
     // Plain work beside the rest: more operations, on a machine that can.
     busy: { type: "string", default: "0" },
+    // A standby, which takes over in the course of the run.
+    standby: { type: "string" },
     seed: { type: "string", default: String(Math.floor(Math.random() * 2 ** 31)) },
     // Measures redelivery and wake-ups too, and writes all of it there.
     report: { type: "string" },
@@ -28,8 +30,14 @@ const [seed, replicas, busyLanes] = [values.seed, values.replicas, values.busy].
 ];
 if (!(ms > 0) || !Number.isInteger(seed) || !(replicas >= 2 && replicas <= 9) || !(busyLanes >= 0)) {
   console.error(
-    "usage: npm run test:faults -- [--minutes M] [--replicas 2..9] [--busy LANES] [--seed S] [--report DIR]",
+    "usage: npm run test:faults -- [--minutes M] [--replicas 2..9] [--busy LANES] [--standby sync|async] [--seed S] [--report DIR]",
   );
+  process.exit(64);
+}
+
+const { standby } = values;
+if (standby !== undefined && standby !== "sync" && standby !== "async") {
+  console.error("--standby is sync or async");
   process.exit(64);
 }
 
@@ -51,9 +59,7 @@ function print(report: Report): void {
     console.log(`  ${invariant} ${intentId ?? ""} ${message}`);
   console.log(`grown       ${report.grown.length === 0 ? "nothing" : report.grown.join("; ")}`);
   if (report.evidence !== null) console.log(`evidence    ${report.evidence}`);
-  console.log(
-    `seed        ${report.seed} (the same plan again: npm run test:faults -- --minutes ${values.minutes} --replicas ${replicas} --busy ${busyLanes} --seed ${report.seed})`,
-  );
+  console.log(`seed        ${report.seed} (the same plan again: ${commandOf(report)})`);
 }
 
 function printSpeeds({ redelivery, takeover, wakeUp, outcome }: Speeds): void {
@@ -76,6 +82,7 @@ const report = await runFaults({
   ms,
   replicas,
   busyLanes,
+  ...(standby === undefined ? {} : { replication: standby }),
   say: values.quiet ? () => undefined : (line) => console.log(line),
   distribution: values.distribution,
 });

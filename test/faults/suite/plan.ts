@@ -34,7 +34,12 @@ export type Fault =
       readonly delayMs: number;
       readonly awayMs: number;
     }
-  | { readonly kind: "clock jump"; readonly ms: number };
+  | { readonly kind: "clock jump"; readonly ms: number }
+  /** The database dies for good. What it had not sent in its last moments is lost, unless it waited for its standby. */
+  | { readonly kind: "promote standby"; readonly unsentMs: number };
+
+/** How commits of the database reach its standby. */
+export type Replication = "sync" | "async";
 
 export interface Planned {
   readonly atMs: number;
@@ -84,6 +89,14 @@ const KINDS: readonly Fault["kind"][] = [
   "kill server behind a slow database",
   "clock jump",
 ];
+
+/** With a standby there is one promotion: early, since a slow machine plays less of the plan. */
+export function planPromotion(plan: readonly Planned[], ms: number, replication: Replication): Planned[] {
+  const atMs = Math.round(ms / 3);
+  const fault: Fault = { kind: "promote standby", unsentMs: replication === "async" ? 1_500 : 0 };
+  const before = plan.filter((planned) => planned.atMs < atMs);
+  return [...before, { atMs, fault }, ...plan.slice(before.length)];
+}
 
 export function planFaults(seed: number, ms: number, servers = SERVERS): Planned[] {
   const random = randomOf(seed);
@@ -137,6 +150,9 @@ function faultOf(random: () => number, servers: number): Fault {
       return { kind, which: which % servers, fault: wireFault(choice, length), awayMs };
     case "database network":
       return { kind, fault: wireFault(choice, length), awayMs };
+    // Planned apart: there is one in a run at most.
+    case "promote standby":
+      return { kind, unsentMs: 0 };
     case "clock jump":
       return { kind, ms: Math.round((choice < 0.5 ? 1 : -1) * (500 + length * 20_000)) };
   }

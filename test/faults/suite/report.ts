@@ -9,6 +9,7 @@ import type { Final, FinalVersion } from "../../judge/finals.ts";
 import { type Json, type Line, readHistory } from "../../judge/history.ts";
 import { judge, judgeDrained } from "../../judge/judge.ts";
 import { readFinals } from "./finals.ts";
+import type { Replication } from "./plan.ts";
 import type { Played } from "./play.ts";
 import { type Redeliveries, redeliveries } from "./redeliveries.ts";
 import { judgeFlatness, type Sample } from "./samples.ts";
@@ -19,6 +20,8 @@ export interface Run {
   readonly seed: number;
   readonly replicas: number;
   readonly minutes: number;
+  readonly busyLanes: number;
+  readonly replication: Replication | undefined;
   readonly samples: readonly Sample[];
 }
 

@@ -14,7 +14,8 @@ export interface Sample {
 export interface TableSize {
   /** With its indexes. */
   readonly bytes: number;
-  readonly live: number;
+  /** Counted, where rows stay for ever. */
+  readonly rows: number | null;
   /** As its statistics say, which PostgreSQL forgets when it is killed. */
   readonly dead: number;
 }
@@ -47,14 +48,15 @@ export function startSampling(world: World, everyMs: number): { stop(): Promise<
 async function sample(world: World, atS: number): Promise<Sample> {
   const rssMib = world.servers.map((server) => residentMib(server.pid));
   const rows = await world
-    .query<{ relname: string; bytes: string; live: string; dead: string }>(
-      `select relname, pg_total_relation_size(relid) as bytes, n_live_tup as live, n_dead_tup as dead
+    .query<{ relname: string; bytes: string; rows: string | null; dead: string }>(
+      `select relname, pg_total_relation_size(relid) as bytes, n_dead_tup as dead, case relname
+          ${LOGS.map((table) => `when '${table}' then (select count(*) from ${table})`).join(" ")} end as rows
         from pg_stat_user_tables where schemaname = 'public'`,
     )
     .catch(() => null);
-  const tables = rows?.map(({ relname, bytes, live, dead }) => [
+  const tables = rows?.map(({ relname, bytes, rows: count, dead }) => [
     relname,
-    { bytes: Number(bytes), live: Number(live), dead: Number(dead) },
+    { bytes: Number(bytes), rows: count === null ? null : Number(count), dead: Number(dead) },
   ]);
   return { atS: Math.round(atS), rssMib, tables: tables === undefined ? null : Object.fromEntries(tables) };
 }
@@ -98,10 +100,9 @@ const sizeOf = (tables: Sample["tables"], table: string): number | null => {
   return bytes === undefined ? null : bytes / MIB;
 };
 
-/** Null where the statistics have been forgotten: so few rows did not take that much. */
+/** Null where there are too few to tell. */
 function bytesPerRow({ tables }: Sample, table: string): number | null {
   const size = tables?.[table];
-  if (size === undefined || size.live < 1_000) return null;
-  const perRow = size.bytes / size.live;
-  return perRow > 20_000 ? null : perRow;
+  if (size === undefined || size.rows === null || size.rows < 1_000) return null;
+  return size.bytes / size.rows;
 }

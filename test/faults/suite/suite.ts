@@ -1,7 +1,7 @@
 // Plays a plan of faults on a world at work, mends everything, lets the work drain, and has the histories judged.
 
 import { verifyDatabase } from "../../../server/verify/verify.ts";
-import { planFaults, SERVERS } from "./plan.ts";
+import { planFaults, planPromotion, type Replication, SERVERS } from "./plan.ts";
 import { play } from "./play.ts";
 import { type Report, report } from "./report.ts";
 import { startSampling } from "./samples.ts";
@@ -17,6 +17,8 @@ export interface SuiteOptions {
   readonly replicas?: number;
   /** How much the initiator has under way beside, with nothing special about it: more operations in the same time. */
   readonly busyLanes?: number;
+  /** Adds a standby, and its promotion in the course of the run. */
+  readonly replication?: Replication;
   /** Where the built server is; the mutants have one of their own. */
   readonly distribution?: string;
   /** Ends the world early: whoever runs it from a terminal may be interrupted. */
@@ -29,9 +31,17 @@ const LANES = 12;
 const SAMPLES = 180;
 
 export async function runFaults(options: SuiteOptions): Promise<Report> {
-  const { seed, ms, replicas: servers = SERVERS, busyLanes = 0, distribution = "dist" } = options;
-  const plan = planFaults(seed, ms, servers);
-  const world = await openWorld({ seed, distribution, servers, lanes: LANES, busyLanes });
+  const {
+    seed,
+    ms,
+    replicas: servers = SERVERS,
+    busyLanes = 0,
+    distribution = "dist",
+    replication,
+  } = options;
+  const faults = planFaults(seed, ms, servers);
+  const plan = replication === undefined ? faults : planPromotion(faults, ms, replication);
+  const world = await openWorld({ seed, distribution, servers, lanes: LANES, busyLanes, replication });
   options.signal?.addEventListener("abort", () => void world.end().finally(() => process.exit(130)));
   try {
     await waitFor("the agents are at work", 60_000, async () => {
@@ -50,7 +60,12 @@ export async function runFaults(options: SuiteOptions): Promise<Report> {
     const strays = (await verifyDatabase(world.postgres.url)).violations;
     await giveAll(world, DRAIN_MS, seed);
     await probe(world);
-    return await report(world, played, { seed, replicas: servers, minutes: ms / 60_000, samples }, strays);
+    return await report(
+      world,
+      played,
+      { seed, replicas: servers, minutes: ms / 60_000, busyLanes, replication, samples },
+      strays,
+    );
   } finally {
     await world.end();
   }

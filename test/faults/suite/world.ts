@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import pg from "pg";
-import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../../server/postgres/embedded.ts";
+import { startEmbeddedPostgres } from "../../../server/postgres/embedded.ts";
 import { migrate } from "../../../server/store/migrate.ts";
 import { openHistory, recordingFetch } from "../../judge/history.ts";
 import { compiled } from "../../support/programs.ts";
@@ -15,7 +15,8 @@ import { freePort } from "../processes.ts";
 import { type FaultProxy, openProxy } from "../proxy.ts";
 import { adopt, adoptDatabase, forgetDatabase } from "../reaper.ts";
 import { type Call, openCalls } from "./calls.ts";
-import { AGENTS } from "./plan.ts";
+import { openPair } from "./pair.ts";
+import { AGENTS, type Replication } from "./plan.ts";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 
@@ -111,10 +112,13 @@ export interface World {
   readonly call: Call;
   readonly agentWires: readonly FaultProxy[];
   readonly databaseWire: FaultProxy;
-  readonly postgres: EmbeddedPostgres;
+  /** The one that is written to now. */
+  readonly postgres: { readonly url: string; readonly pid: number };
   /** A server's own address, past the wires. */
   readonly serverUrls: readonly string[];
   readonly historyFiles: readonly string[];
+  /** The primary's word no longer reaches its standby; so much later it dies for good, and the standby takes over. */
+  promoteStandby(unsentMs: number): Promise<void>;
   query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
   end(): Promise<void>;
 }
@@ -127,10 +131,12 @@ export interface WorldOptions {
   /** How much the initiator has under way at once: with all that may happen to an intent, and without. */
   readonly lanes: number;
   readonly busyLanes: number;
+  /** Undefined: there is no standby. */
+  readonly replication: Replication | undefined;
 }
 
 export async function openWorld(options: WorldOptions): Promise<World> {
-  const { seed, distribution } = options;
+  const { seed, distribution, replication } = options;
   const directory = await mkdtemp(join(tmpdir(), "perdure-faults-"));
   // As root, PostgreSQL runs as another user, who has to be able to enter.
   await chmod(directory, 0o711);
@@ -146,6 +152,8 @@ export async function openWorld(options: WorldOptions): Promise<World> {
   const database = new URL(postgres.url);
   const databaseWire = await openProxy({ host: database.hostname, port: Number(database.port) });
   database.port = String(databaseWire.port);
+
+  const pair = replication && (await openPair(postgres, join(directory, "standby"), replication));
 
   const ports = await Promise.all(Array.from({ length: options.servers }, () => freePort()));
   const serverUrls = ports.map((port) => `http://127.0.0.1:${port}`);
@@ -208,13 +216,17 @@ export async function openWorld(options: WorldOptions): Promise<World> {
     call,
     agentWires,
     databaseWire,
-    postgres,
+    get postgres() {
+      return pair?.current() ?? postgres;
+    },
+    promoteStandby: async (unsentMs) => pair?.promote(databaseWire, unsentMs),
     serverUrls,
     historyFiles,
-    query: (text, values = []) => queryOnce(postgres.url, text, values),
+    query: (text, values = []) => queryOnce((pair?.current() ?? postgres).url, text, values),
     async end() {
       await Promise.all([...agents, initiator, operator, ...servers].map((part) => part.end()));
       await Promise.all([...agentWires, databaseWire].map((wire) => wire.close()));
+      await pair?.stop();
       await postgres.stop();
       for (const path of new Set([postgres.dataDir, directory]))
         await rm(path, { recursive: true, force: true });

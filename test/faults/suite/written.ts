@@ -2,7 +2,7 @@
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Report } from "./report.ts";
+import type { Report, Run } from "./report.ts";
 import type { Sample } from "./samples.ts";
 import { GOALS_MS, type Quantiles, type Speeds } from "./speeds.ts";
 
@@ -21,8 +21,19 @@ export function writeReport(directory: string, name: string, report: Report, spe
   return page;
 }
 
+/** The same plan again. */
+export function commandOf({ minutes, replicas, busyLanes, replication, seed }: Run): string {
+  const options = [
+    `--minutes ${minutes} --replicas ${replicas}`,
+    ...(busyLanes > 0 ? [`--busy ${busyLanes}`] : []),
+    ...(replication === undefined ? [] : [`--standby ${replication}`]),
+    `--seed ${seed}`,
+  ];
+  return `npm run test:faults -- ${options.join(" ")}`;
+}
+
 export function pageOf(name: string, report: Report, speeds: Speeds): string {
-  const { seed, minutes, replicas, redeliveryMs } = report;
+  const { redeliveryMs } = report;
   const facts: [string, unknown][] = [
     ["faults", report.faults],
     ["operations", report.operations],
@@ -37,7 +48,7 @@ export function pageOf(name: string, report: Report, speeds: Speeds): string {
   ];
   return `# Faults: ${name}
 
-\`npm run test:faults -- --minutes ${minutes} --replicas ${replicas} --seed ${seed}\`
+\`${commandOf(report)}\`
 
 ${table(["", ""], facts)}
 ## Waiting, with default settings and three servers
@@ -62,7 +73,7 @@ ${table(
 Servers die often here; a dash is one that was dead.
 
 ${table(
-  ["minute", ...Array.from({ length: replicas }, (_, n) => `server ${n}`)],
+  ["minute", ...Array.from({ length: report.replicas }, (_, n) => `server ${n}`)],
   spread(report.samples).map(({ atS, rssMib }) => [minuteOf(atS), ...rssMib.map((mib) => mib ?? "–")]),
 )}
 ## Tables: MiB with indexes, and dead rows
