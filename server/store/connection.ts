@@ -221,6 +221,11 @@ export function isConnectionError(error: unknown): boolean {
   return AWAY.test(code);
 }
 
+/** A prepared statement is unknown, or there already: another client has, or had, this connection to PostgreSQL. */
+export function isSharedConnection(error: unknown): boolean {
+  return /^(?:26000|42P05)$/.test(codeOf(error));
+}
+
 /** The other end did not like what was sent, such as a message that is too long, and closed the connection. */
 export function isProtocolViolation(error: unknown): boolean {
   return codeOf(error) === "08P01";
