@@ -102,6 +102,30 @@ const WHOLE_INDEX = /Index (?:Only )?Scan .*\n(?!\s+Index Cond)/;
 const WHOLE_QUEUE =
   /Index (?:Only )?Scan using \S+ on (?:ready|leases|timers|live|outbox|human_tasks|signals)\b.*\n(?!\s+Index Cond)/;
 
+test("an intent that is asked for again and again is planned at first only", async () => {
+  const id = await send(server, "plans-read");
+  for (let asked = 0; asked < 20; asked += 1)
+    expect((await call(server, "GET", `/v1/intents/${id}`)).status).toBe(200);
+  const clients = await Promise.all(
+    Array.from({ length: server.store.pool.totalCount }, () => server.store.pool.connect()),
+  );
+  try {
+    let kept = 0;
+    for (const client of clients) {
+      const { rows } = await client.query<{ anew: number; kept: number }>(
+        `select custom_plans::int as anew, generic_plans::int as kept from pg_prepared_statements where name = 'intent_by_id'`,
+      );
+      for (const row of rows) {
+        expect(row.anew).toBeLessThanOrEqual(5);
+        kept += row.kept;
+      }
+    }
+    expect(kept).toBeGreaterThan(0);
+  } finally {
+    for (const client of clients) client.release();
+  }
+});
+
 test("every statement that writes finds its rows by an index, and is planned once", async () => {
   for (let round = 0; round < 3; round += 1) await work();
   const plans = await plansOfWrites();
