@@ -67,7 +67,7 @@ const roomOf = (file: string): string =>
   /^(sdk|dashboard)\//.exec(file)?.[1] ?? (file.split("/")[1] ?? "").replace(/\.ts$/, "");
 
 const importsIn = (text: string): string[] =>
-  [...text.matchAll(/^(?!\s*(?:\/\/|\*)).*?(?<!")\b(?:from|import)\s*\(?\s*"([^"]+)"/gm)].map(
+  [...text.matchAll(/^(?!\s*(?:\/\/|\*)).*?\b(?:from|import)\s*\(?\s*"([^"\s]+)"/gm)].map(
     (match) => match[1] ?? "",
   );
 const targetOf = (file: string, specifier: string): string => normalize(join(dirname(file), specifier));
@@ -141,6 +141,7 @@ test("an import in a wrong direction is named with its rule", () => {
   expect(wrong("server/misc/a.ts", "")).toContain("the room misc is not in the plan");
   expect(wrong("server/engine/a.ts", 'import type { A } from "../domain/a.ts";')).toBe("allowed");
   expect(wrong("dashboard/src/a.ts", 'range(one("from"), one("to"));')).toBe("allowed");
+  expect(wrong("dashboard/src/a.ts", '<Field label="Created from" value={a} name="b" />')).toBe("allowed");
   expect(wrong("server/domain/plan.ts", '// as import "../store/load.ts" would')).toBe("allowed");
 });
 
