@@ -6,6 +6,7 @@ import { completionCommand } from "./commands/completion.ts";
 import { execCommand } from "./commands/exec.ts";
 import { explainCommand } from "./commands/explain.ts";
 import { exportCommand } from "./commands/export.ts";
+import { fenceCommand } from "./commands/fence.ts";
 import { getCommand } from "./commands/get.ts";
 import { keysCommand } from "./commands/keys.ts";
 import { listCommand } from "./commands/list.ts";
@@ -40,6 +41,7 @@ export function buildProgram(cli: Cli): Command {
     serveCommand(cli),
     migrateCommand(cli),
     verifyCommand(cli),
+    fenceCommand(cli),
     sendCommand(cli),
     waitCommand(cli),
     getCommand(cli),

@@ -92,7 +92,7 @@ const INTENTS = `select i.id, i.to_agent as "toAgent", i.intent_type as "intentT
 // Results stay in the database: digests of their texts are compared, so that no size is too much and no digit is lost.
 const EVENTS = `select e.intent_id, e.seq, substr(e.type, 8) as type, e.status, e.attempt,
     json_build_object('key', d.details->>'key', 'decision', d.details->>'decision', 'consumer_id', d.details->>'consumer_id',
-      'interrupted', d.details->'interrupted', 'not_run', d.details->'not_run', 'paused_by', d.details->'paused_by',
+      'interrupted', d.details->'interrupted', 'not_run', d.details->'not_run', 'attempts_left_out', d.details->'attempts_left_out', 'paused_by', d.details->'paused_by',
       'name', d.details->>'name', 'signal', d.details->'signal', 'wait', json_build_object('signal', d.details->'wait'->>'signal'),
       'to', d.details->'to', 'max_delivery_attempts', d.details->'max_delivery_attempts', 'kept', d.details->'kept', 'in_doubt', d.details->'in_doubt',
       'error', json_build_object('code', d.details->'error'->>'code'),
