@@ -28,8 +28,8 @@ export default defineConfig({
     // One more than a small machine has cores: much of a test's time is waiting, for leases, timers and processes of its own.
     maxWorkers: 3,
     // Longer than two waits in vain (test/support/until.ts), which say more than this does.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     teardownTimeout: 30_000,
     restoreMocks: true,
     unstubEnvs: true,

@@ -33,8 +33,8 @@ export interface LoadOptions {
   readonly agents?: number;
 }
 
-/** Those whose code has run long enough to be compiled. */
-const warm = new WeakSet<Clients>();
+/** Clients and servers whose code has run long enough to be compiled: a cold server does a tenth of what it will do. */
+const warm = new WeakSet<Clients | BenchServer>();
 const FIRST_WARM_UP_SECONDS = 3;
 
 /** Listens, keeps `inFlight` intents going through all of `servers`, and tells throughput, latency and CPU of each process an intent. */
@@ -56,8 +56,9 @@ export async function measureLoad(
   const listenings = connections.map((connection): Listening => ({ connection, addresses, capacity, work }));
   await clients.agent.call("listen", listenings);
   try {
-    const warmupSeconds = env.warmupSeconds + (warm.has(clients) ? 0 : FIRST_WARM_UP_SECONDS);
-    warm.add(clients);
+    const isWarm = [clients, ...servers].every((each) => warm.has(each));
+    const warmupSeconds = env.warmupSeconds + (isWarm ? 0 : FIRST_WARM_UP_SECONDS);
+    for (const each of [clients, ...servers]) warm.add(each);
     const window = { inFlight, warmupSeconds, seconds: env.seconds };
     const sum = work === "four-step" ? { sum: SUM_OF_STEPS } : {};
     return await withCpu(env, { ...clients, servers }, (tell) =>

@@ -44,5 +44,8 @@ export const keys: Workload = {
       },
     ]);
   },
-  headlines: (results) => ({ keys_on: results.ratio("with, single", "without, single", "per_s") }),
+  headlines: (results) => ({
+    keys_on: results.ratio("with, single", "without, single", "per_s"),
+    keys_on_cpu: results.ratio("without, single", "with, single", "server_cpu_us"),
+  }),
 };

@@ -43,6 +43,7 @@ export interface IntentRow {
   readonly lost_deliveries: number;
   readonly max_delivery_attempts: number;
   readonly priority: number;
+  readonly deadline_at: string | null;
   readonly parent_intent_id: string | null;
   readonly created_at: string;
   readonly updated_at: string;
@@ -57,7 +58,6 @@ export interface Intent extends IntentRow {
   readonly result: unknown;
   readonly error: Failure | null;
   readonly correlation_id: string | null;
-  readonly deadline_at: string | null;
   readonly deliver_at?: string;
   readonly session: string | null;
   readonly metadata: Readonly<Record<string, string>>;
@@ -171,6 +171,8 @@ export interface Bucket {
   readonly timed_out: number;
   readonly redeliveries: number;
   readonly lost: number;
+  readonly queued_p50_ms: number | null;
+  readonly queued_p95_ms: number | null;
   readonly p50_ms: number | null;
   readonly p95_ms: number | null;
   readonly p99_ms: number | null;
@@ -186,7 +188,11 @@ export interface Overview {
     readonly p95_ms: number | null;
     readonly p99_ms: number | null;
   };
-  readonly failures: readonly { readonly code: string; readonly count: number }[];
+  readonly failures: readonly {
+    readonly code: string;
+    readonly count: number;
+    readonly counts: readonly number[];
+  }[];
   readonly queues: readonly {
     readonly address: string;
     readonly waiting: number;

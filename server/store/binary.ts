@@ -1,5 +1,5 @@
-// Encodes columns of values as binary PostgreSQL arrays. Text arrays of payloads cost the database five times as
-// much (every quote is escaped and parsed back); see docs/decisions.
+// Encodes values for PostgreSQL in binary: whole columns as arrays, and values by themselves. Text arrays of payloads cost the
+// database five times as much (every quote is escaped and parsed back); see docs/decisions.
 
 export type PgType = "uuid" | "text" | "int4" | "int8" | "bool" | "timestamptz" | "json" | "jsonb";
 
@@ -113,6 +113,15 @@ export function encodeArray(type: PgType, values: readonly unknown[]): Buffer {
 
 const same = (value: unknown): unknown => value;
 
+/** One value that is a parameter by itself; the same bytes as within an array. */
+export function encodeValue(type: PgType, value: unknown): Buffer | null {
+  if (value === null || value === undefined) return null;
+  roomFor(0, FIXED_BYTES[type] ?? 1 + (value as string).length * UTF8_MAX);
+  const encoded = Buffer.from(scratch.subarray(0, writeValue(type, value, 0)));
+  dropLargeScratch();
+  return encoded;
+}
+
 /** The same over what `get` reads of each row. */
 export function encodeColumn<Row>(type: PgType, rows: readonly Row[], get: (row: Row) => unknown): Buffer {
   const count = rows.length;
@@ -141,8 +150,12 @@ export function encodeColumn<Row>(type: PgType, rows: readonly Row[], get: (row:
     scratch.writeInt32BE(1, 16);
   }
   const column = Buffer.from(scratch.subarray(0, offset));
-  if (scratch.length > SCRATCH_KEPT) scratch = Buffer.allocUnsafeSlow(64 * 1024);
+  dropLargeScratch();
   return column;
+}
+
+function dropLargeScratch(): void {
+  if (scratch.length > SCRATCH_KEPT) scratch = Buffer.allocUnsafeSlow(64 * 1024);
 }
 
 /** A text[] literal for one value, since arrays of arrays may not be ragged. */

@@ -7,7 +7,6 @@ import type { Intent, Step } from "../domain/intent.ts";
 import { isTerminal, type Status } from "../domain/lifecycle.ts";
 import { isClaimable, nextDueAt } from "../domain/schedule.ts";
 import { waitingSteps } from "../domain/wait.ts";
-import { encodeColumn } from "./binary.ts";
 import {
   type Column,
   INTENT_RARE_COLUMNS,
@@ -16,6 +15,7 @@ import {
   type StepRow,
 } from "./rows.ts";
 import {
+  bind,
   deleteLeases,
   deleteLive,
   deleteOutbox,
@@ -89,8 +89,7 @@ function send<Row>(
   rows: readonly Row[],
 ): void {
   if (rows.length === 0) return;
-  const parameters = statement.columns.map((column) => encodeColumn(column.type, rows, column.get));
-  sent.push(client.query({ name: statement.name, text: statement.text, values: parameters }));
+  sent.push(client.query(bind(statement, rows)));
 }
 
 interface Written {
@@ -283,6 +282,7 @@ export function sendWrites(client: PoolClient, work: Workspace): Promise<unknown
   send(client, sent, insertLive, w.liveIn);
   send(client, sent, insertOutbox, w.outbox);
   send(client, sent, deleteOutbox, work.workedOff);
-  send(client, sent, insertRecords(work.now), work.newRecords);
+  const records = work.newRecords.map((record) => ({ record, at: work.now }));
+  send(client, sent, insertRecords, records);
   return sent;
 }

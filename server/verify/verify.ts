@@ -99,7 +99,7 @@ const EVENTS = `select e.intent_id, e.seq, substr(e.type, 8) as type, e.status, 
       'result', case when e.type = 'intent.step_done' then md5((d.details->'result')::text) end) as details
   from events e
   cross join lateral (select case when e.type in ('intent.delivered', 'intent.released', 'intent.failed', 'intent.unpaused',
-      'intent.signaled', 'intent.restored', 'intent.policy_changed')
+      'intent.signaled', 'intent.restored', 'intent.policy_changed', 'intent.redelivery_scheduled')
     or starts_with(e.type, 'intent.step_') then e.details end as details) d
   where e.intent_id = any($1) order by e.intent_id, e.seq`;
 

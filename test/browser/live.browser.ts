@@ -1,6 +1,9 @@
 // What makes a page that people keep open: crashes watched live, a server that comes back, many intents, a lot going on, a slow line.
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
 import type { Browser } from "playwright-core";
@@ -23,7 +26,7 @@ afterAll(() => browser?.close());
 function startAgent(server: TestServer) {
   return spawn(process.execPath, ["examples/etl/agent.mjs"], {
     cwd: ROOT,
-    env: { ...process.env, PERDURE_URL: server.url, ETL_SLOW_MS: "1500", NO_COLOR: "1" },
+    env: { ...process.env, PERDURE_URL: server.url, ETL_SLOW_MS: "300", NO_COLOR: "1" },
     stdio: "ignore",
   });
 }
@@ -35,24 +38,26 @@ async function kill(child: ReturnType<typeof startAgent>): Promise<void> {
 
 test("a crash and the redelivery are watched as they happen, without a reload", async () => {
   const server = await startTestServer();
+  // Nobody reads from this pipe: the step that writes its file there lasts until its process is killed.
+  const folder = mkdtempSync(join(tmpdir(), "perdure-browser-"));
+  const output = join(folder, "totals.csv");
+  execFileSync("mkfifo", [output]);
   const first = startAgent(server);
   const { page, complaints, close } = await open(browser, `${server.url}/#/intents`);
   const id = await send(server, {
     intent_type: "etl.v1",
     to_agent: "agent://demo/data/etl",
-    payload: {
-      input: `${ROOT}examples/etl/data/orders.csv`,
-      output: `/tmp/perdure-browser-${process.pid}.csv`,
-    },
+    payload: { input: `${ROOT}examples/etl/data/orders.csv`, output },
     steps: ["extract", "validate", "transform", "load"],
   });
   await page.goto(`${server.url}/#/intents/${id}`);
   await page.evaluate("globalThis.sameDocument = true");
   await page.locator(".steps li", { hasText: "extract" }).getByText("Done").waitFor({ timeout: 30_000 });
-  await page.locator(".steps li", { hasText: "validate" }).getByText("Running").waitFor({ timeout: 30_000 });
+  await page.locator(".steps li", { hasText: "load" }).getByText("Running").waitFor({ timeout: 30_000 });
   await kill(first);
   await page.locator(".mark-crash").waitFor({ state: "attached", timeout: 30_000 });
   await page.locator(".tl-bar.kind-interrupted").waitFor();
+  rmSync(output);
   const second = startAgent(server);
   await page.locator(".mark-redelivery").waitFor({ state: "attached", timeout: 30_000 });
   await page.locator(".intent-title").getByText("Completed").waitFor({ timeout: 60_000 });
@@ -61,6 +66,7 @@ test("a crash and the redelivery are watched as they happen, without a reload", 
   await close();
   await kill(second);
   await server.close();
+  rmSync(folder, { recursive: true });
 });
 
 test("after a restart of the server the page is current again by itself", async () => {
@@ -71,6 +77,15 @@ test("after a restart of the server the page is current again by itself", async 
   const { page, complaints, close } = await open(browser, `${before.url}/`);
   await page.locator(`[data-row="${first}"]`).waitFor();
   await page.getByText("Live").waitFor();
+  // Further down than the first page: whoever reads there is not thrown back to the top.
+  const batch = Array.from({ length: 250 }, () => ({ intent_type: "many.v1", to_agent: "x" }));
+  await call(before, "POST", "/v1/intents/batch", { intents: batch });
+  await until("all rows", async () => {
+    await page.evaluate("document.querySelector('.grid').scrollTop = 1e9");
+    return page.getByText("251 rows loaded").isVisible();
+  });
+  const place = () => page.evaluate<number>("document.querySelector('.grid').scrollTop");
+  const was = await place();
   await before.close();
   await page.getByText("Reconnecting").waitFor();
   // News that no stream has told: another server takes it meanwhile.
@@ -79,6 +94,9 @@ test("after a restart of the server the page is current again by itself", async 
   await meanwhile.close();
   const again = await startTestServer({ databaseUrl: database.url, port: Number(port) });
   await page.getByText("Live").waitFor({ timeout: 30_000 });
+  await page.getByText("252 rows loaded").waitFor();
+  expect(await place()).toBeGreaterThanOrEqual(was);
+  await page.evaluate("document.querySelector('.grid').scrollTop = 0");
   await page.locator(`[data-row="${missed}"]`).waitFor();
   const told = await send(again, { intent_type: "told.v1", to_agent: "x" });
   await page.locator(`[data-row="${told}"]`).waitFor();
@@ -141,6 +159,7 @@ test("a hundred thousand intents are scrolled through, few of them in the docume
   const { page, complaints, close } = await open(browser, `${server.url}/`);
   await page.locator(".counts").getByText("100,000").first().waitFor({ timeout: 30_000 });
   await page.locator(".grid-body .row").first().waitFor();
+  await page.getByText("Live").waitFor();
   const inDocument = () => page.locator(".grid-body .row").count();
   for (let turn = 0; turn < 20; turn += 1) {
     const loaded = await page.evaluate("document.querySelector('.grid-body').clientHeight");
@@ -153,6 +172,8 @@ test("a hundred thousand intents are scrolled through, few of them in the docume
   await page.getByText(/2,\d00 rows loaded/).waitFor();
   await page.getByLabel("Order").selectOption("oldest");
   await page.locator(".grid-body .row").getByText("1 d").first().waitFor();
+  await page.getByLabel("Order").selectOption("recently_changed");
+  await page.getByText(/more intents than the [\d,]+ that were sorted/).waitFor({ timeout: 30_000 });
   await page.locator("#search").fill("many.v3");
   await until("only those", async () =>
     (await page.locator(".c-type").allInnerTexts()).every((text) => text.trim() === "many.v3"),

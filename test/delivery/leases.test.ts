@@ -2,7 +2,7 @@
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createTestDatabase } from "../support/postgres.ts";
-import { call, startTestServer, type TestServer, until } from "../support/server.ts";
+import { call, SHORT_LEASES, startTestServer, type TestServer, until } from "../support/server.ts";
 import {
   claimOne,
   eventsOf,
@@ -51,7 +51,7 @@ test("a stream opens with its terms and delivers what is sent afterwards and bef
   const listener = await agent(server, "stream", { consumer: "a", incarnation: "i", capacity: 2 });
   expect(listener.frames[0]).toMatchObject({
     event: "stream.open",
-    data: { consumer: "a", incarnation: "i", lease_ttl_ms: 1500, heartbeat_interval_ms: 500 },
+    data: { consumer: "a", incarnation: "i", lease_ttl_ms: 30_000, heartbeat_interval_ms: 5_000 },
   });
   const first = await listener.next("intent.delivered");
   expect(first.data).toMatchObject({
@@ -175,26 +175,32 @@ test("a name two processes fight over is not handed back and forth", async () =>
 });
 
 test("an agent that is away longer than the grace loses its work to the next one", async () => {
-  const id = await send(server, "away");
-  const first = await agent(server, "away", { consumer: "a", incarnation: "one" });
-  await first.next("intent.delivered");
-  first.cut();
-  const second = await agent(server, "away", { consumer: "b" });
-  expect((await second.next("intent.delivered")).data).toMatchObject({ attempt: 2, lost_deliveries: 1 });
-  expect(await typesOf(server, id)).toEqual([
-    "created",
-    "submitted",
-    "delivered",
-    "in_progress",
-    "lost",
-    "redelivery_scheduled",
-    "delivered",
-  ]);
+  const { PERDURE_RECONNECT_GRACE_MS = "" } = SHORT_LEASES;
+  const hasty = await startTestServer({ env: { PERDURE_RECONNECT_GRACE_MS } });
+  try {
+    const id = await send(hasty, "away");
+    const first = await agent(hasty, "away", { consumer: "a", incarnation: "one" });
+    await first.next("intent.delivered");
+    first.cut();
+    const second = await agent(hasty, "away", { consumer: "b" });
+    expect((await second.next("intent.delivered")).data).toMatchObject({ attempt: 2, lost_deliveries: 1 });
+    expect(await typesOf(hasty, id)).toEqual([
+      "created",
+      "submitted",
+      "delivered",
+      "in_progress",
+      "lost",
+      "redelivery_scheduled",
+      "delivered",
+    ]);
+  } finally {
+    await hasty.close();
+  }
 });
 
 test("a heartbeating agent that falls silent loses its work when the lease ends, though its stream is open", async () => {
   const id = await send(server, "silent");
-  const first = await agent(server, "silent", { consumer: "a", incarnation: "i" });
+  const first = await agent(server, "silent", { consumer: "a", incarnation: "i", lease_ttl_seconds: 2 });
   await first.next("intent.delivered");
   await heartbeat(first.consumerId, { incarnation: "i" });
   const told = await first.next("intent.lost");

@@ -118,24 +118,20 @@ test("the first hand-back is available at once, repeated ones wait, and none cou
 /** Completes whatever comes, until told otherwise; remembers what it did. */
 async function workOff(listener: Listener, done: string[], total: () => boolean): Promise<void> {
   let at = 0;
-  await until(
-    "all work is done",
-    async () => {
-      const fresh = listener.deliveries().slice(at);
-      at += fresh.length;
-      await Promise.all(
-        fresh.map(async ({ data }) => {
-          const answer = await post(server, data.intent_id, "resolve", {
-            status: "COMPLETED",
-            attempt: data.attempt,
-          });
-          if (answer.status === 200) done.push(data.intent_id);
-        }),
-      );
-      return total();
-    },
-    20_000,
-  );
+  await until("all work is done", async () => {
+    const fresh = listener.deliveries().slice(at);
+    at += fresh.length;
+    await Promise.all(
+      fresh.map(async ({ data }) => {
+        const answer = await post(server, data.intent_id, "resolve", {
+          status: "COMPLETED",
+          attempt: data.attempt,
+        });
+        if (answer.status === 200) done.push(data.intent_id);
+      }),
+    );
+    return total();
+  });
 }
 
 test("two consumers share 200 intents: each is delivered once, and both get some", async () => {

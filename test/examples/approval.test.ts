@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { freePort } from "../faults/processes.ts";
 import { cleanUp, killHard, makeScratch } from "../postgres/scratch.ts";
-import { QUICK_TIMINGS } from "../support/server.ts";
+import { SHORT_LEASES } from "../support/server.ts";
 import { LONG_LEASES, openStage, type Stage } from "./stage.ts";
 
 let stage: Stage | undefined;
@@ -21,7 +21,7 @@ async function postgresPid(dataDir: string): Promise<number> {
 test("a question waits through kill -9 of agent, server and PostgreSQL, and its answer from the command line lets a new agent go on", async () => {
   stage = openStage(`http://127.0.0.1:${await freePort()}`);
   // Without a DATABASE_URL the server brings its own PostgreSQL.
-  const env = { ...QUICK_TIMINGS, ...LONG_LEASES, PERDURE_DATA_DIR: await makeScratch() };
+  const env = { ...SHORT_LEASES, ...LONG_LEASES, PERDURE_DATA_DIR: await makeScratch() };
   const server = await stage.serve(env);
   const id = await stage.send("publisher", "post.v1", { topic: "bees" });
   const agent = stage.start("approval/agent.mjs");
@@ -45,4 +45,4 @@ test("a question waits through kill -9 of agent, server and PostgreSQL, and its 
   expect(ended).toMatchObject({ lost_deliveries: 0, result: { published: true, comment: "well done" } });
   await next.says("resuming post.v1 (skipped draft, approve");
   expect(stage.ledger()).toEqual(["draft", "publish All about bees"]);
-}, 90_000);
+});

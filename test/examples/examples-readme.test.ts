@@ -28,20 +28,20 @@ test("the block on research makes the call it was killed in twice, and every oth
   const counts = [...output.matchAll(/^ +(\d) (search|think) (.+)$/gm)].map((match) => [match[3], match[1]]);
   expect(counts).toHaveLength(8);
   expect(counts.filter(([, times]) => times !== "1")).toEqual([["scattering", "2"]]);
-}, 90_000);
+});
 
 test("the block on payment ends with one charge in the book", async () => {
   const output = await run("Payment");
   const charges = output.match(/^ch_\w+ 12 .+$/gm);
   expect(charges).toHaveLength(1);
   expect(output).toContain(`book: paid 12, ${charges?.[0]?.split(" ")[0]}`);
-}, 90_000);
+});
 
 test("the block on approval publishes once, what was drafted once", async () => {
   const output = await run("Approval");
   expect(output).toContain("well done");
   expect(output.match(/^(draft|publish .+)$/gm)).toEqual(["draft", "publish All about bees"]);
-}, 90_000);
+});
 
 test("the block on fan-out counts every page", async () => {
   expect(JSON.parse((await run("Fan-out")).match(/^\{.*\}$/m)?.[0] ?? "")).toEqual({
@@ -49,7 +49,7 @@ test("the block on fan-out counts every page", async () => {
     pages: 20,
     failed: 0,
   });
-}, 90_000);
+});
 
 test("the block on sessions pauses and leaves all findings in the memory", async () => {
   const output = await run("Session");
@@ -60,10 +60,10 @@ test("the block on sessions pauses and leaves all findings in the memory", async
       .flatMap((city) => ["sights", "food", "hotels", "trains"].map((topic) => `${topic} of ${city}`))
       .sort(),
   );
-}, 90_000);
+});
 
 test("the block on a graceful stop says what was saved and comes to the end", async () => {
   const output = await run("Graceful");
   expect(output).toMatch(/handed back release\.v1 [23]\/4 \(saved build, test/);
   expect(output).toContain("1.2.0 is out");
-}, 90_000);
+});

@@ -50,4 +50,4 @@ test("the parent of twenty waits without an agent, a child's agent is killed, an
   );
   const attempts = (await childrenOf(id)).map((child) => child.attempt).sort();
   expect(attempts).toEqual([...Array(19).fill(1), 2]);
-}, 90_000);
+});

@@ -47,4 +47,4 @@ test("two agents append to one memory at once, are killed, the session pauses an
     TOPICS.map((topic) => [`${topic} ${city}`, topic === "hotels" ? 2 : 1]),
   );
   expect(stage.counts()).toMatchObject(Object.fromEntries(expected));
-}, 90_000);
+});

@@ -119,7 +119,7 @@ const sendCase = (kind: Kind, one: Case): Promise<string> =>
   send(at, kind, { payload: one, ...(kind === "declared" ? { steps: ["a", "b", "c"] } : {}) });
 
 const completed = (id: string) =>
-  until("it is completed", async () => (await view(at, id)).status === "COMPLETED", 30_000);
+  until("it is completed", async () => (await view(at, id)).status === "COMPLETED");
 const holds = (desk: string, run: number, ids: readonly string[]) =>
   until(
     `${ids.length} intents are held in run ${run}`,

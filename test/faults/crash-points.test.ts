@@ -11,7 +11,7 @@ import { verifyDatabase } from "../../server/verify/verify.ts";
 import { inStatus, type Listener, listen, post, typesOf } from "../delivery/listener.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { compiled } from "../support/programs.ts";
-import { type Answer, call, QUICK_TIMINGS, until } from "../support/server.ts";
+import { type Answer, call, SHORT_LEASES, until } from "../support/server.ts";
 import { CRASH_POINTS, type CrashPoint } from "./crash-point-names.ts";
 import { endAll, freePort, type Process, startServer } from "./processes.ts";
 
@@ -73,7 +73,7 @@ function start(env: Record<string, string>): Promise<Process> {
   const preload = pathToFileURL(compiled("test/faults/crash-points.ts")).href;
   // What a dead one held must come free soon.
   return startServer(database.url, port, {
-    env: { ...QUICK_TIMINGS, ...env },
+    env: { ...SHORT_LEASES, ...env },
     nodeArgs: ["--import", preload],
   });
 }

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { compiled } from "../support/programs.ts";
-import { QUICK_TIMINGS, until } from "../support/server.ts";
+import { SHORT_LEASES, until } from "../support/server.ts";
 import { bearWitness } from "../support/until.ts";
 import { adopt } from "./reaper.ts";
 
@@ -122,7 +122,7 @@ export async function startServer(
   { env = {}, nodeArgs = [] }: ServerOptions = {},
 ): Promise<Process> {
   const server = startProgram([...nodeArgs, compiled("server/main.ts")], {
-    ...QUICK_TIMINGS,
+    ...SHORT_LEASES,
     // A lease outlives a restart, as in production.
     PERDURE_LEASE_TTL_MS: "6000",
     PERDURE_RESTART_GRACE_MS: "6000",

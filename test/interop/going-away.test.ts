@@ -29,7 +29,7 @@ test.concurrent("a server that stops ends every window in order, with the number
   await server.close();
   for (const text of await Promise.all(windows))
     expect(text).toBe(':\nevent: stream.timeout\ndata: {"ok":true,"next_seq":5}\n\n');
-  expect(performance.now() - began).toBeLessThan(3_000);
+  expect(performance.now() - began).toBeLessThan(20_000);
 });
 
 test.concurrent("a window that is asked for on an open connection of a server that stops is held a moment and ends in order", async () => {
@@ -102,7 +102,7 @@ test.concurrent("while the database is away windows are held and end in order, a
   through.host = `127.0.0.1:${proxy.port}`;
   const server = await startTestServer({
     databaseUrl: through.href,
-    env: { ...WINDOW_TIMES, PERDURE_WINDOWED_RETURN_MS: "1500" },
+    env: { ...WINDOW_TIMES, PERDURE_WINDOWED_RETURN_MS: "4000" },
   });
   // It takes only what somebody had before: what the other one has, if it counts as just started.
   const idle = startWholeBodyAgent({
@@ -119,11 +119,11 @@ test.concurrent("while the database is away windows are held and end in order, a
     proxy.reset(30_000);
     const windows = idle.timeouts.length;
     // Longer than anybody is expected.
-    await until("windows that were held all the time", () => idle.timeouts.length >= windows + 3, 15_000);
+    await until("windows that were held all the time", () => idle.timeouts.length >= windows + 5);
     expect(idle.requests).toBe(idle.timeouts.length + 1);
     proxy.pass();
     await until("the database is back", async () => (await call(server, "GET", "/ready")).status === 200);
-    await until("windows after it", () => idle.timeouts.length >= windows + 6, 15_000);
+    await until("windows after it", () => idle.timeouts.length >= windows + 8);
     expect([idle.death, busy.death]).toEqual([undefined, undefined]);
     expect(await view(server, id)).toMatchObject({ attempt: 1, lost_deliveries: 0 });
     busy.kill();
@@ -136,7 +136,7 @@ test.concurrent("while the database is away windows are held and end in order, a
     await proxy.close();
     await database.drop({ openConnections: "close" });
   }
-}, 60_000);
+});
 
 test.concurrent("a delivery whose commit nobody answered is handed back once the database is back, and nothing counts as lost", async () => {
   const database = await createTestDatabase();
@@ -154,17 +154,18 @@ test.concurrent("a delivery whose commit nobody answered is handed back once the
     expect(await fetch(window).then((response) => response.text())).toContain("stream.timeout");
     await lost;
     // As long as an outcome is looked up.
-    await until("nobody can tell", () => log.some((line) => line.includes("it is not known")), 20_000);
+    await until("nobody can tell", () => log.some((line) => line.includes("it is not known")));
     wire.goOn();
-    await until("it is handed back", async () => (await typesOf(server, id)).includes("released"), 20_000);
+    await until("it is handed back", async () => (await typesOf(server, id)).includes("released"));
     expect(await view(server, id)).toMatchObject({ attempt: 1, lost_deliveries: 0 });
-    expect(await fetch(window).then((response) => response.text())).toContain('"attempt":2');
+    const again = window.replace("wait_seconds=1", "wait_seconds=30");
+    expect(await fetch(again).then((response) => response.text())).toContain('"attempt":2');
   } finally {
     await server.close();
     await wire.close();
     await database.drop({ openConnections: "close" });
   }
-}, 60_000);
+});
 
 test.concurrent("a window whose key cannot be asked for is held without work, and ends in order", async () => {
   const database = await createTestDatabase();

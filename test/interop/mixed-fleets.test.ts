@@ -117,7 +117,7 @@ test("an initiator of ours waits for an agent that asks for windows", async () =
     toAgent: "awaited",
     payload: { text: "hello" },
   });
-  const outcome = await client.waitFor(id, { timeout: "10s" });
+  const outcome = await client.waitFor(id, { timeout: "40s" });
   expect(outcome).toMatchObject({ status: "COMPLETED", result: { text: "hello" } });
   expect(windowed.death).toBeUndefined();
 });

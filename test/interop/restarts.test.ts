@@ -112,7 +112,7 @@ test("of four idle agents one has the one intent, and the rest leave it alone; i
   clients.push(agent("idle-four", { work: never, waitSeconds: 1 }));
   // Whoever it is: one that comes between two windows of another, with the same number, changes places with it.
   await until("one has it again", () => told().length === 2);
-  expect(performance.now() - began).toBeLessThan(HOLD_OFF_MS + 2_000);
+  expect(performance.now() - began).toBeLessThan(HOLD_OFF_MS + 15_000);
   const still = clients.filter((client) => client.death === undefined && client.deliveries.length === 0);
   const windows = still.map((client) => client.timeouts.length);
   await until("two more windows each", () =>
@@ -154,7 +154,7 @@ test("a newcomer whose windows are shorter than the hold-off has waited it out a
     await until("an empty window", () => two.timeouts.length === 1);
     expect(two.deliveries).toEqual([]);
     await patient.moveClock(patient.now() + 2_000);
-    await until("the next one has it", () => two.deliveries[0], 5_000);
+    await until("the next one has it", () => two.deliveries[0]);
     expect((await view(patient, id)).attempt).toBe(2);
     two.kill();
   } finally {
@@ -261,7 +261,7 @@ test("the lease is each delivery's own, ends after its time, and is renewed by s
     client.kill();
     await steered.close();
   }
-}, 60_000);
+});
 
 test("a step that is allowed longer than the lease has its time", async () => {
   const id = await send(server, "long-step");

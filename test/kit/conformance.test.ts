@@ -17,6 +17,8 @@ beforeAll(async () => {
       PERDURE_HEARTBEAT_INTERVAL_MS: "5000",
       PERDURE_LEASE_TTL_MS: "30000",
       PERDURE_RESTART_GRACE_MS: "10000",
+      // Those that a script crashes are soon known to be gone.
+      PERDURE_RECONNECT_GRACE_MS: "300",
     },
   });
 });
@@ -336,4 +338,4 @@ for (const [name, script] of Object.entries(scripts))
   test(`in memory as with a real server: ${name}`, async () => {
     const [memory, real] = [await inMemory(script), await onReal(script)];
     expect(shown(memory, script), `${memory}\n\n${real}`).toEqual(shown(real, script));
-  }, 90_000);
+  });

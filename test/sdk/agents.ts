@@ -20,9 +20,9 @@ const witnesses: (() => void)[] = [];
 let addresses = 0;
 
 /** A server for the file that says so; `server` and `sender` are there before its first test. */
-export function useServer(): void {
+export function useServer(env: Readonly<Record<string, string>> = {}): void {
   beforeAll(async () => {
-    server = await startTestServer();
+    server = await startTestServer({ env });
     sender = new Sender({ baseUrl: server.url, logger: false });
   });
   afterAll(async () => {
@@ -85,7 +85,7 @@ export function newClient(fetch: typeof globalThis.fetch, logger: Logger | false
 }
 
 export const quiet: ListenOptions = { handleSignals: false, drainTimeout: "2s" };
-export const waiting = { timeout: "20s" } as const;
+export const waiting = { timeout: "40s" } as const;
 
 /** A promise and its resolver. */
 export function gate<T = void>() {

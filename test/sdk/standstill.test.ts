@@ -15,7 +15,8 @@ import {
   waiting,
 } from "./agents.ts";
 
-useServer();
+// A heartbeat late by a whole interval is what tells of it.
+useServer({ PERDURE_HEARTBEAT_INTERVAL_MS: "2000" });
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const children: ChildProcess[] = [];
@@ -23,13 +24,13 @@ afterEach(() => {
   for (const child of children.splice(0)) child.kill("SIGKILL");
 });
 
-/** An agent in a process of its own that computes, as far as its event loop can tell, for twice the server's lease. */
+/** An agent in a process of its own that computes, as far as its event loop can tell, in one piece. */
 function startComputing(address: string, options: object) {
   const program = `
     import { PerdureClient } from "@perdure/sdk";
     const compute = () => {
       console.info("computing");
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4000);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5000);
       return "the first";
     };
     const client = new PerdureClient({ baseUrl: ${JSON.stringify(server.url)} });
@@ -44,7 +45,7 @@ function startComputing(address: string, options: object) {
 test("its work goes to another, and what it records late changes nothing", async () => {
   const address = newAddress();
   const id = await send(address);
-  const first = startComputing(address, {});
+  const first = startComputing(address, { lease: "2s" });
   await until("the first to compute", () => first.text.includes("computing"));
   newProcess().client.listen(address, { compute: () => "the second" }, quiet);
   expect(await sender.waitFor(id, waiting)).toMatchObject({ result: "the second" });
@@ -57,7 +58,7 @@ test("its work goes to another, and what it records late changes nothing", async
 test("with a lease that is longer than it computes it keeps its work, and says that it stood still", async () => {
   const address = newAddress();
   const id = await send(address);
-  const first = startComputing(address, { lease: "12s", capacity: 2 });
+  const first = startComputing(address, { lease: "30s", capacity: 2 });
   await until("the first to compute", () => first.text.includes("computing"));
   newProcess().client.listen(address, { compute: () => "the second" }, quiet);
   expect(await sender.waitFor(id, waiting)).toMatchObject({ result: "the first" });

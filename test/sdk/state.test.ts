@@ -16,7 +16,7 @@ afterAll(async () => {
 });
 
 const quiet = { handleSignals: false, drainTimeout: "2s" } as const;
-const waiting = { timeout: "15s" } as const;
+const waiting = { timeout: "40s" } as const;
 async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   const list: T[] = [];
   for await (const item of items) list.push(item);
@@ -153,7 +153,7 @@ describe("a handler's state", () => {
         network.freeze();
         await ctx.state.set("who", "zombie").catch((error: { code: string }) => refused.push(error.code));
       },
-      { ...quiet, consumer: "z" },
+      { ...quiet, consumer: "z", lease: "2s" },
     );
     await agent.ready;
     const id = await client.sendIntent({ intentType: "x", toAgent: "zombie-state", payload: {} });

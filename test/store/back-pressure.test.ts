@@ -78,7 +78,7 @@ test("with a slow database no more than the queue holds waits, and everybody els
   const second = sendMany(1, 1);
   await until("the second commit waits", async () => (await blocked()) >= 2);
   const rest = sendMany(10 * QUEUE_MAX, KIB);
-  await until("the others are refused", () => rest.answered.length === 9 * QUEUE_MAX, 30_000);
+  await until("the others are refused", () => rest.answered.length === 9 * QUEUE_MAX);
   for (const answer of rest.answered) expectRefused(answer);
   expect(server.engine.commits.waiting).toBe(QUEUE_MAX);
   await release();
@@ -89,7 +89,7 @@ test("what waits for a slow database holds no more bytes than it may", async () 
   server = await start({ PERDURE_QUEUE_MAX_BYTES: String(KIB * KIB) });
   const release = await holdCommits();
   const { answered, all } = sendMany(50, 200 * KIB);
-  await until("those beyond a mebibyte are refused", () => answered.length >= 45, 30_000);
+  await until("those beyond a mebibyte are refused", () => answered.length >= 45);
   for (const answer of answered) expectRefused(answer);
   await release();
   const answers = await all;

@@ -7,10 +7,12 @@ import { call, startTestServer, type TestServer } from "../support/server.ts";
 import { storeCopies } from "../support/stored.ts";
 
 const STORED = 20_000;
+/** What a list without an index sorts at most: of each kind that it looks at. */
+const SORTED = 200;
 
 let server: TestServer;
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ env: { PERDURE_SORT_MAX_INTENTS: String(SORTED) } });
 });
 afterAll(async () => {
   await server.close();
@@ -100,6 +102,30 @@ const WHOLE_INDEX = /Index (?:Only )?Scan .*\n(?!\s+Index Cond)/;
 const WHOLE_QUEUE =
   /Index (?:Only )?Scan using \S+ on (?:ready|leases|timers|live|outbox|human_tasks|signals)\b.*\n(?!\s+Index Cond)/;
 
+test("an intent that is asked for again and again is planned at first only", async () => {
+  const id = await send(server, "plans-read");
+  for (let asked = 0; asked < 20; asked += 1)
+    expect((await call(server, "GET", `/v1/intents/${id}`)).status).toBe(200);
+  const clients = await Promise.all(
+    Array.from({ length: server.store.pool.totalCount }, () => server.store.pool.connect()),
+  );
+  try {
+    let kept = 0;
+    for (const client of clients) {
+      const { rows } = await client.query<{ anew: number; kept: number }>(
+        `select custom_plans::int as anew, generic_plans::int as kept from pg_prepared_statements where name = 'intent_by_id'`,
+      );
+      for (const row of rows) {
+        expect(row.anew).toBeLessThanOrEqual(5);
+        kept += row.kept;
+      }
+    }
+    expect(kept).toBeGreaterThan(0);
+  } finally {
+    for (const client of clients) client.release();
+  }
+});
+
 test("every statement that writes finds its rows by an index, and is planned once", async () => {
   for (let round = 0; round < 3; round += 1) await work();
   const plans = await plansOfWrites();
@@ -156,6 +182,13 @@ const LISTS = [
   "limit=20&to_agent=plans",
   "limit=20&to_agent=plans&status=DELIVERED",
   "limit=20&session=nobody",
+  "limit=20&order=recently_changed",
+  "limit=20&order=recently_changed&status=COMPLETED",
+  "limit=20&order=recently_changed&to_agent=plans",
+  "limit=20&order=longest_unchanged",
+  "limit=20&order=priority",
+  "limit=20&order=priority&status=COMPLETED",
+  "limit=20&order=deadline",
 ];
 const PAGES = [
   ...LISTS.map((query) => `/v1/intents?${query}`),

@@ -9,8 +9,31 @@ import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { call, startTestServer } from "../support/server.ts";
 
 /** Takes the newest migrations back: the database is as an older version left it, with the same rows. */
-const UNDONE = ["0004_waiting", "0005_keys", "0006_windowed", "0007_axp", "0008_churn", "0009_live"];
+const UNDONE = [
+  "0004_waiting",
+  "0005_keys",
+  "0006_windowed",
+  "0007_axp",
+  "0008_churn",
+  "0009_live",
+  "0010_checks",
+];
 const UNDO = `
+  alter table events drop constraint events_check,
+    add constraint events_type_check check (type <> ''), add constraint events_seq_check check (seq >= 1);
+  alter table intents drop constraint intents_check,
+    add constraint intents_check check (strikes <= max_delivery_attempts),
+    add constraint intents_check1 check ((status = 'WAITING') = (waiting_reason is not null)),
+    add constraint intents_check2 check (consumer_id is null or status in ('DELIVERED', 'ACKNOWLEDGED', 'IN_PROGRESS')),
+    add constraint intents_max_delivery_attempts_check check (max_delivery_attempts >= 1),
+    add constraint intents_on_interrupt_check check (on_interrupt in ('retry', 'fail', 'ask')),
+    add constraint intents_plan_by_check check (plan_by in ('sender', 'agent')),
+    add constraint intents_status_check check (status <> ''),
+    add constraint intents_waiting_reason_check check (waiting_reason <> '');
+  alter table steps drop constraint steps_check, add constraint steps_status_check check (status <> ''),
+    add constraint steps_on_interrupt_check check (on_interrupt in ('retry', 'fail', 'ask'));
+  alter table outcomes drop constraint outcomes_check, add constraint outcomes_status_check check (status <> '');
+  drop function perdure_is_event, perdure_is_intent, perdure_is_step, perdure_is_end;
   drop table live;
   drop index intents_paused, leases_consumer, intent_data_newest;
   alter table leases drop column no;
@@ -33,7 +56,7 @@ const UNDO = `
   alter table steps drop column wait;
   drop index outcomes_expiring, outcomes_age;
   alter table outcomes drop column expires_at;
-  delete from perdure_migrations where name in ('0004_waiting', '0005_keys', '0006_windowed', '0007_axp', '0008_churn', '0009_live')`;
+  delete from perdure_migrations where name in ('0004_waiting', '0005_keys', '0006_windowed', '0007_axp', '0008_churn', '0009_live', '0010_checks')`;
 
 let database: TestDatabase;
 let client: pg.Client;
@@ -98,6 +121,7 @@ test("the newest migrations are those that the upgrade is tried with", () => {
     // What it makes is what the test takes back.
     const made = readFileSync(new URL(`../../migrations/${name}.sql`, import.meta.url), "utf8");
     for (const [, table = ""] of made.matchAll(/^create table (\w+)/gm)) expect(UNDO).toContain(table);
+    for (const [, called = ""] of made.matchAll(/^create function (\w+)/gm)) expect(UNDO).toContain(called);
     for (const [, column = ""] of made.matchAll(/add column (\w+)/g))
       expect(UNDO).toContain(`drop column ${column}`);
   }

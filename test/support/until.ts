@@ -41,7 +41,7 @@ async function hear(witness: Witness, about: readonly string[]): Promise<string>
 
 const POLL_MS = 10;
 /** Patience costs nothing where it is not needed. */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 40_000;
 
 /** Looks again and again until `condition` gives something; fails after `ms` with what it was waiting for, and what is known. */
 export async function until<T>(
