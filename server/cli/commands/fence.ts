@@ -8,7 +8,8 @@ const QUEUE_MAX = 10_000;
 export function fenceCommand(cli: Cli): Command {
   const command = newCommand(
     "fence",
-    "after a restore or a failover that lost commits: end all attempts and leave out their numbers",
+    "end all attempts, after a restore or a failover that lost commits",
+    "DATABASE_URL=postgres://db.example.com/perdure perdure fence",
   );
   return runs(cli, command, async () => {
     const { openDatabaseToRead } = await import("../../main.ts");
