@@ -8,6 +8,7 @@ import { doctorCommand } from "./commands/doctor.ts";
 import { execCommand } from "./commands/exec.ts";
 import { explainCommand } from "./commands/explain.ts";
 import { exportCommand } from "./commands/export.ts";
+import { fenceCommand } from "./commands/fence.ts";
 import { getCommand } from "./commands/get.ts";
 import { keysCommand } from "./commands/keys.ts";
 import { listCommand } from "./commands/list.ts";
@@ -74,7 +75,14 @@ const commandsByGroup = (cli: Cli): readonly (readonly [string, readonly Command
   ["Remember:", [stateCommand(cli)]],
   [
     "Run the server:",
-    [serveCommand(cli), migrateCommand(cli), verifyCommand(cli), keysCommand(cli), auditCommand(cli)],
+    [
+      serveCommand(cli),
+      migrateCommand(cli),
+      verifyCommand(cli),
+      fenceCommand(cli),
+      keysCommand(cli),
+      auditCommand(cli),
+    ],
   ],
   ["This command line:", [doctorCommand(cli), profilesCommand(cli), completionCommand(cli)]],
 ];

@@ -154,7 +154,7 @@ function readAttempt(story: Story, event: LogEvent, before: LogEvent | undefined
     story.holder = event.details?.consumer_id;
     // Whatever still ran is a violation that the log's own rules tell.
     story.running.clear();
-  } else if (attempt > story.attempt)
+  } else if (attempt > story.attempt && event.details?.attempts_left_out == null)
     say("I4", `${event.type} at ${event.seq} is of attempt ${attempt}, which was never delivered`);
   if (!story.open && needsAttempt(story, event, before))
     say("I4", `${event.type} at ${event.seq} belongs to no open attempt`);

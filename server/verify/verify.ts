@@ -92,14 +92,14 @@ const INTENTS = `select i.id, i.to_agent as "toAgent", i.intent_type as "intentT
 // Results stay in the database: digests of their texts are compared, so that no size is too much and no digit is lost.
 const EVENTS = `select e.intent_id, e.seq, substr(e.type, 8) as type, e.status, e.attempt,
     json_build_object('key', d.details->>'key', 'decision', d.details->>'decision', 'consumer_id', d.details->>'consumer_id',
-      'interrupted', d.details->'interrupted', 'not_run', d.details->'not_run', 'paused_by', d.details->'paused_by',
+      'interrupted', d.details->'interrupted', 'not_run', d.details->'not_run', 'attempts_left_out', d.details->'attempts_left_out', 'paused_by', d.details->'paused_by',
       'name', d.details->>'name', 'signal', d.details->'signal', 'wait', json_build_object('signal', d.details->'wait'->>'signal'),
       'to', d.details->'to', 'max_delivery_attempts', d.details->'max_delivery_attempts', 'kept', d.details->'kept', 'in_doubt', d.details->'in_doubt',
       'error', json_build_object('code', d.details->'error'->>'code'),
       'result', case when e.type = 'intent.step_done' then md5((d.details->'result')::text) end) as details
   from events e
   cross join lateral (select case when e.type in ('intent.delivered', 'intent.released', 'intent.failed', 'intent.unpaused',
-      'intent.signaled', 'intent.restored', 'intent.policy_changed')
+      'intent.signaled', 'intent.restored', 'intent.policy_changed', 'intent.redelivery_scheduled')
     or starts_with(e.type, 'intent.step_') then e.details end as details) d
   where e.intent_id = any($1) order by e.intent_id, e.seq`;
 

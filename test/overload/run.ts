@@ -25,7 +25,7 @@ for (const [name, run] of Object.entries(CASES)) {
   // Short for those who are slow on purpose, and a limit on connections that is reached.
   const stage = await openStage({
     PERDURE_HEADERS_TIMEOUT_MS: name === "slow-loris" ? "5000" : "120000",
-    PERDURE_CONNECTIONS_MAX: name === "open connections" ? String(scale.connections + 2) : "10000",
+    PERDURE_CONNECTIONS_MAX: name === "open connections" ? String(scale.connections + 1) : "10000",
   });
   try {
     const outcome = await run(stage, scale);

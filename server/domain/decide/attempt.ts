@@ -3,6 +3,7 @@
 
 import { apply, type Draft, emit } from "../draft.ts";
 import type { Failure, RetryPolicy, Step } from "../intent.ts";
+import { isTerminal } from "../lifecycle.ts";
 import { Refusal } from "../refusal.ts";
 import { releaseDelayMs } from "../retry.ts";
 import { isClaimable, isOverdue } from "../schedule.ts";
@@ -139,6 +140,24 @@ export function release(draft: Draft, notRun: readonly string[], reason: string)
     ...(unbegun.length > 0 ? { not_run: unbegun } : {}),
   });
   settleInterrupted(draft, closeAttempt(draft, unbegun));
+}
+
+/**
+ * The database has forgotten what it said last (a backup, a standby without the last commits): an attempt may be held that it knows nothing
+ * of, under a number that it would give out again. Nobody's attempt counts any more, and the numbers in doubt are left out; it strikes
+ * nobody. False: it has ended.
+ */
+export function forgetAttempts(draft: Draft, left: number): boolean {
+  const { intent } = draft;
+  if (isTerminal(intent.status)) return false;
+  if (intent.consumerId !== null) {
+    apply(draft, "end_attempt");
+    emit(draft, "intent.released", { reason: "fenced", attempt: intent.attempt });
+    if (!settleInterrupted(draft, closeAttempt(draft)) && isTerminal(intent.status)) return true;
+  }
+  intent.attempt += left;
+  emit(draft, "intent.redelivery_scheduled", { reason: "fenced", attempts_left_out: left });
+  return true;
 }
 
 /** Ends the attempt because the handler itself failed and may try again at `availableAt`. */
