@@ -32,7 +32,7 @@ import { closeListener, takeWaiting, trackSockets } from "./http/sockets.ts";
 import type { Quota } from "./http/token-buckets.ts";
 import type { Logger } from "./observability/logger.ts";
 import { createMetrics, type Metrics } from "./observability/metrics.ts";
-import { openStore, type Store } from "./store/connection.ts";
+import { isSharedConnection, openStore, type Store } from "./store/connection.ts";
 import { GroupCommit } from "./store/group-commit.ts";
 import { entryOf } from "./store/queue-heads.ts";
 import type { Change } from "./store/workspace.ts";
@@ -167,6 +167,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
           store,
           connectionString: options.databaseUrl,
           replicaId: engine.replicaId,
+          proveEveryMs: config.heartbeatIntervalMs,
           onIntent: (id) => wakeups.intents.wake(id),
           onEnded: (ids) => outcomes.hear(ids),
           onLog: (range) => feed.hear(range),
@@ -193,7 +194,12 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     engine,
     retentionMs: config.retentionDays === 0 ? null : config.retentionDays * DAY_MS,
     onError: (error, worker) =>
-      logger.warn({ err: error, worker }, "a background pass failed; the next one repeats it"),
+      logger.warn(
+        { err: error, worker },
+        isSharedConnection(error)
+          ? "DATABASE_URL leads to a pooler that shares its connections (transaction mode): set it to session mode, or connect to PostgreSQL"
+          : "a background pass failed; the next one repeats it",
+      ),
     addresses: () => [...new Set([...streams.addresses(), ...wakeups.addresses.keys])],
     wakeAddress: (address) => dispatcher.wake(address),
     openStreams: () =>

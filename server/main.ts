@@ -6,6 +6,7 @@ import { buildServer } from "./app.ts";
 import { type Config, ConfigError, loadConfig, requireSafeExposure } from "./config.ts";
 import { createLogger, type Logger } from "./observability/logger.ts";
 import { EmbeddedPostgresError } from "./postgres/errors.ts";
+import { DatabaseUnusableError } from "./store/first-contact.ts";
 import { adminKeysIn, saveFirstAdminKey } from "./store/first-key.ts";
 import { migrate, SchemaError } from "./store/migrate.ts";
 import { VERSION } from "./version.ts";
@@ -175,15 +176,15 @@ async function serve(
   }
 }
 
+/** Their messages are for the person at the terminal. */
+const EXPLAINED = [ConfigError, SchemaError, DatabaseUnusableError, EmbeddedPostgresError] as const;
+
 /** The problem in words, when it is one the person at the terminal can do something about. */
 export function explainStartFailure(error: unknown, env: NodeJS.ProcessEnv): string | null {
-  if (error instanceof ConfigError || error instanceof SchemaError || error instanceof EmbeddedPostgresError)
-    return error.message;
+  if (EXPLAINED.some((kind) => error instanceof kind)) return (error as Error).message;
   const { code, port } = error as { code?: string; port?: number };
   if (code === "EADDRINUSE")
     return `port ${port ?? env.PORT ?? 7070} is in use: stop what listens there, or choose another with PORT=…`;
-  if (code === "ECONNREFUSED" && env.DATABASE_URL !== undefined)
-    return "the database at DATABASE_URL refuses connections: is PostgreSQL running there?";
   return null;
 }
 

@@ -17,12 +17,15 @@ function accepted(what: string, column: string): string[] {
   return [...list.matchAll(/'([^']+)'/g)].map((match) => match[1] ?? "");
 }
 
-test.each(["generate-lifecycle", "generate-settings"])("what %s writes is current", (script) => {
-  execFileSync(process.execPath, ["--import", "tsx", `scripts/${script}.ts`, "--check"], {
-    cwd: root,
-    stdio: "pipe",
-  });
-});
+test.each(["generate-cli", "generate-lifecycle", "generate-settings"])(
+  "what %s writes is current",
+  (script) => {
+    execFileSync(process.execPath, ["--import", "tsx", `scripts/${script}.ts`, "--check"], {
+      cwd: root,
+      stdio: "pipe",
+    });
+  },
+);
 
 test("the database accepts exactly the domain's values", () => {
   expect(accepted("intent", "status")).toEqual([...STATUSES]);

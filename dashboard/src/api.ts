@@ -1,5 +1,6 @@
 // Calls the server that served the page, with the key that was typed. The key lives in this tab's session and in a header, never in a URL.
 
+import { parseExactly } from "./exact-json.ts";
 import { value } from "./store.ts";
 
 const KEY = "perdure.key";
@@ -85,7 +86,7 @@ export async function call<T>(
   });
   if (response.status === 401) refusedKey();
   if (!response.ok) throw await problemOf(response);
-  return (await response.json()) as T;
+  return parseExactly(await response.text()) as T;
 }
 
 export const get = <T>(path: string, signal?: AbortSignal): Promise<T> =>

@@ -38,6 +38,7 @@ const SHORTCUTS: readonly (readonly [string, string])[] = [
   ["/", "Search the intents"],
   ["j  k", "Down and up in a list"],
   ["Enter", "Open"],
+  ["x", "Select; with Shift and an arrow, a range; Ctrl A, all; Esc, none"],
   ["u", "Back to the list"],
   ["t", "Light, dark, as the system"],
   ["?", "This help"],
@@ -197,6 +198,10 @@ export function App() {
     if (path.length < 2)
       document.title = `${PLACES.find(({ id }) => id === place)?.name ?? "Start"} · Perdure`;
   }, [place, path.length]);
+  // On a phone the places are wider than the window.
+  useEffect(() => {
+    document.querySelector(".bar-top [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  }, [place]);
   if (wanted !== false) return <KeyForm />;
   return (
     <div class="shell">

@@ -71,3 +71,9 @@ export function words(name: string): string {
 }
 
 export const pretty = (json: unknown): string => JSON.stringify(json, null, 2) ?? "undefined";
+
+/** As an input for a local date and time wants it. */
+export function localInput(at: string): string {
+  const date = new Date(at);
+  return new Date(date.getTime() - date.getTimezoneOffset() * MINUTE).toISOString().slice(0, 16);
+}

@@ -130,3 +130,21 @@ export function useDebounced<A>(ms: number, action: (argument: A) => void): (arg
     [ms],
   );
 }
+
+/** At once, and then at most every `ms`. */
+export function useThrottled(ms: number, action: () => void): () => void {
+  const latest = useRef(action);
+  latest.current = action;
+  const last = useRef(0);
+  const timer = useRef(0);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  return useCallback(() => {
+    if (timer.current !== 0) return;
+    const wait = Math.max(0, last.current + ms - performance.now());
+    timer.current = window.setTimeout(() => {
+      timer.current = 0;
+      last.current = performance.now();
+      latest.current();
+    }, wait);
+  }, [ms]);
+}

@@ -43,6 +43,7 @@ export interface IntentRow {
   readonly lost_deliveries: number;
   readonly max_delivery_attempts: number;
   readonly priority: number;
+  readonly deadline_at: string | null;
   readonly parent_intent_id: string | null;
   readonly created_at: string;
   readonly updated_at: string;
@@ -57,7 +58,6 @@ export interface Intent extends IntentRow {
   readonly result: unknown;
   readonly error: Failure | null;
   readonly correlation_id: string | null;
-  readonly deadline_at: string | null;
   readonly deliver_at?: string;
   readonly session: string | null;
   readonly metadata: Readonly<Record<string, string>>;

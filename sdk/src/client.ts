@@ -18,6 +18,7 @@ import {
 } from "./intents.ts";
 import { type Logger, resolveLogger } from "./logger.ts";
 import { type ObserveOptions, observeIntent } from "./observe.ts";
+import { type FeedEvent, type FeedFilter, type ObserveAllOptions, observeAll } from "./observe-all.ts";
 import { Outcomes } from "./outcomes.ts";
 import { pages } from "./pages.ts";
 import { listSteps, type Steps } from "./plan.ts";
@@ -119,6 +120,14 @@ export class PerdureClient {
    */
   observe(id: string, options: ObserveOptions = {}): AsyncIterable<IntentEvent> {
     return observeIntent(this.#http, this.#logger, id, options);
+  }
+
+  /**
+   * What happens from now on to all intents that this key sees, over one connection, until it is stopped. Resumes by itself after a lost
+   * connection; where the server has forgotten what happened meanwhile, `onGap` is told.
+   */
+  observeAll(filter: FeedFilter = {}, options: ObserveAllOptions = {}): AsyncIterable<FeedEvent> {
+    return observeAll(this.#http, filter, options);
   }
 
   /**

@@ -10,6 +10,7 @@ export type { Decision, HumanTask, OpenTask } from "./human-task.ts";
 export type { Explanation, Intent, IntentEvent, Outcome, Status } from "./intents.ts";
 export type { Logger } from "./logger.ts";
 export type { ObserveOptions } from "./observe.ts";
+export type { FeedEvent, FeedFilter, ObserveAllOptions } from "./observe-all.ts";
 export type { StepFn, Steps } from "./plan.ts";
 export type { Progress, ProgressUpdate } from "./progress.ts";
 export type { HandedBack, Handler } from "./run.ts";

@@ -2,6 +2,7 @@
 // Must not know what endpoints mean. Small on purpose: importing the SDK costs every command its start-up time.
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
+import type { Connection } from "./connection.ts";
 import { UsageError } from "./exit-codes.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: answers are read field by field where they are shown
@@ -52,7 +53,6 @@ class RequestError extends Error {
   }
 }
 
-const DEFAULT_URL = "http://127.0.0.1:7070";
 const ANSWER_TIMEOUT_MS = 30_000;
 const RETRIES = 2;
 const FIRST_DELAY_MS = 100;
@@ -61,10 +61,12 @@ const LONGEST_DELAY_MS = 5_000;
 export class Api {
   readonly baseUrl: string;
   readonly apiKey: string | undefined;
+  readonly #urlFrom: string;
 
-  constructor(env: Readonly<Record<string, string | undefined>>) {
-    this.baseUrl = (env.PERDURE_URL || DEFAULT_URL).replace(/\/+$/, "");
-    this.apiKey = env.PERDURE_API_KEY || undefined;
+  constructor({ url, urlFrom, apiKey }: Connection) {
+    this.baseUrl = url;
+    this.apiKey = apiKey;
+    this.#urlFrom = urlFrom;
   }
 
   /** `patient`: for as long as the server is away. */
@@ -175,7 +177,7 @@ export class Api {
   async #answered<T>(ask: () => Promise<T>): Promise<T> {
     if (!/^https?:\/\/[^/]/.test(this.baseUrl) || !URL.canParse(this.baseUrl)) {
       throw new UsageError(
-        `PERDURE_URL must be an http:// or https:// URL; it is ${JSON.stringify(this.baseUrl)}`,
+        `the URL must begin with http:// or https://; ${JSON.stringify(this.baseUrl)} (${this.#urlFrom}) does not`,
       );
     }
     try {

@@ -32,6 +32,16 @@ export function formatEvent(event: WireEvent, io: Io): string {
     .trimEnd();
 }
 
+/** The same, with whose it is: enough of the id for other commands. */
+export function formatFeedEvent(
+  event: WireEvent,
+  { intentType, toAgent }: { readonly intentType: string; readonly toAgent: string },
+  io: Io,
+): string {
+  const whose = oneLine(`${event.intent_id.slice(-12)}  ${intentType} → ${toAgent}`);
+  return `${paint(io.colour.out, "dim", whose)}  ${formatEvent(event, io).trimStart()}`;
+}
+
 function colourOf(name: string): ReturnType<typeof statusColour> {
   if (/^(step_failed|lost|stale_write_refused|delivery_failed)$/.test(name)) return "red";
   if (/^(step_done)$/.test(name)) return "green";

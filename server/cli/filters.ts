@@ -1,6 +1,7 @@
 // Owns the options that choose intents. Must not show anything.
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { Query } from "./api.ts";
+import { offering } from "./completions.ts";
 import { collect } from "./context.ts";
 import { parseMoment } from "./duration.ts";
 import { UsageError } from "./exit-codes.ts";
@@ -32,13 +33,21 @@ export const UNFINISHED = "CREATED,SUBMITTED,DELIVERED,ACKNOWLEDGED,IN_PROGRESS,
 
 export function withFilters(command: Command): Command {
   return command
-    .option("--status <list>", "of these statuses, separated by commas")
+    .addOption(statusOption("of these statuses, separated by commas"))
     .option("--agent <address>", "for this agent")
     .option("--type <type>", "of this intent type")
     .option("--session <name>", "of this session")
     .option("--code <code>", "with this error code")
     .option("--since <time>", "created since: 1h, 2d, or a time")
-    .option("--meta <k=v>", "with this metadata (repeatable)", collect);
+    .addOption(metadataOption());
+}
+
+export function statusOption(about: string): Option {
+  return offering(new Option("--status <list>", about), STATUSES);
+}
+
+export function metadataOption(): Option {
+  return new Option("--meta <k=v>", "with this metadata (repeatable)").argParser<string[]>(collect);
 }
 
 export function hasFilter(options: FilterOptions): boolean {
@@ -48,7 +57,7 @@ export function hasFilter(options: FilterOptions): boolean {
 
 export function filterQuery(options: FilterOptions): Query {
   const query: Query = {
-    status: options.status === undefined ? undefined : parseStatuses(options.status),
+    status: options.status === undefined ? undefined : parseStatuses(options.status).join(","),
     to_agent: options.agent,
     intent_type: options.type,
     session: options.session,
@@ -71,13 +80,13 @@ export function parseMetadata(pairs: readonly string[] | undefined): Record<stri
   );
 }
 
-function parseStatuses(text: string): string {
+export function parseStatuses(text: string): string[] {
   const statuses = text.split(",").map((status) => status.trim().toUpperCase().replaceAll("-", "_"));
   for (const status of statuses) {
     if (!STATUSES.includes(status))
       throw new UsageError(`--status: ${JSON.stringify(status)} is none of ${STATUSES.join(", ")}`);
   }
-  return statuses.join(",");
+  return statuses;
 }
 
 /** The list of those chosen. */

@@ -2,6 +2,9 @@
 // Must not know any command.
 import { styleText } from "node:util";
 
+/** Of a terminal that does not say. */
+const FEWEST_ROWS = 24;
+
 export type Signal = "SIGINT" | "SIGTERM";
 
 export interface Io {
@@ -16,7 +19,9 @@ export interface Io {
   errBytes(chunk: Uint8Array): void;
   readonly colour: { readonly out: boolean; readonly err: boolean };
   /** Whether somebody watches. */
-  readonly terminal: { readonly err: boolean };
+  readonly terminal: { readonly out: boolean; readonly err: boolean };
+  /** Lines that the terminal shows at once. */
+  rows(): number;
   readStdin(): Promise<string>;
   /** Calls back at each of these signals instead of ending the process. Returns the undoing. */
   onSignal(signals: readonly Signal[], listener: (signal: Signal) => void): () => void;
@@ -25,10 +30,14 @@ export interface Io {
 export type Colour = Parameters<typeof styleText>[0];
 
 export function paint(on: boolean, colour: Colour, text: string): string {
-  return on ? styleText(colour, text) : text;
+  // Whether it is wanted has been decided, for the stream that it is for: not every text goes to stdout.
+  return on ? styleText(colour, text, { validateStream: false }) : text;
 }
 
-export function processIo(): Io {
+/** What of a process is used here. */
+type Surroundings = Pick<NodeJS.Process, "env" | "stdin" | "stdout" | "stderr" | "on" | "off">;
+
+export function processIo(process: Surroundings): Io {
   const { env } = process;
   return {
     env,
@@ -36,9 +45,10 @@ export function processIo(): Io {
     outBytes: (chunk) => new Promise((resolve) => process.stdout.write(chunk, () => resolve())),
     err: (text) => void process.stderr.write(`${shown(text, process.stderr)}\n`),
     errBytes: (chunk) => void process.stderr.write(chunk),
-    terminal: { err: process.stderr.isTTY === true },
+    terminal: { out: isTerminal(process.stdout, env), err: isTerminal(process.stderr, env) },
+    rows: () => process.stdout.rows ?? process.stderr.rows ?? FEWEST_ROWS,
     colour: { out: wantsColour(env, process.stdout), err: wantsColour(env, process.stderr) },
-    readStdin,
+    readStdin: () => readAll(process.stdin),
     onSignal: (signals, listener) => {
       for (const signal of signals) process.on(signal, listener);
       return () => {
@@ -66,13 +76,17 @@ export function spell(control: string): string {
   return spelled === control ? `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}` : spelled;
 }
 
+/** A dumb one cannot draw anything again in its place. */
+const isTerminal = (stream: { isTTY?: boolean }, env: Io["env"]): boolean =>
+  stream.isTTY === true && env.TERM !== "dumb";
+
 /** https://no-color.org: set to anything but the empty string. */
 function wantsColour(env: Io["env"], stream: { isTTY?: boolean }): boolean {
   return stream.isTTY === true && !env.NO_COLOR && env.TERM !== "dumb";
 }
 
-async function readStdin(): Promise<string> {
+async function readAll(stdin: NodeJS.ReadableStream): Promise<string> {
   const chunks: Buffer[] = [];
-  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  for await (const chunk of stdin) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks).toString("utf8");
 }

@@ -43,6 +43,22 @@ export function withLimit(command: Command): Command {
   return command.option("--limit <n>", "at most so many", "50").option("--all", "every one");
 }
 
+/** What the options ask for, before any of it is shown. */
+export async function collectListing(
+  api: Api,
+  listing: Listing,
+  options: LimitOptions,
+): Promise<{ rows: Json[]; more: boolean }> {
+  const rows: Json[] = [];
+  const { more } = await readPages(api, listing, mostOf(options), (page) => rows.push(...page));
+  return { rows, more };
+}
+
+const mostOf = ({ limit, all }: LimitOptions): number => {
+  const most = parseWhole(limit, "--limit", 1);
+  return all ? Number.POSITIVE_INFINITY : most;
+};
+
 /** `nothing` is the remark about an empty list. */
 export async function printListing(
   cli: Cli,
@@ -51,8 +67,7 @@ export async function printListing(
   columns: readonly Column<Json>[],
   nothing: string,
 ): Promise<number> {
-  const limit = parseWhole(options.limit, "--limit", 1);
-  const max = options.all ? Number.POSITIVE_INFINITY : limit;
+  const max = mostOf(options);
   const entries: Json[] = [];
   const { more } = await readPages(cli.api, listing, max, (page) => {
     if (cli.json) for (const entry of page) cli.printJson(entry);

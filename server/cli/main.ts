@@ -8,6 +8,6 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-const exit = await runCli(process.argv.slice(2), processIo());
+const exit = await runCli(process.argv.slice(2), processIo(process));
 // Only after what was written has left: a pipe may be slow, and ending the process now would cut the output short.
 process.stdout.write("", () => process.stderr.write("", () => process.exit(exit)));

@@ -5,6 +5,8 @@ export interface Column<Row> {
   readonly title: string;
   text(row: Row): string;
   colour?(row: Row): Colour | undefined;
+  /** Changes by itself, with the time. */
+  readonly moves?: boolean;
 }
 
 export function formatTable<Row>(

@@ -7,6 +7,7 @@ import { CliError, EXIT, exitForStatus } from "./exit-codes.ts";
 import { isRefusal } from "./failure.ts";
 import { paint } from "./io.ts";
 import { statusColour } from "./table.ts";
+import { WaitBoard } from "./wait-board.ts";
 
 /** Runs `work` until it ends or Ctrl+C. What happens on the server is not touched either way. */
 export async function untilDetached<T>(
@@ -41,22 +42,30 @@ export async function waitAndReport(
   // The first look tells an unknown id or an absent server at once; from there on the SDK waits over restarts.
   await Promise.all(ids.map((id) => cli.api.get(intentPath(id))));
   const client = await connect(cli);
-  const exits = await untilDetached(cli, `perdure wait ${ids.join(" ")}`, (signal) =>
-    Promise.all(
-      ids.map(async (id) => {
-        try {
-          await client.waitFor(id, { signal, ...(timeoutMs === undefined ? {} : { timeout: timeoutMs }) });
-        } catch (error) {
-          if (!isRefusal(error, "wait_timeout")) throw error;
-          cli.io.err(`${id} has not ended yet; it goes on. To wait again: perdure wait ${id}`);
-          return EXIT.waitTimeout;
-        }
-        const { intent } = await cli.api.get(intentPath(id));
-        printOutcome(cli, intent, ids.length > 1);
-        return exitForStatus(intent.status) ?? EXIT.waitTimeout;
-      }),
-    ),
-  );
+  const exits = await untilDetached(cli, `perdure wait ${ids.join(" ")}`, async (signal) => {
+    const board = WaitBoard.open(cli, ids);
+    const limits = { signal, ...(timeoutMs === undefined ? {} : { timeout: timeoutMs }) };
+    const printAbove = (id: string, print: () => void) =>
+      board === undefined ? print() : board.ended(id, print);
+    const waitForOne = async (id: string): Promise<number> => {
+      try {
+        await client.waitFor(id, limits);
+      } catch (error) {
+        if (!isRefusal(error, "wait_timeout")) throw error;
+        const remark = `${id} has not ended yet; it goes on. To wait again: perdure wait ${id}`;
+        printAbove(id, () => cli.io.err(remark));
+        return EXIT.waitTimeout;
+      }
+      const { intent } = await cli.api.get(intentPath(id));
+      printAbove(id, () => printOutcome(cli, intent, ids.length > 1));
+      return exitForStatus(intent.status) ?? EXIT.waitTimeout;
+    };
+    try {
+      return await Promise.all(ids.map(waitForOne));
+    } finally {
+      board?.stop();
+    }
+  });
   return exits.find((exit) => exit !== EXIT.ok) ?? EXIT.ok;
 }
 

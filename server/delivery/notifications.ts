@@ -9,6 +9,7 @@ import type { LogRange } from "../store/queries/ranges.ts";
 import type { Change } from "../store/workspace.ts";
 import { holderFrames } from "./agent-streams.ts";
 import type { Frame } from "./frame-stream.ts";
+import { Hearing } from "./hearing.ts";
 
 const CHANNEL = "perdure_wake";
 /** PostgreSQL refuses payloads of 8,000 bytes. */
@@ -43,6 +44,8 @@ export interface NotificationOptions {
   readonly store: Store;
   readonly connectionString: string;
   readonly replicaId: string;
+  /** How often it is made sure that notifications arrive. */
+  readonly proveEveryMs: number;
   readonly onIntent: (id: string) => void;
   readonly onEnded: (ids: readonly string[]) => void;
   readonly onLog: (range: LogRange) => void;
@@ -66,9 +69,16 @@ export class Notifications {
   #listener: Listener | null = null;
   #connecting: Promise<void> | undefined;
   #stopped = false;
+  readonly #hearing: Hearing;
+  #onDeaf: (error?: Error) => void = () => undefined;
 
   constructor(options: NotificationOptions) {
     this.#options = options;
+    this.#hearing = new Hearing({
+      everyMs: options.proveEveryMs,
+      say: async () => void (await this.#notify({ intents: [], addresses: [] })),
+      onDeaf: (error) => this.#onDeaf(error),
+    });
   }
 
   /** How many other replicas pulse: with none there is nobody to tell and nothing to hear. */
@@ -97,6 +107,7 @@ export class Notifications {
 
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#hearing.stop();
     await this.#connecting;
     await this.#listener?.end().catch(() => undefined);
   }
@@ -154,7 +165,10 @@ export class Notifications {
   async #connect(): Promise<void> {
     const lost = (error?: unknown) => {
       if (error !== undefined) this.#options.onError(error);
-      if (this.#listener === listener) this.#listener = null;
+      if (this.#listener === listener) {
+        this.#listener = null;
+        this.#hearing.stop();
+      }
       if (!this.#stopped) setTimeout(() => void this.#listen(), RECONNECT_MS).unref();
     };
     const listener = createListener({
@@ -166,6 +180,11 @@ export class Notifications {
     try {
       await listener.open();
       this.#listener = listener;
+      this.#onDeaf = (error) => {
+        lost(error);
+        void listener.end().catch(() => undefined);
+      };
+      this.#hearing.start();
       // Whatever was said while nobody listened.
       this.#options.onAll();
     } catch (error) {
@@ -181,7 +200,10 @@ export class Notifications {
     } catch {
       return;
     }
-    if (hint.from === this.#options.replicaId) return;
+    if (hint.from === this.#options.replicaId) {
+      this.#hearing.heard();
+      return;
+    }
     if (hint.all === true) {
       this.#options.onAll();
       return;

@@ -54,6 +54,8 @@ export interface Limits {
   readonly feedEventsMax: number;
   /** Intents that one request looks through for a text. */
   readonly searchMax: number;
+  /** Intents that one request sorts in an order that has no index. */
+  readonly sortMax: number;
   /** Intents that one request counts, the newest. */
   readonly countMax: number;
 }
@@ -94,5 +96,6 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   checkpointsMax: 1_000,
   feedEventsMax: 10_000,
   searchMax: 20_000,
+  sortMax: 10_000,
   countMax: 200_000,
 });

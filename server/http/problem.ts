@@ -45,7 +45,7 @@ const FASTIFY: { readonly [code: string]: readonly [ErrorCode, string] } = {
 
 /** PostgreSQL or the way to it is away, or a row is held for too long; told by code, never by message text. */
 const DATABASE_AWAY =
-  /^(?:ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|08...|25P0[34]|55P03|57P0[1235]|53300)$/;
+  /^(?:ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|08...|25P0[34]|25006|55P03|57P0[1235]|53[13]00|58030)$/;
 
 /** The error a client may see for whatever was thrown; undefined for a bug. */
 export function presentable(thrown: unknown): PerdureError | undefined {

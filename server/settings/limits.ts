@@ -176,6 +176,13 @@ export const limits = {
     10_000_000,
     "Intents that one request looks through for a text; its cursor goes on behind them.",
   ),
+  sortMax: integer(
+    "PERDURE_SORT_MAX_INTENTS",
+    10_000,
+    100,
+    10_000_000,
+    "Intents that one request sorts by their last change, priority or deadline; where there are more, its answer says so.",
+  ),
   countMax: integer(
     "PERDURE_COUNT_MAX_INTENTS",
     200_000,

@@ -2,6 +2,7 @@
 // queue order without risking a deadlock; a row another transaction holds is simply left for the next claim.
 
 import { encodeArray, textArrayLiteral } from "./binary.ts";
+import { CLOCK, type ClockRow } from "./clock.ts";
 import type { Store } from "./connection.ts";
 import type { IntentsTable } from "./database.ts";
 import { partsFrom, type QueueEntry, type QueueHeads, WITHIN_PART } from "./queue-heads.ts";
@@ -54,11 +55,6 @@ const QUEUED = {
     from ${GROUPS} cross join lateral (${WINDOW}) h join intents i on i.id = h.intent_id group by g.n, h.rank`,
 };
 
-const CLOCK = {
-  name: "clock_and_transaction",
-  text: "select perdure_now() as now, pg_current_xact_id()::text as xid",
-};
-
 export interface ClaimedHeads {
   readonly work: Workspace;
   /** Intent ids per group, in queue order. */
@@ -80,11 +76,11 @@ export async function lockHeads(
     const [rows, queued, [clock]] = await Promise.all([
       tx.query<IntentsTable & { group_no: number }>(HEADS, asked),
       tx.query<QueuedRow>(QUEUED, asked),
-      tx.query<{ now: number; xid: string }>(CLOCK, []),
+      tx.query<ClockRow>(CLOCK, []),
     ]);
     found = queued;
     if (clock === undefined) throw new Error("the database told no time");
-    tx.identify(clock.xid);
+    tx.identify(clock);
     const work = new Workspace(clock.now);
     const heads: string[][] = groups.map(() => []);
     for (const row of rows) {

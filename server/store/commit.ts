@@ -116,6 +116,10 @@ export async function wasCommitted(
   }
 }
 
+// A commit that waits for its standby and is cut off is in sight at once, and yet nowhere else. This one is behind it in the log: it waits for
+// the standby as well, and once it is done, so is all before it. Without a standby it is one small commit.
+const REPLICATED = "select pg_logical_emit_message(true, 'perdure', '')";
+
 /** Undefined while nobody can tell. */
 async function lookUp(
   store: Store,
@@ -126,7 +130,9 @@ async function lookUp(
     // Looked for only once it is over, by a statement of its own: an older snapshot would not see it.
     if (!(await isOver(store, xid))) return undefined;
     const { rowCount } = await store.pool.query(looked);
-    return rowCount === 1;
+    if (rowCount !== 1) return false;
+    await store.pool.query(REPLICATED);
+    return true;
   } catch (error) {
     if (isConnectionError(error)) return undefined;
     throw error;

@@ -210,14 +210,20 @@ export function isCodelessDisconnect(error: unknown): boolean {
   return error instanceof Error && codeOf(error) === "" && CODELESS.test(error.message);
 }
 
-// 25P03 and 25P04: PostgreSQL ended a transaction that took too long, and the connection with it.
-const AWAY = /^(?:08...|25P0[34]|57P0.|53300|E[A-Z]+)$/;
+// 25P03 and 25P04: PostgreSQL ended a transaction that took too long, and the connection with it. 25006: a standby that has not taken
+// over yet. 53100: its disk is full. 58030: its disk fails.
+const AWAY = /^(?:08...|25P0[34]|25006|57P0.|53[13]00|58030|E[A-Z]+)$/;
 
 /** The connection or the server went away: nothing is known about a commit that was under way. */
 export function isConnectionError(error: unknown): boolean {
   const code = codeOf(error);
   if (code === "") return isCodelessDisconnect(error);
   return AWAY.test(code);
+}
+
+/** A prepared statement is unknown, or there already: another client has, or had, this connection to PostgreSQL. */
+export function isSharedConnection(error: unknown): boolean {
+  return /^(?:26000|42P05)$/.test(codeOf(error));
 }
 
 /** The other end did not like what was sent, such as a message that is too long, and closed the connection. */

@@ -335,11 +335,11 @@ export class GroupCommit {
       const work = new Workspace(loaded.now);
       loaded.fill(work);
       const verdicts = free.map((entry) => decide(entry.write, work));
-      const proof = proofOf(loaded.xid, work);
+      const proof = proofOf(loaded.clock.xid, work);
       sendTogether(client);
       await commitPipelined(this.#store, client, send(client, work), proof);
       healthy = true;
-      this.#store.hotRows.follow(work, loaded.xid);
+      this.#store.hotRows.follow(work, loaded.clock);
       return { entries: free, verdicts, changes: work.changes(), heldUp };
     } catch (error) {
       healthy = (isHeldUp(error) || error instanceof StaleRows) && (await rollBack(client));

@@ -1,9 +1,10 @@
 // Intents at work as this server last committed them, with all their steps, so that they need not be read again for each decision. They
 // are locked before every decision all the same, and the lock tells whether the row is still the one that was written here: its
-// transaction, its seq and its time. Whatever changes a step changes its intent's row, so that row speaks for all of them.
+// transaction and where that was, its seq and its time. Whatever changes a step changes its intent's row, so that row speaks for all of them.
 
 import type { Intent, Step } from "../domain/intent.ts";
 import { isTerminal } from "../domain/lifecycle.ts";
+import type { ClockRow } from "./clock.ts";
 import type { StepNeeds } from "./load.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -13,6 +14,8 @@ export interface HotRow {
   readonly steps: ReadonlyMap<string, Step>;
   /** `xmin` of the intent's row. */
   readonly writtenBy: number;
+  /** Where that transaction was: `ClockRow.postgres`. */
+  readonly postgres: string;
 }
 
 /** What the lock says of a row. */
@@ -48,13 +51,20 @@ export class HotRows {
   }
 
   /** Forgets the ones that others changed; whether there were any. */
-  forgetStale(used: ReadonlyMap<string, HotRow>, locked: readonly LockedRow[]): boolean {
+  forgetStale(
+    used: ReadonlyMap<string, HotRow>,
+    locked: readonly LockedRow[],
+    { postgres }: Pick<ClockRow, "postgres">,
+  ): boolean {
     const found = new Map(locked.map((row) => [row.id, row]));
     let stale = false;
-    for (const [id, { intent, writtenBy }] of used) {
+    for (const [id, { intent, writtenBy, postgres: writtenIn }] of used) {
       const row = found.get(id);
       const isSame =
-        row?.written_by === writtenBy && row.seq === intent.seq && row.updated_at === intent.updatedAt;
+        writtenIn === postgres &&
+        row?.written_by === writtenBy &&
+        row.seq === intent.seq &&
+        row.updated_at === intent.updatedAt;
       if (isSame) continue;
       this.#rows.delete(id);
       stale = true;
@@ -63,7 +73,7 @@ export class HotRows {
   }
 
   /** After the commit of a workspace: keeps what it made and what was kept before, as they are now. */
-  follow(work: Workspace, xid: string): void {
+  follow(work: Workspace, { xid, postgres }: Pick<ClockRow, "xid" | "postgres">): void {
     if (this.#max === 0) return;
     const writtenBy = Number(BigInt(xid) % XMIN_RANGE);
     for (const { before, intent, steps, changedSteps, isWhole } of work.touched()) {
@@ -71,10 +81,15 @@ export class HotRows {
       const known = this.#rows.get(id);
       this.#rows.delete(id);
       if (isTerminal(intent.status) || intent.stepsCount > STEPS_KEPT) continue;
-      if (isWhole) this.#keep(id, { intent, steps: withoutRecords(steps), writtenBy });
+      if (isWhole) this.#keep(id, { intent, steps: withoutRecords(steps), writtenBy, postgres });
       // Somebody else's transaction, a delivery for example, changed only the intent.
-      else if (known !== undefined && known.intent.seq === before?.seq && changedSteps.size === 0)
-        this.#keep(id, { intent, steps: known.steps, writtenBy });
+      else if (
+        known !== undefined &&
+        known.intent.seq === before?.seq &&
+        known.postgres === postgres &&
+        changedSteps.size === 0
+      )
+        this.#keep(id, { intent, steps: known.steps, writtenBy, postgres });
     }
   }
 

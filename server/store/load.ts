@@ -5,6 +5,7 @@ import type { PoolClient } from "pg";
 import type { TerminalStatus } from "../domain/lifecycle.ts";
 import { RawJson } from "../domain/raw-json.ts";
 import { encodeArray } from "./binary.ts";
+import { CLOCK, type ClockRow } from "./clock.ts";
 import type { HotRow, HotRows, LockedRow } from "./hot-rows.ts";
 import { rawOrNull, toIntent, toStep } from "./rows.ts";
 import { askForSlots, type SlotsAsked } from "./slots.ts";
@@ -34,11 +35,6 @@ const LOCKED = { name: "intents_locked", text: "select * from intents where id =
 const LOCK_FREE = {
   name: "intents_lock_free",
   text: "select * from intents where id = any($1::uuid[]) order by id for update skip locked",
-};
-
-const CLOCK = {
-  name: "clock_and_transaction",
-  text: "select perdure_now() as now, pg_current_xact_id()::text as xid",
 };
 
 // The running steps, the steps asked for by name, and the head of the plan; results only of those named.
@@ -192,8 +188,8 @@ export interface LoadAnswer {
   /** Fills a workspace with what was read. */
   readonly fill: (work: Workspace) => void;
   readonly now: number;
-  /** This transaction's id: what an unknown outcome is looked up by. */
-  readonly xid: string;
+  /** What an unknown outcome is looked up by, and rows are known by. */
+  readonly clock: ClockRow;
 }
 
 /** Sends all reads at once behind whatever the caller has already sent (BEGIN). Rejects with StaleRows where a hot row was not what it is. */
@@ -220,8 +216,9 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
   await Promise.all(sent);
   const lockedRows = ((await locked)?.rows ?? []) as LockedRow[];
   const slotRows = (await slots) ?? [];
-  if (request.hotRows?.forgetStale(hot, lockedRows)) throw new StaleRows();
-  const { now, xid } = (await clock).rows[0] as { now: number; xid: string };
+  const [time] = (await clock).rows as ClockRow[];
+  if (time === undefined) throw new Error("the database told no time");
+  if (request.hotRows?.forgetStale(hot, lockedRows, time)) throw new StaleRows();
   const intentRows = ((await intents)?.rows ?? []) as Parameters<typeof toIntent>[0][];
   const stepRows = [...((await steps)?.rows ?? []), ...((await allSteps)?.rows ?? [])] as (Parameters<
     typeof toStep
@@ -232,8 +229,8 @@ export async function load(client: PoolClient, request: LoadRequest): Promise<Lo
   const sessionRows = ((await sessions)?.rows ?? []) as (SessionRef & { paused: boolean })[];
   const recordRows = ((await records)?.rows ?? []) as RecordRow[];
   return {
-    now,
-    xid,
+    now: time.now,
+    clock: time,
     fill(work) {
       for (const { intent, steps } of hot.values()) work.holdWhole(intent, steps);
       for (const row of intentRows) work.hold(toIntent(row));

@@ -4,7 +4,8 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import pg from "pg";
+import type pg from "pg";
+import { withFirstContact } from "./first-contact.ts";
 
 /** One process migrates at a time: "perdure" in ASCII, below 2^63. */
 const MIGRATION_LOCK = "8097858447098865";
@@ -48,25 +49,17 @@ export function readMigrations(): Migration[] {
 }
 
 /** Applies what is missing and returns the names applied. */
-export async function migrate(connectionString: string): Promise<string[]> {
-  const client = new pg.Client({
-    connectionString,
-    application_name: "perdure-migrate",
-    connectionTimeoutMillis: 10_000,
-  });
-  await client.connect();
-  try {
+export function migrate(connectionString: string): Promise<string[]> {
+  // Ending the session releases the advisory lock, also after a failure.
+  return withFirstContact(connectionString, async (client) => {
     await refuseOldServer(client);
     await client.query(`set lock_timeout = ${LOCK_TIMEOUT_MS}`);
     await client.query(`select pg_advisory_lock(${MIGRATION_LOCK})`);
     await client.query(
       "create table if not exists perdure_migrations (name text primary key, checksum text not null, applied_at timestamptz not null default now())",
     );
-    return await applyMissing(client, readMigrations());
-  } finally {
-    // Ending the session releases the advisory lock, also after a failure.
-    await client.end();
-  }
+    return applyMissing(client, readMigrations());
+  });
 }
 
 async function refuseOldServer(client: pg.Client): Promise<void> {

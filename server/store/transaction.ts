@@ -2,6 +2,7 @@
 // Lock order everywhere: consumers, then intents by id.
 
 import type { PoolClient } from "pg";
+import type { ClockRow } from "./clock.ts";
 import { commitPipelined, proofOf, rollBack } from "./commit.ts";
 import { isConflict, isLockTimeout, type Store, sendTogether } from "./connection.ts";
 import { HeldUp } from "./held-up.ts";
@@ -13,7 +14,7 @@ const CONFLICT_TRIES = 10;
 
 export class Transaction {
   readonly client: PoolClient;
-  #xid = "";
+  #clock: ClockRow | undefined;
   #writes: Promise<unknown>[] = [];
   #work: Workspace | undefined;
   #failure: unknown;
@@ -41,7 +42,7 @@ export class Transaction {
   async load(request: LoadRequest): Promise<Workspace> {
     sendTogether(this.client);
     const answer = await load(this.client, request);
-    this.#xid = answer.xid;
+    this.#clock = answer.clock;
     const work = new Workspace(answer.now);
     answer.fill(work);
     this.#work = work;
@@ -49,8 +50,8 @@ export class Transaction {
   }
 
   /** Names this transaction, so that a lost COMMIT can be looked up. */
-  identify(xid: string): void {
-    this.#xid = xid;
+  identify(clock: ClockRow): void {
+    this.#clock = clock;
   }
 
   /** Sends the workspace's writes; queries sent afterwards see them. */
@@ -61,11 +62,11 @@ export class Transaction {
   }
 
   async commit(store: Store): Promise<Change[]> {
-    if (this.#xid === "" || this.#work === undefined) {
+    if (this.#clock === undefined || this.#work === undefined) {
       await Promise.all([...this.#writes, this.client.query("commit")]);
     } else {
-      await commitPipelined(store, this.client, this.#writes, proofOf(this.#xid, this.#work));
-      store.hotRows.follow(this.#work, this.#xid);
+      await commitPipelined(store, this.client, this.#writes, proofOf(this.#clock.xid, this.#work));
+      store.hotRows.follow(this.#work, this.#clock);
     }
     return this.#work?.changes() ?? [];
   }

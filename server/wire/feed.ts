@@ -23,6 +23,7 @@ export function feedView(intent: Intent, event: IntentEvent, events: number) {
       lost_deliveries: intent.strikes,
       max_delivery_attempts: intent.maxDeliveryAttempts,
       priority: intent.priority,
+      deadline_at: intent.deadlineAt === null ? null : iso(intent.deadlineAt),
       parent_intent_id: intent.parentId,
       created_at: iso(intent.createdAt),
       updated_at: iso(intent.updatedAt),

@@ -1,6 +1,9 @@
 // What makes a page that people keep open: crashes watched live, a server that comes back, many intents, a lot going on, a slow line.
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
 import type { Browser } from "playwright-core";
@@ -23,7 +26,7 @@ afterAll(() => browser?.close());
 function startAgent(server: TestServer) {
   return spawn(process.execPath, ["examples/etl/agent.mjs"], {
     cwd: ROOT,
-    env: { ...process.env, PERDURE_URL: server.url, ETL_SLOW_MS: "1500", NO_COLOR: "1" },
+    env: { ...process.env, PERDURE_URL: server.url, ETL_SLOW_MS: "300", NO_COLOR: "1" },
     stdio: "ignore",
   });
 }
@@ -35,24 +38,26 @@ async function kill(child: ReturnType<typeof startAgent>): Promise<void> {
 
 test("a crash and the redelivery are watched as they happen, without a reload", async () => {
   const server = await startTestServer();
+  // Nobody reads from this pipe: the step that writes its file there lasts until its process is killed.
+  const folder = mkdtempSync(join(tmpdir(), "perdure-browser-"));
+  const output = join(folder, "totals.csv");
+  execFileSync("mkfifo", [output]);
   const first = startAgent(server);
   const { page, complaints, close } = await open(browser, `${server.url}/#/intents`);
   const id = await send(server, {
     intent_type: "etl.v1",
     to_agent: "agent://demo/data/etl",
-    payload: {
-      input: `${ROOT}examples/etl/data/orders.csv`,
-      output: `/tmp/perdure-browser-${process.pid}.csv`,
-    },
+    payload: { input: `${ROOT}examples/etl/data/orders.csv`, output },
     steps: ["extract", "validate", "transform", "load"],
   });
   await page.goto(`${server.url}/#/intents/${id}`);
   await page.evaluate("globalThis.sameDocument = true");
   await page.locator(".steps li", { hasText: "extract" }).getByText("Done").waitFor({ timeout: 30_000 });
-  await page.locator(".steps li", { hasText: "validate" }).getByText("Running").waitFor({ timeout: 30_000 });
+  await page.locator(".steps li", { hasText: "load" }).getByText("Running").waitFor({ timeout: 30_000 });
   await kill(first);
   await page.locator(".mark-crash").waitFor({ state: "attached", timeout: 30_000 });
   await page.locator(".tl-bar.kind-interrupted").waitFor();
+  rmSync(output);
   const second = startAgent(server);
   await page.locator(".mark-redelivery").waitFor({ state: "attached", timeout: 30_000 });
   await page.locator(".intent-title").getByText("Completed").waitFor({ timeout: 60_000 });
@@ -61,6 +66,7 @@ test("a crash and the redelivery are watched as they happen, without a reload", 
   await close();
   await kill(second);
   await server.close();
+  rmSync(folder, { recursive: true });
 });
 
 test("after a restart of the server the page is current again by itself", async () => {

@@ -105,6 +105,174 @@ describe("intents", () => {
   });
 });
 
+/** The types of the rows in sight, from the top. */
+const types = () => page.locator(".grid-body .c-type").allInnerTexts();
+const tops = async () => {
+  const all = await rows().evaluateAll((list) =>
+    list.map((row) => [String(row.getAttribute("style")), row.getAttribute("data-row")] as const),
+  );
+  const place = (style: string) => Number(/translateY\((\d+)/.exec(style)?.[1] ?? 0);
+  return all.sort(([a], [b]) => place(a) - place(b)).map(([, id]) => id);
+};
+const selected = () => page.locator('.grid-body .row[aria-selected="true"]').count();
+
+describe("the list", () => {
+  const ofType = (type: string, bodies: readonly object[]) =>
+    bodies.reduce<Promise<string[]>>(
+      async (before, body) => [
+        ...(await before),
+        await send(server, { intent_type: type, to_agent: "agent://demo/live/list", ...body }),
+      ],
+      Promise.resolve([]),
+    );
+
+  test("is sorted by its heads and by choice, and stays so while it changes", async () => {
+    const [a, b, c] = (await ofType("sorted.v1", [
+      { priority: 2, ttl_seconds: 900 },
+      { priority: 9 },
+      { priority: 5, ttl_seconds: 300 },
+    ])) as [string, string, string];
+    const shows = (...ids: string[]) =>
+      until(`the order ${ids.join(" ")}`, async () => (await tops()).join() === ids.join());
+    await visit("intents?type=sorted.v1");
+    await shows(c, b, a);
+    await page.getByRole("button", { name: "Created" }).click();
+    await page.waitForURL(/order=oldest/);
+    await shows(a, b, c);
+    await page.getByRole("button", { name: "Changed" }).click();
+    await page.waitForURL(/order=recently_changed/);
+    await shows(c, b, a);
+    await call(server, "POST", `/v1/intents/${b}/pause`, {});
+    await shows(b, c, a);
+    expect(await page.getByRole("columnheader", { name: "Changed" }).getAttribute("aria-sort")).toBe(
+      "descending",
+    );
+    await page.getByRole("button", { name: "Changed" }).click();
+    await shows(a, c, b);
+    await page.getByLabel("Order").selectOption("Highest priority");
+    await shows(b, c, a);
+    await page.getByRole("columnheader", { name: "Priority" }).waitFor();
+    await page.getByLabel("Order").selectOption("Soonest deadline");
+    await shows(c, a);
+    // What has ended has no deadline any more.
+    await call(server, "POST", `/v1/intents/${c}/cancel`, {});
+    await shows(a);
+    await page.getByLabel("Order").selectOption("Newest first");
+    await shows(c, b, a);
+    for (const id of [a, b]) await call(server, "POST", `/v1/intents/${id}/cancel`, {});
+  });
+
+  test("lets rows be picked with the mouse, and does a verb to those alone", async () => {
+    const ids = await ofType("pick.v1", [{}, {}, {}, {}, {}]);
+    await visit("intents?type=pick.v1");
+    await until("five", async () => (await rows().count()) === 5);
+    const box = (n: number) => page.locator(`[data-row="${ids[n]}"] input[type=checkbox]`);
+    await box(4).click();
+    await box(2).click({ modifiers: ["Shift"] });
+    await page.getByText("3 selected").waitFor();
+    expect(await selected()).toBe(3);
+    await box(3).click();
+    await page.getByText("2 selected").waitFor();
+    await page
+      .getByRole("group", { name: "For the selected" })
+      .getByRole("button", { name: "Pause…", exact: true })
+      .click();
+    await page.getByText("2 intents match").waitFor();
+    await button("Pause 2").click();
+    await page.getByText("Pause: 2 intents").waitFor();
+    await page.getByRole("group", { name: "For all that match" }).waitFor();
+    const paused = await Promise.all(
+      ids.map(async (id) => (await call(server, "GET", `/v1/intents/${id}`)).body.intent.paused),
+    );
+    expect(paused).toEqual([false, false, true, false, true]);
+
+    // The tab of paused ones narrows what a verb is done to, as it narrows the list.
+    await visit("intents?type=pick.v1&paused=true");
+    await until("two", async () => (await rows().count()) === 2);
+    await page
+      .getByRole("group", { name: "For all that match" })
+      .getByRole("button", { name: "Unpause…" })
+      .click();
+    await button("Unpause 2").click();
+    await page.getByText("Unpause: 2 intents").waitFor();
+    await call(server, "POST", `/v1/intents/${ids[0]}/pause`, {});
+    await visit("intents?type=pick.v1&paused=true");
+    await until("one", async () => (await rows().count()) === 1);
+    await page
+      .getByRole("group", { name: "For all that match" })
+      .getByRole("button", { name: "Cancel…" })
+      .click();
+    await button("Cancel 1").click();
+    await page.getByText("Cancel: 1 intent").waitFor();
+    expect(await statusOf(ids[0] as string)).toBe("CANCELED");
+    expect(await statusOf(ids[1] as string)).toBe("SUBMITTED");
+  });
+
+  test("lets rows be picked from the keyboard, and says to how many of them a verb applies", async () => {
+    const ids = await ofType("keys.v1", [{}, {}, {}, {}]);
+    await call(server, "POST", `/v1/intents/${ids[3]}/cancel`, {});
+    await visit("intents?type=keys.v1");
+    await until("four", async () => (await rows().count()) === 4);
+    await page.locator(".grid").focus();
+    await page.keyboard.press("j");
+    await page.keyboard.press("x");
+    await page.getByText("1 selected").waitFor();
+    await page.keyboard.press("Shift+ArrowDown");
+    await page.keyboard.press("Shift+ArrowDown");
+    await page.getByText("3 selected").waitFor();
+    await page.keyboard.press("Escape");
+    await page.getByRole("group", { name: "For all that match" }).waitFor();
+    await page.keyboard.press("Control+a");
+    await page.getByText("4 selected").waitFor();
+    await page.getByLabel("Select all rows that are loaded").click();
+    expect(await selected()).toBe(0);
+    await page.getByLabel("Select all rows that are loaded").click();
+    await page.getByText("4 selected").waitFor();
+    const verb = (name: string) =>
+      page.getByRole("group", { name: "For the selected" }).getByRole("button", { name }).click();
+    await verb("Cancel…");
+    await page.getByText("3 intents match").waitFor();
+    await button("Cancel 3").click();
+    await page.getByText("Cancel: 3 intents").waitFor();
+    for (const id of ids) expect(await statusOf(id)).toBe("CANCELED");
+    await page.locator(".grid").focus();
+    await page.keyboard.press("Control+a");
+    await verb("Retry…");
+    await page.getByText(/0 intents match/).waitFor();
+    expect(await button("Retry 0").isDisabled()).toBe(true);
+  });
+
+  test("is narrowed to a time, a session, metadata and a code, all of them in the URL", async () => {
+    const [id] = await ofType("narrow.v1", [{ session: "narrow", metadata: { team: "teal" } }, {}]);
+    await visit("intents?type=narrow.v1");
+    await until("two", async () => (await rows().count()) === 2);
+    await button("More filters").click();
+    await page.getByLabel("Session").fill("narrow");
+    await until("one", async () => (await tops()).join() === id);
+    await page.getByLabel("Session").fill("");
+    await page.getByLabel("Metadata: key=value").fill("team=teal");
+    await until("one again", async () => (await tops()).join() === id);
+    await page.getByLabel("Metadata: key=value").fill("");
+    await page.getByLabel("Created from").fill("2035-01-01T10:00");
+    await page.waitForURL(/from=2035-01-01T10/);
+    await page.getByText("No intent matches").waitFor();
+    await page.getByLabel("Created from").fill("2024-01-01T10:00");
+    await until("both", async () => (await rows().count()) === 2);
+    await page.getByLabel("until").fill("2024-01-02T10:00");
+    await page.getByText("No intent matches").waitFor();
+    await page.reload();
+    await page.getByText("No intent matches").waitFor();
+    await button("Clear the filters").click();
+    await page.getByLabel("Created", { exact: true }).selectOption("Last 1h");
+    await page.waitForURL(/since=1h/);
+    await until("some", async () => (await types()).includes("narrow.v1"));
+    await visit("intents?code=handler_error");
+    await until("only failed ones", async () =>
+      (await page.locator(".c-status").allInnerTexts()).every((text) => text === "Failed"),
+    );
+  });
+});
+
 describe("an intent", () => {
   test("shows its crash, its interrupted step and its redelivery, and says them in words", async () => {
     await visit(`intents/${seeded.crashed}`);
@@ -180,6 +348,73 @@ describe("an intent", () => {
     expect(answer.body.steps[0]).toMatchObject({ status: "done", result: { paid: 12 } });
   });
 
+  test("starts over, and goes back to an entry of its log", async () => {
+    const id = await send(server, { intent_type: "back.v1", to_agent: "agent://demo/live/back" });
+    await visit(`intents/${id}`);
+    await button("Start over…").click();
+    await page.getByRole("dialog").getByText("the beginning").waitFor();
+    await page.getByRole("dialog").getByRole("button", { name: "Restore" }).click();
+    await page.getByText("Restored to the beginning").waitFor();
+    await visit(`intents/${id}?tab=events`);
+    await page.locator(".events summary", { hasText: "Submitted" }).first().click();
+    await button("Restore to here…").click();
+    await page.getByRole("dialog").getByRole("button", { name: "Restore" }).click();
+    await page.getByText(/Restored to entry \d of its log/).waitFor();
+    const { body } = await call(server, "GET", `/v1/intents/${id}/events`);
+    const restored = body.events.filter(
+      (event: { event_type: string }) => event.event_type === "intent.restored",
+    );
+    expect(restored.length).toBe(2);
+    await call(server, "POST", `/v1/intents/${id}/cancel`, {});
+  });
+
+  test("with a step in doubt runs it again, or fails, as is decided", async () => {
+    const address = "agent://demo/live/doubts";
+    const inDoubt = async () => {
+      const steps = [{ key: "pay", on_interrupt: "ask" }];
+      const id = await send(server, { intent_type: "pay.v1", to_agent: address, steps });
+      const claimed = await call(server, "POST", "/v1/agents/demo/live/doubts/claim", {
+        max: 1,
+        lease_seconds: 1,
+        wait_seconds: 1,
+      });
+      const { attempt } = claimed.body.deliveries[0];
+      await call(server, "PUT", `/v1/intents/${id}/steps/pay`, { status: "running", attempt });
+      await visit(`intents/${id}`);
+      await button("It happened").waitFor();
+      return id;
+    };
+    const again = await inDoubt();
+    await button("Run it again").click();
+    await page.getByText("Step pay is settled").waitFor();
+    await page
+      .locator(".intent-title")
+      .getByText("Submitted")
+      .or(page.locator(".intent-title").getByText("In progress"))
+      .waitFor();
+    await call(server, "POST", `/v1/intents/${again}/cancel`, {});
+    const failed = await inDoubt();
+    await page.getByRole("group", { name: "Settle step pay" }).getByRole("button", { name: "Fail" }).click();
+    await page.locator(".intent-title").getByText("Failed").waitFor();
+    expect(await statusOf(failed)).toBe("FAILED");
+  });
+
+  test("is copied: its id, as curl and as code", async () => {
+    await opened.context.grantPermissions(["clipboard-read", "clipboard-write"]);
+    const clipboard = () => page.evaluate<string>("navigator.clipboard.readText()");
+    await visit(`intents/${seeded.crashed}?tab=code`);
+    await button("Copy id").click();
+    await until("the id", async () => (await clipboard()) === seeded.crashed);
+    const code = (label: string) =>
+      page.locator(".json", { hasText: label }).getByRole("button", { name: "Copy" }).click();
+    await code("Send it again with curl");
+    await until("curl", async () => (await clipboard()).startsWith("curl -X POST"));
+    await code("Send it again with the SDK");
+    await until("code", async () => (await clipboard()).includes("sendIntent"));
+    await code("Follow it");
+    await until("a command", async () => (await clipboard()) === `perdure tail ${seeded.crashed}`);
+  });
+
   test("that is not there says so", async () => {
     await visit("intents/00000000-0000-7000-8000-000000000000");
     await page.getByText("there is no intent").waitFor();
@@ -230,6 +465,51 @@ describe("the other views", () => {
     await call(server, "POST", `/v1/intents/${seeded.dead}/cancel`, {});
   });
 
+  test("dead letters: all of them at once", async () => {
+    const address = "agent://demo/live/poison";
+    const body = { intent_type: "poison.v1", to_agent: address, max_delivery_attempts: 1, steps: ["parse"] };
+    const ids = [await send(server, body), await send(server, body)];
+    const claimed = await call(server, "POST", "/v1/agents/demo/live/poison/claim", {
+      max: 2,
+      lease_seconds: 1,
+      wait_seconds: 1,
+    });
+    expect(claimed.body.deliveries.length).toBe(2);
+    await visit("dead");
+    await until("both", async () => (await page.locator(".card", { hasText: "poison.v1" }).count()) === 2);
+    await button("Redrive all…").click();
+    await button("Retry 2").click();
+    await page.getByText("Retry: 2 intents").waitFor();
+    for (const id of ids) {
+      expect(await statusOf(id)).toBe("SUBMITTED");
+      await call(server, "POST", `/v1/intents/${id}/cancel`, {});
+    }
+  });
+
+  test("the keyboard goes everywhere, changes the colours and tells what it does", async () => {
+    await rows().first().waitFor();
+    for (const [key, place] of [
+      ["o", "overview"],
+      ["p", "approvals"],
+      ["d", "dead"],
+      ["s", "send"],
+      ["i", "intents"],
+    ] as const) {
+      await page.locator("h1").first().click();
+      await page.keyboard.press("g");
+      await page.keyboard.press(key);
+      await page.waitForURL(new RegExp(`#/${place}`));
+    }
+    await page.keyboard.press("?");
+    await page.getByRole("dialog").getByText("Search the intents").waitFor();
+    await page.keyboard.press("Escape");
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    const theme = () => page.evaluate("document.documentElement.dataset.theme ?? 'system'");
+    const before = await theme();
+    await page.keyboard.press("t");
+    expect(await theme()).not.toBe(before);
+  });
+
   test("send: a wrong payload is named, a right one is sent and shown", async () => {
     await visit("send");
     await page.getByLabel("To agent").fill("agent://demo/live/sent");
@@ -244,11 +524,17 @@ describe("the other views", () => {
     const id = page.url().split("/").at(-1);
     const raw = await (await fetch(`${server.url}/v1/intents/${id}`)).text();
     expect(raw).toContain("12345678901234567890");
+    await page.getByRole("tab", { name: "Payload and result" }).click();
+    await page.getByText('"n": 12345678901234567890').waitFor();
   });
 
   test("overview: numbers, charts and queues", async () => {
     await visit("overview");
     await page.locator(".tile").first().waitFor();
+    await button("24 h").click();
+    await page.waitForURL(/window=86400/);
+    await page.getByRole("img", { name: /Ended, per 24 m/ }).waitFor();
+    await button("1 h").click();
     await page.getByRole("img", { name: /Ended, per/ }).waitFor();
     await page.getByRole("link", { name: "handler_error" }).click();
     await page.waitForURL(/code=handler_error/);

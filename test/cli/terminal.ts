@@ -12,7 +12,12 @@ export interface Terminal {
   press(signal: Signal): void;
 }
 
-export function openTerminal(env: Record<string, string | undefined> = {}, stdin = ""): Terminal {
+/** `watched`: somebody sits before it, so that it is drawn on; with so many lines. */
+export function openTerminal(
+  env: Record<string, string | undefined> = {},
+  stdin = "",
+  watched: { rows: number } | undefined = undefined,
+): Terminal {
   const written = { out: "", err: "" };
   const listeners = new Set<(signal: Signal) => void>();
   return {
@@ -31,7 +36,8 @@ export function openTerminal(env: Record<string, string | undefined> = {}, stdin
         written.err += Buffer.from(chunk).toString("utf8");
       },
       colour: { out: false, err: false },
-      terminal: { err: false },
+      terminal: { out: watched !== undefined, err: watched !== undefined },
+      rows: () => watched?.rows ?? 24,
       readStdin: async () => stdin,
       onSignal: (_signals, listener) => {
         listeners.add(listener);

@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -63,7 +62,16 @@ describe("a command line that makes no sense exits with 2 and says what to type"
     [["wait", ID, "--timeout", "x"], /--timeout/],
     [["list", "--status", "BROKEN"], /none of CREATED/],
     [["list", "--limit", "0"], /--limit/],
-    [["tail"], /tail needs an intent id/],
+    [["tail", "--since", "1"], /--since is about one intent/],
+    [["tail", "--output"], /--output is about one intent/],
+    [["tail", ID, "--agent", "a"], /--agent chooses among all intents/],
+    [["tail", "--status", "BROKEN"], /none of CREATED/],
+    [["list", "--watch", "--interval", "5"], /--interval: "5" is not a duration/],
+    [["agents", "--watch", "--interval", "1ms"], /20ms is the shortest/],
+    [["keys", "lst"], /no command "lst"; it has list, create, rotate, revoke/],
+    [["profiles", "set", "../x"], /no name for a profile/],
+    [["list", "--profile", "nowhere"], /no profile "nowhere"; there are none/],
+    [["list", "extra"], /too many arguments/],
     [["cancel"], /cancel what\?/],
     [["cancel", ID, "--session", "s"], /either ids or filters/],
     [["listen", "a"], /--exec CMD, or --step/],
@@ -90,7 +98,7 @@ describe("a command line that makes no sense exits with 2 and says what to type"
     [["resolve-step", ID, "a"], /--done JSON, --retry or --fail/],
     [["resolve-step", ID, "a", "--retry", "--fail"], /cannot be used with/],
     [["resolve-step", ID, "a", "--done", "{"], /--done is not JSON/],
-    [["sessions", "s1"], /no command "s1".*sessions show NAME/],
+    [["sessions", "s1"], /no command "s1".*sessions show s1/],
     [["sessions", "delete"], /delete what\?/],
     [["sessions", "delete", "s1", "--older-than", "30d"], /either a name or --older-than/],
     [["sessions", "delete", "--older-than", "30"], /--older-than: "30" is not a duration/],
@@ -126,9 +134,17 @@ test("without a server every command says how to start one and exits with 5", as
     expect(ran).toEqual({
       exit: 5,
       out: "",
-      err: `error: cannot reach ${nowhere}: is the server running? start one with: perdure serve\n`,
+      err: `error: cannot reach ${nowhere} (PERDURE_URL): is the server running? start one with: perdure serve; or choose another with PERDURE_URL, --url or --profile\n`,
     });
   }
+});
+
+test("a server that cannot be spoken to says why", async () => {
+  const ran = await perdure(url.replace("http:", "https:"), ["get", ID]);
+  expect(ran).toMatchObject({ exit: 5, out: "" });
+  expect(ran.err).toMatch(
+    /cannot reach https:\S+ \(PERDURE_URL\), .*(SSL|EPROTO|TLS).*: is the server running/i,
+  );
 });
 
 test("with --json an error is one JSON object on stderr", async () => {
@@ -206,38 +222,6 @@ test("a decision's data goes out as it was typed: JSON, text, and text where the
   expect(body).toBe(
     '{"step":"pay","task_result":{"outcome":"approved","data":{"n":12345678901234567890,"account":"123","id":"12 a","note":"1","to":{}}}}',
   );
-});
-
-test("completion scripts know every command and its options", async () => {
-  for (const shell of ["bash", "zsh", "fish"]) {
-    const { out, exit } = await perdure(nowhere, ["completion", shell]);
-    expect(exit).toBe(0);
-    for (const word of [
-      "serve",
-      "unpause",
-      "listen",
-      "drain-timeout",
-      "on-interrupt",
-      "approve",
-      "older-than",
-    ])
-      expect(out).toContain(word);
-  }
-});
-
-test("bash completes commands, those of a group, and the options of what is typed", async () => {
-  const { out } = await perdure(nowhere, ["completion", "bash"]);
-  const complete = (...words: string[]) => {
-    const typed = `COMP_WORDS=(perdure ${words.map((word) => `'${word}'`).join(" ")}); COMP_CWORD=${words.length}`;
-    return execFileSync("bash", ["-c", `${out}\n${typed}; _perdure; echo "\${COMPREPLY[*]}"`], {
-      encoding: "utf8",
-    }).trim();
-  };
-  expect(complete("che")).toBe("checkpoints");
-  expect(complete("sessions", "")).toBe("list show pause unpause cancel delete");
-  expect(complete("sessions", "delete", "--")).toBe("--json --older-than --yes");
-  expect(complete("state", "get", "--v")).toBe("--version");
-  expect(complete("list", "--a")).toBe("--agent --all");
 });
 
 test("help is no error, and no command at all is one", async () => {

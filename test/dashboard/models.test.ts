@@ -1,14 +1,19 @@
 // What the dashboard computes before it draws: timelines, lists that the feed keeps current, differences.
 import { describe, expect, test } from "vitest";
 import { diffLines } from "../../dashboard/src/diff.ts";
+import { parseExactly } from "../../dashboard/src/exact-json.ts";
 import {
   addPage,
   applyFrames,
   type Filters,
   filtersOf,
+  isFiltered,
   metadataOf,
+  ORDERS,
+  requestOf,
   SHOWN_STATUSES,
 } from "../../dashboard/src/intent-list.ts";
+import { extendTo, NONE, picked, type Selection, toggle, toggleAll } from "../../dashboard/src/selection.ts";
 import { scaleOf, ticksOf, timelineOf } from "../../dashboard/src/timeline-model.ts";
 import {
   type FeedFrame,
@@ -18,6 +23,7 @@ import {
   STATUSES,
 } from "../../dashboard/src/wire.ts";
 import * as lifecycle from "../../server/domain/lifecycle.ts";
+import { SORT_ORDERS } from "../../server/store/queries/sorted.ts";
 
 const AT = Date.parse("2026-01-01T00:00:00.000Z");
 
@@ -121,6 +127,7 @@ const row = (id: string, created: number, more: Partial<IntentRow> = {}): Intent
   lost_deliveries: 0,
   max_delivery_attempts: 3,
   priority: 0,
+  deadline_at: null,
   parent_intent_id: null,
   created_at: new Date(AT + created).toISOString(),
   updated_at: new Date(AT + created).toISOString(),
@@ -172,6 +179,51 @@ describe("a list that the feed keeps current", () => {
     expect(ids(applyFrames(rows, [frame(row("z", 50))], filters("agent=x")).list)).toBe("z c b a");
   });
 
+  test("of another order moves what has changed to its place", () => {
+    const changed = (id: string, at: number, more: Partial<IntentRow> = {}) =>
+      row(id, 0, { updated_at: new Date(AT + at).toISOString(), seq: 2, ...more });
+    const list = [changed("c", 30), changed("b", 20), changed("a", 10)];
+    const told = (order: string, frames: readonly FeedFrame[], complete = false, of = list) =>
+      ids(applyFrames({ list: of, complete }, frames, filters(`order=${order}`)).list);
+    const moved = frame(changed("a", 40, { seq: 3 }));
+    expect(told("recently_changed", [moved])).toBe("a c b");
+    expect(told("recently_changed", [frame(changed("old", 50, { status: "FAILED" })), moved])).toBe(
+      "old a c b",
+    );
+    const upside = [...list].reverse();
+    // Behind what is loaded it comes with its page, and not before.
+    expect(told("longest_unchanged", [moved], false, upside)).toBe("b c");
+    expect(told("longest_unchanged", [moved], true, upside)).toBe("b c a");
+    expect(
+      told("longest_unchanged", [frame(changed("b", 45, { seq: 3, status: "COMPLETED" }))], true, upside),
+    ).toBe("a c");
+    const ranked = [row("x", 3, { priority: 9 }), row("y", 2, { priority: 4 }), row("z", 1, { priority: 4 })];
+    expect(told("priority", [frame(row("w", 9, { priority: 4 }))], true, ranked)).toBe("x w y z");
+    const due = (id: string, minutes: number | null) =>
+      row(id, 0, { deadline_at: minutes === null ? null : new Date(AT + minutes * 60_000).toISOString() });
+    expect(
+      told("deadline", [frame(due("m", 5)), frame(due("n", null))], true, [due("k", 1), due("l", 9)]),
+    ).toBe("k m l");
+  });
+
+  test("knows the orders of the server, and that a text is looked for by creation alone", () => {
+    expect([...ORDERS]).toEqual(["newest", "oldest", ...SORT_ORDERS]);
+    expect(filters("order=priority").order).toBe("priority");
+    expect(filters("order=priority&text=x").order).toBe("newest");
+    expect(filters("order=sideways").order).toBe("newest");
+  });
+
+  test("is of a time between two instants", () => {
+    const between = filters("from=2026-01-01T00:00:00.015Z&to=2026-01-01T00:00:00.025Z");
+    expect(requestOf(between, AT)).toEqual({
+      created_from: "2026-01-01T00:00:00.015Z",
+      created_to: "2026-01-01T00:00:00.025Z",
+    });
+    const frames = [frame(row("n", 14)), frame(row("in", 16)), frame(row("out", 25))];
+    expect(ids(applyFrames({ list: [], complete: true }, frames, between).list)).toBe("in");
+    expect(isFiltered(filters("from=yesterday"))).toBe(false);
+  });
+
   test("says when only the server can judge", () => {
     const judged = applyFrames(rows, [frame(row("z", 50))], filters("session=s"));
     expect(judged).toMatchObject({ unsure: true });
@@ -185,6 +237,40 @@ describe("a list that the feed keeps current", () => {
   test("reads metadata as it is typed", () => {
     expect(metadataOf(" team = blue, tier=1,broken, =x")).toEqual({ team: "blue", tier: "1" });
   });
+});
+
+describe("a selection", () => {
+  const order = ["a", "b", "c", "d", "e"];
+  const of = (selection: Selection) => picked(selection, order).join("");
+
+  test("takes one by one, and gives up what was taken", () => {
+    const two = toggle(toggle(NONE, "d"), "b");
+    expect(of(two)).toBe("bd");
+    expect(of(toggle(two, "d"))).toBe("b");
+  });
+
+  test("reaches from the last one taken, up or down, and keeps what it had", () => {
+    const start = toggle(toggle(NONE, "a"), "d");
+    expect(of(extendTo(start, order, "b"))).toBe("abcd");
+    expect(of(extendTo(start, order, "e"))).toBe("ade");
+    expect(of(extendTo(NONE, order, "c"))).toBe("c");
+    expect(of(extendTo(toggle(NONE, "gone"), order, "c"))).toBe("c");
+  });
+
+  test("takes all or none, and only of what is there", () => {
+    const all = toggleAll(toggle(NONE, "c"), order);
+    expect(of(all)).toBe("abcde");
+    expect(toggleAll(all, order).ids.size).toBe(0);
+    expect(picked(all, ["b", "z"])).toEqual(["b"]);
+  });
+});
+
+test("numbers keep every digit that an agent wrote", () => {
+  const text = '{"n":12345678901234567890,"small":3,"d":0.12345678901234567,"s":"12345678901234567890"}';
+  // Node 20 has no raw numbers; browsers have.
+  const exact = "rawJSON" in JSON;
+  expect(JSON.stringify(parseExactly(text))).toBe(exact ? text : JSON.stringify(JSON.parse(text)));
+  expect(parseExactly('{"n":3}')).toEqual({ n: 3 });
 });
 
 test("a difference keeps what stayed, and is bounded", () => {

@@ -162,7 +162,7 @@ export async function claimOne(
 ): Promise<StreamFrame["data"]> {
   const answer = await call(server, "POST", `/v1/agents/${address}/claim`, {
     consumer: "claimer",
-    wait_seconds: 5,
+    wait_seconds: 30,
     ...more,
   });
   if (answer.body.deliveries?.length !== 1)

@@ -145,4 +145,5 @@ test("the bash agent survives kill -9 and goes on with the step it was in", asyn
 test("the command line sends and lists", async () => {
   const output = await bash(blockWith("bin/perdure.js list"));
   expect(output).toContain("report.v1");
+  expect(output).toMatch(/^ok +access/m);
 });

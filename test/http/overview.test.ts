@@ -100,7 +100,7 @@ test("consumers are listed with what they hold, to whom the address is open", as
     server,
     "POST",
     "/v1/agents/acme/prod/listener/claim",
-    { consumer: "one", max: 2, wait_seconds: 1, lease_seconds: 60 },
+    { consumer: "one", max: 2, wait_seconds: 30, lease_seconds: 60 },
     acme.headers,
   );
   expect(claimed.body.deliveries.length).toBe(1);

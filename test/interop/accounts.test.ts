@@ -16,7 +16,7 @@ test("the command line provisions agents with keys of their own, whatever organi
     const asAgent = (method: string, path: string, sent?: object) =>
       call(keyed, method, path, sent, { "x-api-key": key });
     // The agent listens by its short name, with the key that was made for it.
-    const { deliveries } = (await asAgent("POST", "/v1/agents/pipeline-agent/claim", { wait_seconds: 5 }))
+    const { deliveries } = (await asAgent("POST", "/v1/agents/pipeline-agent/claim", { wait_seconds: 30 }))
       .body;
     expect(deliveries[0].intent_id).toBe(intentId);
     const done = await asAgent("POST", `/v1/intents/${intentId}/resume`, {

@@ -94,7 +94,7 @@ test("observers of all kinds see every event once, in order, and none asks witho
   const observers = kinds.map((kind) =>
     startObserver({ url: server.url, intentId: id, kind, waitSeconds: 5 }),
   );
-  await call(server, "POST", "/v1/agents/seen/claim", { wait_seconds: 1 });
+  await call(server, "POST", "/v1/agents/seen/claim", { wait_seconds: 30 });
   for (const key of ["a", "b"])
     await call(server, "PUT", `/v1/intents/${id}/steps/${key}`, { status: "done", attempt: 1 });
   const log = (await eventsOf(server, id)).map(({ seq, event_type: type }) => ({ seq, type }));

@@ -9,10 +9,10 @@ import type { AgentOptions, Delivery, WindowAgent } from "./clients/windows.ts";
 
 export const HOLD_OFF_MS = 300;
 
-/** The lease outlasts every test, unless one ends it. */
+/** Leases, and the time to come back in, outlast every test, unless one ends them. */
 export const WINDOW_TIMES = {
   PERDURE_WINDOWED_HOLD_OFF_MS: String(HOLD_OFF_MS),
-  PERDURE_WINDOWED_RETURN_MS: "2000",
+  PERDURE_WINDOWED_RETURN_MS: "30000",
   PERDURE_WINDOWED_LEASE_MS: "600000",
 };
 

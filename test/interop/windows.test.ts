@@ -62,7 +62,7 @@ test("keep-alive is a comment without a blank line", async () => {
 
 test("a frame is an id, a name and one line of data, with the whole working set", async () => {
   const id = await send(server, "frame", { payload: { text: "two\nlines" }, steps: ["one"] });
-  const { text } = await readWindow("frame", "since=3&wait_seconds=5");
+  const { text } = await readWindow("frame", "since=3&wait_seconds=30");
   const [comment, idLine, event, data, ...rest] = text.split("\n");
   expect([comment, idLine, event, rest]).toEqual([":", "id: 4", "event: intent.delivered", ["", ""]]);
   expect(JSON.parse(String(data).replace("data: ", ""))).toMatchObject({
@@ -90,7 +90,7 @@ test("a delivery is its own acknowledgement, and an answer without an attempt en
 
 test("a holder that does say its attempt may use every verb of an agent", async () => {
   const id = await send(server, "modern", { steps: ["a", "b"] });
-  const { text } = await readWindow("modern", "since=0&wait_seconds=5");
+  const { text } = await readWindow("modern", "since=0&wait_seconds=30");
   expect(text).toContain(id);
   expect((await post(server, id, "start", { attempt: 1 })).body.next_step.key).toBe("a");
   for (const key of ["a", "b"])
@@ -102,7 +102,7 @@ test("a holder that does say its attempt may use every verb of an agent", async 
 
 test("of several intents each response has one, and the next comes only when it is asked for", async () => {
   const ids = [await send(server, "batch"), await send(server, "batch"), await send(server, "batch")];
-  const first = await readWindow("batch", "since=0&wait_seconds=5");
+  const first = await readWindow("batch", "since=0&wait_seconds=30");
   expect(first.text.match(/^event: .*/gm)).toEqual(["event: intent.delivered"]);
   expect(first.text).toContain(ids[0]);
   expect((await view(server, ids[1] as string)).status).toBe("SUBMITTED");
@@ -119,9 +119,9 @@ test("of several intents each response has one, and the next comes only when it 
 
 test("a number beyond the address's own moves it on, and a redelivery has a new one", async () => {
   const id = await send(server, "cursor");
-  const first = await readWindow("cursor", "since=41&wait_seconds=5");
+  const first = await readWindow("cursor", "since=41&wait_seconds=30");
   expect(first.text).toContain("id: 42\n");
-  const second = await readWindow("cursor", "since=0&wait_seconds=5");
+  const second = await readWindow("cursor", "since=0&wait_seconds=30");
   expect(second.text).toContain("id: 43\n");
   expect(second.text).toContain('"status":"IN_PROGRESS","attempt":2');
   expect((await view(server, id)).attempt).toBe(2);
@@ -132,7 +132,9 @@ test("a filter on the frame's status passes new work or work that was lost befor
   expect((await readWindow("filtered", "since=0&wait_seconds=1&status=IN_PROGRESS,WAITING")).text).toBe(
     `:\n${TIMED_OUT(0)}`,
   );
-  expect((await readWindow("filtered", "since=0&wait_seconds=5&status=DELIVERED")).text).toContain('"seq":1');
+  expect((await readWindow("filtered", "since=0&wait_seconds=30&status=DELIVERED")).text).toContain(
+    '"seq":1',
+  );
   // A newcomer that takes only what is new takes nothing over.
   expect((await readWindow("filtered", "since=0&wait_seconds=1&status=DELIVERED")).text).toBe(
     `:\n${TIMED_OUT(0)}`,
@@ -141,7 +143,7 @@ test("a filter on the frame's status passes new work or work that was lost befor
   expect((await readWindow("filtered", "since=0&wait_seconds=1&status=DELIVERED")).text).toBe(
     `:\n${TIMED_OUT(0)}`,
   );
-  expect((await readWindow("filtered", "since=0&wait_seconds=5&status=IN_PROGRESS")).text).toContain(
+  expect((await readWindow("filtered", "since=0&wait_seconds=30&status=IN_PROGRESS")).text).toContain(
     '"attempt":2',
   );
 });
@@ -151,7 +153,7 @@ test("only the types it asks for come through a window, new or taken over", asyn
   expect((await readWindow("typed", "since=0&wait_seconds=1&intent_types=a.v1")).text).toBe(
     `:\n${TIMED_OUT(0)}`,
   );
-  expect((await readWindow("typed", "since=0&wait_seconds=5&intent_types=b.v1")).text).toContain("b.v1");
+  expect((await readWindow("typed", "since=0&wait_seconds=30&intent_types=b.v1")).text).toContain("b.v1");
   expect((await readWindow("typed", "since=0&wait_seconds=1&intent_types=a.v1")).text).toBe(
     `:\n${TIMED_OUT(0)}`,
   );
@@ -165,7 +167,7 @@ test("what has ended is never sent, nor what is paused, waiting, overdue or not 
   await send(server, "over", { deliver_at: new Date(Date.now() + 60_000).toISOString() });
   expect((await readWindow("over", "since=0&wait_seconds=1")).text).toBe(`:\n${TIMED_OUT(0)}`);
   const held = await send(server, "over-held");
-  await readWindow("over-held", "since=0&wait_seconds=5");
+  await readWindow("over-held", "since=0&wait_seconds=30");
   await post(server, held, "pause");
   expect((await readWindow("over-held", "since=0&wait_seconds=1")).text).toBe(`:\n${TIMED_OUT(0)}`);
   await post(server, held, "unpause");
@@ -175,7 +177,7 @@ test("what has ended is never sent, nor what is paused, waiting, overdue or not 
 
 test("a delivery larger than a frame says so in one, and is fetched", async () => {
   const id = await send(server, "large", { payload: { text: "x".repeat(100_000) } });
-  const read = await readLines(`${server.url}${pathOf("large", "since=0&wait_seconds=5")}`, 0);
+  const read = await readLines(`${server.url}${pathOf("large", "since=0&wait_seconds=30")}`, 0);
   const [event] = read.events;
   expect(JSON.parse(event?.data ?? "")).toEqual({
     intent_id: id,
@@ -192,17 +194,17 @@ test("a delivery larger than a frame says so in one, and is fetched", async () =
 test("what came over the wire differently is refused, and changes nothing", async () => {
   const id = await send(server, "wrong");
   for (const query of [
-    "since=-1&wait_seconds=5",
-    "since=x&wait_seconds=5",
-    "since=1e300&wait_seconds=5",
+    "since=-1&wait_seconds=30",
+    "since=x&wait_seconds=30",
+    "since=1e300&wait_seconds=30",
     "since=0&wait_seconds=0",
     "since=0&wait_seconds=61",
     "since=0&wait_seconds=soon",
-    "since=0&wait_seconds=5&status=",
-    "since=0&wait_seconds=5&status=LATER",
+    "since=0&wait_seconds=30&status=",
+    "since=0&wait_seconds=30&status=LATER",
   ])
     expect([query, (await readWindow("wrong", query)).status]).toEqual([query, 422]);
-  expect((await readWindow("a/b/c/d", "since=0&wait_seconds=5")).status).toBe(404);
+  expect((await readWindow("a/b/c/d", "since=0&wait_seconds=30")).status).toBe(404);
   expect(await typesOf(server, id)).toEqual(["created", "submitted"]);
   const { rows } = await server.store.pool.query(
     "select 1 from owed_cursors where address = 'local/dev/wrong'",

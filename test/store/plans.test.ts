@@ -7,10 +7,12 @@ import { call, startTestServer, type TestServer } from "../support/server.ts";
 import { storeCopies } from "../support/stored.ts";
 
 const STORED = 20_000;
+/** What a list without an index sorts at most: of each kind that it looks at. */
+const SORTED = 200;
 
 let server: TestServer;
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ env: { PERDURE_SORT_MAX_INTENTS: String(SORTED) } });
 });
 afterAll(async () => {
   await server.close();
@@ -180,6 +182,13 @@ const LISTS = [
   "limit=20&to_agent=plans",
   "limit=20&to_agent=plans&status=DELIVERED",
   "limit=20&session=nobody",
+  "limit=20&order=recently_changed",
+  "limit=20&order=recently_changed&status=COMPLETED",
+  "limit=20&order=recently_changed&to_agent=plans",
+  "limit=20&order=longest_unchanged",
+  "limit=20&order=priority",
+  "limit=20&order=priority&status=COMPLETED",
+  "limit=20&order=deadline",
 ];
 const PAGES = [
   ...LISTS.map((query) => `/v1/intents?${query}`),

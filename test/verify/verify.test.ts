@@ -9,7 +9,7 @@ import { call, startTestServer, type TestServer, until } from "../support/server
 let server: TestServer;
 let whole: string;
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ env: { PERDURE_RECONNECT_GRACE_MS: "300" } });
   whole = await work();
 });
 afterAll(() => server.close());

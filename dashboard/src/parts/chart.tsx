@@ -20,27 +20,29 @@ const WIDTH = 600;
 const HEIGHT = 150;
 const DAY_MS = 86_400_000;
 
-function niceMax(n: number): number {
-  if (n <= 0) return 1;
+/** A round number; of things that are counted, one whose half is a whole number, too. */
+function niceMax(n: number, counted: boolean): number {
+  if (n <= 0) return counted ? 2 : 1;
   const power = 10 ** Math.floor(Math.log10(n));
-  return ([1, 2, 2.5, 5, 10].find((step) => step * power >= n) ?? 10) * power;
+  const steps = counted && power === 1 ? [2, 4, 6, 10] : [1, 2, 2.5, 5, 10];
+  return (steps.find((step) => step * power >= n) ?? 10) * power;
 }
 
 const totals = (series: readonly Series[], length: number): number[] =>
   Array.from({ length }, (_, index) => series.reduce((sum, { values }) => sum + (values[index] ?? 0), 0));
 
-function Bars({
-  series,
-  times,
-  max,
-  format,
-}: {
-  series: readonly Series[];
-  times: readonly string[];
-  max: number;
-  format: (n: number) => string;
-}) {
-  const step = WIDTH / Math.max(1, times.length);
+/** What the two kinds draw, within a box whose top is `max`. */
+interface PlotProps {
+  readonly series: readonly Series[];
+  readonly times: readonly string[];
+  readonly max: number;
+  readonly format: (n: number) => string;
+}
+
+const stepOf = (length: number): number => WIDTH / Math.max(1, length);
+
+function Bars({ series, times, max, format }: PlotProps) {
+  const step = stepOf(times.length);
   return (
     <>
       {times.map((time, index) => {
@@ -74,7 +76,7 @@ function Bars({
 }
 
 function pathOf(values: readonly (number | null)[], max: number): string {
-  const step = WIDTH / Math.max(1, values.length);
+  const step = stepOf(values.length);
   let pen = "M";
   return values
     .map((one, index) => {
@@ -89,18 +91,8 @@ function pathOf(values: readonly (number | null)[], max: number): string {
     .join("");
 }
 
-function Lines({
-  series,
-  times,
-  max,
-  format,
-}: {
-  series: readonly Series[];
-  times: readonly string[];
-  max: number;
-  format: (n: number) => string;
-}) {
-  const step = WIDTH / Math.max(1, times.length);
+function Lines({ series, times, max, format }: PlotProps) {
+  const step = stepOf(times.length);
   return (
     <>
       {series.map(({ name, tone, values }) => (
@@ -137,7 +129,8 @@ export function Chart({ title, times, series, kind, format = count }: ChartProps
     kind === "bars"
       ? Math.max(0, ...totals(series, times.length))
       : Math.max(0, ...series.flatMap(({ values }) => values.map((one) => one ?? 0)));
-  const max = niceMax(tallest);
+  const Plot = kind === "bars" ? Bars : Lines;
+  const max = niceMax(tallest, format === count);
   const long = times.length > 1 && Date.parse(times.at(-1) ?? "") - Date.parse(times[0] ?? "") > DAY_MS;
   const label = (time: string | undefined) => (time === undefined ? "" : long ? day(time) : shortClock(time));
   const summary = series
@@ -171,11 +164,7 @@ export function Chart({ title, times, series, kind, format = count }: ChartProps
           <line class="chart-grid" x1="0" x2={WIDTH} y1="0.5" y2="0.5" />
           <line class="chart-grid" x1="0" x2={WIDTH} y1={HEIGHT / 2} y2={HEIGHT / 2} />
           <line class="chart-grid" x1="0" x2={WIDTH} y1={HEIGHT - 0.5} y2={HEIGHT - 0.5} />
-          {kind === "bars" ? (
-            <Bars series={series} times={times} max={max} format={format} />
-          ) : (
-            <Lines series={series} times={times} max={max} format={format} />
-          )}
+          <Plot series={series} times={times} max={max} format={format} />
         </svg>
       </div>
       <div class="chart-x faint num" aria-hidden="true">

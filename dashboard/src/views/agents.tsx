@@ -254,6 +254,7 @@ export function Agents() {
           />
         ))}
       </ul>
+      {known.length === AGENTS_MAX && <p class="faint">These are the first {count(AGENTS_MAX)} agents.</p>}
     </div>
   );
 }

@@ -1,4 +1,5 @@
-// Verbs for all intents that match the filter: counted first, done after a confirmation, page by page.
+// Verbs for many intents: for all that match the filter, or for those that are picked. Counted first, done after a confirmation, page
+// by page.
 
 import { useEffect, useState } from "preact/hooks";
 import { post } from "../api.ts";
@@ -8,6 +9,7 @@ import { Dialog } from "../parts/dialog.tsx";
 import { toast } from "../parts/toasts.tsx";
 
 type Verb = "cancel" | "pause" | "unpause" | "retry";
+type Filter = Readonly<Record<string, unknown>>;
 const VERBS: readonly Verb[] = ["pause", "unpause", "retry", "cancel"];
 const PAGE = 500;
 /** Enough to say "many". */
@@ -20,8 +22,8 @@ interface BulkAnswer {
   readonly next_cursor: string | null;
 }
 
-export function bulkFilter(filters: Filters): Record<string, unknown> {
-  const { to_agent, intent_type, session, code, created_from } = requestOf(filters, Date.now());
+export function bulkFilter(filters: Filters): Filter {
+  const { to_agent, intent_type, session, code, created_from, created_to } = requestOf(filters, Date.now());
   const metadata = metadataOf(filters.metadata);
   return {
     ...(filters.status.length === 0 ? {} : { status: filters.status }),
@@ -30,65 +32,68 @@ export function bulkFilter(filters: Filters): Record<string, unknown> {
     ...(session === undefined ? {} : { session }),
     ...(code === undefined ? {} : { code }),
     ...(created_from === undefined ? {} : { created_from }),
+    ...(created_to === undefined ? {} : { created_to }),
+    ...(filters.paused ? { paused: true } : {}),
     ...(Object.keys(metadata).length === 0 ? {} : { metadata }),
   };
 }
 
-async function countMatching(
-  action: Verb,
-  filter: unknown,
-  onCount: (n: number, more: boolean) => void,
-  stopped: () => boolean,
-) {
-  let cursor: string | undefined;
-  let total = 0;
-  do {
-    const body = { action, filter, dry_run: true, limit: PAGE, ...(cursor === undefined ? {} : { cursor }) };
-    const answer: BulkAnswer = await post<BulkAnswer>("/v1/intents/bulk", body);
-    total += answer.matched;
-    cursor = answer.next_cursor ?? undefined;
-    if (stopped()) return;
-    onCount(total, cursor !== undefined);
-  } while (cursor !== undefined && total < COUNTED_MAX);
+/** Asks page by page, filter by filter, until it is told to stop. */
+async function eachPage(
+  filters: readonly Filter[],
+  body: object,
+  onPage: (answer: BulkAnswer) => boolean,
+): Promise<void> {
+  for (const filter of filters) {
+    let cursor: string | undefined;
+    do {
+      const page = { ...body, filter, limit: PAGE, ...(cursor === undefined ? {} : { cursor }) };
+      const answer: BulkAnswer = await post<BulkAnswer>("/v1/intents/bulk", page);
+      if (!onPage(answer)) return;
+      cursor = answer.next_cursor ?? undefined;
+    } while (cursor !== undefined);
+  }
 }
 
-export function BulkDialog(props: { action: Verb; filter: Record<string, unknown>; onClose: () => void }) {
-  const { action, filter, onClose } = props;
+interface BulkProps {
+  readonly action: Verb;
+  /** One after the other. */
+  readonly filters: readonly Filter[];
+  /** What they are, in words. */
+  readonly what: string;
+  readonly onClose: () => void;
+  readonly onDone?: () => void;
+}
+
+export function BulkDialog({ action, filters, what, onClose, onDone }: BulkProps) {
   const [found, setFound] = useState<{ n: number; more: boolean } | null>(null);
   const [error, setError] = useState<string | null>(null);
   const [applied, setApplied] = useState<number | null>(null);
   useEffect(() => {
     let stopped = false;
-    countMatching(
-      action,
-      filter,
-      (n, more) => setFound({ n, more }),
-      () => stopped,
-    ).catch((problem: Error) => setError(problem.message));
+    let total = 0;
+    eachPage(filters, { action, dry_run: true }, ({ matched, next_cursor }) => {
+      total += matched;
+      if (!stopped) setFound({ n: total, more: next_cursor !== null });
+      return !stopped && total < COUNTED_MAX;
+    }).catch((problem: Error) => setError(problem.message));
     return () => {
       stopped = true;
     };
   }, []);
 
   const run = async () => {
-    let cursor: string | undefined;
     let [done, refused] = [0, 0];
+    setApplied(0);
     try {
-      do {
-        const body = {
-          action,
-          filter,
-          limit: PAGE,
-          reason: "dashboard",
-          ...(cursor === undefined ? {} : { cursor }),
-        };
-        const answer: BulkAnswer = await post<BulkAnswer>("/v1/intents/bulk", body);
+      await eachPage(filters, { action, reason: "dashboard" }, (answer) => {
         done += answer.applied;
         refused += answer.refused.length;
         setApplied(done);
-        cursor = answer.next_cursor ?? undefined;
-      } while (cursor !== undefined);
+        return true;
+      });
       toast(`${words(action)}: ${plural(done, "intent")}${refused > 0 ? `, ${count(refused)} refused` : ""}`);
+      onDone?.();
     } catch (problem) {
       toast(`${(problem as Error).message} (${plural(done, "intent")} done)`, "bad");
     }
@@ -96,16 +101,13 @@ export function BulkDialog(props: { action: Verb; filter: Record<string, unknown
   };
 
   const number = found === null ? "…" : `${count(found.n)}${found.more ? "+" : ""}`;
-  const conditions = Object.entries(filter).map(([name, one]) => `${name} = ${JSON.stringify(one)}`);
   return (
     <Dialog title={`${words(action)} many intents`} onClose={onClose}>
       <p class="big" aria-live="polite">
         {error ??
           (found === null ? "Counting…" : `${number} ${found.n === 1 ? "intent matches" : "intents match"}`)}
       </p>
-      <p class="faint">
-        {conditions.length === 0 ? "No filter: every intent that this applies to." : conditions.join(", ")}
-      </p>
+      <p class="faint">{what}</p>
       <p class="faint">It is done to those that match when it runs.</p>
       <div class="actions end">
         <button type="button" onClick={onClose}>
@@ -124,30 +126,93 @@ export function BulkDialog(props: { action: Verb; filter: Record<string, unknown
   );
 }
 
-export function BulkBar({ filters }: { filters: Filters }) {
-  const [action, setAction] = useState<Verb | null>(null);
-  const searching = filters.text !== "";
+/** The filter as it is sent. */
+export function conditionsOf(filter: Filter): string {
+  const conditions = Object.entries(filter).map(([name, one]) => `${name} = ${JSON.stringify(one)}`);
+  return conditions.length === 0 ? "No filter: every intent that this applies to." : conditions.join(", ");
+}
+
+function VerbButtons(props: {
+  titleOf: (verb: string) => string;
+  disabled?: boolean;
+  onVerb: (verb: Verb) => void;
+}) {
+  const { titleOf, disabled = false, onVerb } = props;
   return (
-    <div class="actions" role="group" aria-label="For all that match">
-      <span class="faint">All that match:</span>
+    <>
       {VERBS.map((verb) => (
         <button
           type="button"
           key={verb}
           class="small"
-          disabled={searching}
-          title={
-            searching
-              ? "Not while searching for a text: use the other filters"
-              : `${words(verb)} all that match`
-          }
-          onClick={() => setAction(verb)}
+          disabled={disabled}
+          title={titleOf(words(verb))}
+          onClick={() => onVerb(verb)}
         >
           {words(verb)}…
         </button>
       ))}
+    </>
+  );
+}
+
+export function BulkBar({ filters }: { filters: Filters }) {
+  const [action, setAction] = useState<Verb | null>(null);
+  const searching = filters.text !== "";
+  const filter = bulkFilter(filters);
+  return (
+    <div class="actions" role="group" aria-label="For all that match">
+      <span class="faint">All that match:</span>
+      <VerbButtons
+        disabled={searching}
+        titleOf={(verb) =>
+          searching ? "Not while searching for a text: select rows" : `${verb} all that match`
+        }
+        onVerb={setAction}
+      />
       {action !== null && (
-        <BulkDialog action={action} filter={bulkFilter(filters)} onClose={() => setAction(null)} />
+        <BulkDialog
+          action={action}
+          filters={[filter]}
+          what={conditionsOf(filter)}
+          onClose={() => setAction(null)}
+        />
+      )}
+    </div>
+  );
+}
+
+/** So many ids go into one request. */
+const IDS_AT_ONCE = 500;
+
+function ofIds(ids: readonly string[]): readonly Filter[] {
+  const starts = Array.from({ length: Math.ceil(ids.length / IDS_AT_ONCE) }, (_, n) => n * IDS_AT_ONCE);
+  return starts.map((from) => ({ intent_ids: ids.slice(from, from + IDS_AT_ONCE) }));
+}
+
+export function SelectionBar({ ids, onClear }: { ids: readonly string[]; onClear: () => void }) {
+  // Those that are picked now: the list goes on changing behind the question.
+  const [asked, setAsked] = useState<{ action: Verb; ids: readonly string[] } | null>(null);
+  return (
+    <div class="actions picked" role="group" aria-label="For the selected">
+      <strong class="num" role="status">
+        {count(ids.length)} selected:
+      </strong>
+      <VerbButtons
+        titleOf={(verb) => `${verb} the selected`}
+        onVerb={(action) => setAsked({ action, ids })}
+      />
+      <button type="button" class="small quiet" onClick={onClear} title="Select none ( Esc )">
+        Clear
+      </button>
+      {asked !== null && (
+        <BulkDialog
+          action={asked.action}
+          filters={ofIds(asked.ids)}
+          what={`Of ${plural(asked.ids.length, "selected intent")}; the others are in a state that this does not apply to.`}
+          onClose={() => setAsked(null)}
+          onDone={onClear}
+        />
       )}
     </div>
   );

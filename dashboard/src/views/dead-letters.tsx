@@ -9,7 +9,7 @@ import { attempt } from "../parts/toasts.tsx";
 import { href } from "../route.ts";
 import { useValue } from "../store.ts";
 import type { Explanation, IntentRow } from "../wire.ts";
-import { BulkDialog } from "./bulk.tsx";
+import { BulkDialog, conditionsOf } from "./bulk.tsx";
 
 const FILTER = { status: ["FAILED"], code: "delivery_attempts_exhausted" };
 const PAGE = 50;
@@ -94,11 +94,17 @@ export function DeadLetters() {
           </li>
         ))}
       </ul>
-      {letters.data?.next_cursor != null && <p class="faint">These are the newest {PAGE}; there are more.</p>}
+      {letters.data?.next_cursor != null && (
+        <p class="faint">
+          These are the newest {PAGE}.{" "}
+          <a href={href(["intents"], { status: "FAILED", code: FILTER.code })}>All of them</a>
+        </p>
+      )}
       {all && (
         <BulkDialog
           action="retry"
-          filter={FILTER}
+          filters={[FILTER]}
+          what={conditionsOf(FILTER)}
           onClose={() => {
             setAll(false);
             letters.refresh();

@@ -150,47 +150,53 @@ export function Checkpoints({
 }
 
 const CHILDREN_MS = 3_000;
+const CHILDREN_SHOWN = 100;
 
 export function Children({ id, turns }: { id: string; turns: number }) {
   const list = useResource<{ intents: readonly IntentRow[]; next_cursor: string | null }>(
     `children ${id} ${turns}`,
-    (signal) => get(`/v1/intents${query({ parent_intent_id: id, limit: 100 })}`, signal),
+    (signal) => get(`/v1/intents${query({ parent_intent_id: id, limit: CHILDREN_SHOWN })}`, signal),
   );
   useEvery(CHILDREN_MS, list.refresh);
   if (list.error !== undefined) return <Failure error={list.error} retry={list.refresh} />;
   if (list.data === undefined) return <Loading />;
   if (list.data.intents.length === 0) return <Empty title="No children" />;
   return (
-    <table>
-      <thead>
-        <tr>
-          <th scope="col">Status</th>
-          <th scope="col">Type</th>
-          <th scope="col">Id</th>
-          <th scope="col">Progress</th>
-        </tr>
-      </thead>
-      <tbody>
-        {list.data.intents.map((row) => (
-          <tr key={row.intent_id}>
-            <td>
-              <StatusBadge status={row.status} paused={row.paused} />
-            </td>
-            <td>
-              <a href={href(["intents", row.intent_id])}>
-                <bdi>{row.intent_type}</bdi>
-              </a>
-            </td>
-            <td>
-              <IntentLink id={row.intent_id}>{shortId(row.intent_id)}</IntentLink>
-            </td>
-            <td>
-              <ProgressBar progress={row.progress} />
-            </td>
+    <>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Status</th>
+            <th scope="col">Type</th>
+            <th scope="col">Id</th>
+            <th scope="col">Progress</th>
           </tr>
-        ))}
-      </tbody>
-    </table>
+        </thead>
+        <tbody>
+          {list.data.intents.map((row) => (
+            <tr key={row.intent_id}>
+              <td>
+                <StatusBadge status={row.status} paused={row.paused} />
+              </td>
+              <td>
+                <a href={href(["intents", row.intent_id])}>
+                  <bdi>{row.intent_type}</bdi>
+                </a>
+              </td>
+              <td>
+                <IntentLink id={row.intent_id}>{shortId(row.intent_id)}</IntentLink>
+              </td>
+              <td>
+                <ProgressBar progress={row.progress} />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {list.data.next_cursor !== null && (
+        <p class="faint">These are the newest {CHILDREN_SHOWN}; there are more.</p>
+      )}
+    </>
   );
 }
 

@@ -107,7 +107,7 @@ function Facts({ intent, explanation, now }: { intent: IntentData; explanation: 
         {intent.attempt}
         <span class="faint">
           {" "}
-          · {intent.lost_deliveries} of {intent.max_delivery_attempts} lost
+          · {intent.lost_deliveries} of {intent.max_delivery_attempts} lost in a row
         </span>
       </Fact>
       <Fact name="Steps">

@@ -14,7 +14,13 @@ const COLUMNS: readonly Column<Json>[] = [
 ];
 
 export function auditCommand(cli: Cli): Command {
-  const command = withLimit(newCommand("audit", "what operators and administrators did, the newest first"));
+  const command = withLimit(
+    newCommand(
+      "audit",
+      "what operators and administrators did, the newest first",
+      "perdure audit --limit 20",
+    ),
+  );
   return runs(cli, command, (_args: [], options: LimitOptions) =>
     printListing(cli, { path: "/v1/audit", field: "entries" }, options, COLUMNS, "nothing yet"),
   );

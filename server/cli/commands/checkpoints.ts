@@ -21,7 +21,12 @@ const COLUMNS: readonly Column<Json>[] = [
 const isSeq = (text: string): boolean => /^\d{1,15}$/.test(text);
 
 export function checkpointsCommand(cli: Cli): Command {
-  const command = newCommand("checkpoints <id>", "list the named positions of an intent")
+  const command = newCommand(
+    "checkpoints <id>",
+    "list the named positions of an intent",
+    "perdure checkpoints 4f1c2ab9",
+    "perdure checkpoints 4f1c2ab9 --name before-migration",
+  )
     .addOption(
       new Option("--name <name>", "name the present position; moves a name that is taken").conflicts(
         "delete",
@@ -58,7 +63,12 @@ async function deleteCheckpoint(cli: Cli, id: string, name: string): Promise<num
 }
 
 export function restoreCommand(cli: Cli): Command {
-  const command = newCommand("restore <id>", "put an intent back to where it was and to work").requiredOption(
+  const command = newCommand(
+    "restore <id>",
+    "put an intent back to where it was and to work",
+    "perdure restore 4f1c2ab9 --to before-migration",
+    "perdure restore 4f1c2ab9 --to 0",
+  ).requiredOption(
     "--to <name|seq>",
     "a checkpoint's name, or the number of an entry of its log; 0 starts afresh",
   );

@@ -25,7 +25,11 @@ step may begin now (paused, canceled, lost, or the agent is stopping): then the 
 later with the recorded steps skipped.`;
 
 export function execCommand(cli: Cli): Command {
-  const command = newCommand("exec <command...>", "inside listen --exec: run a command as a step, once")
+  const command = newCommand(
+    "exec <command...>",
+    "inside listen --exec: run a command as a step, once",
+    "perdure exec --step extract -- python extract.py",
+  )
     .requiredOption("--step <key>", "the step's key")
     .addOption(
       new Option("--on-interrupt <what>", "when the agent is lost while the step runs").choices([

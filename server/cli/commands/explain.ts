@@ -17,7 +17,7 @@ const COLUMNS: readonly Column<Json>[] = [
 export function explainCommand(cli: Cli): Command {
   return runs(
     cli,
-    newCommand("explain <id>", "tell why an intent is where it is"),
+    newCommand("explain <id>", "tell why an intent is where it is", "perdure explain 4f1c2ab9"),
     async ([given]: [string]) => {
       const answer = await cli.api.get(intentPath(await resolveId(cli.api, given), "explain"));
       if (cli.json) {

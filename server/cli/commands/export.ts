@@ -6,7 +6,11 @@ import { EXIT } from "../exit-codes.ts";
 import { resolveId } from "../intent-ids.ts";
 
 export function exportCommand(cli: Cli): Command {
-  const command = newCommand("export <id>", "print all that is kept of an intent, as JSON lines");
+  const command = newCommand(
+    "export <id>",
+    "print all that is kept of an intent, as JSON lines",
+    "perdure export 4f1c2ab9 > intent.ndjson",
+  );
   return runs(cli, command, async ([given]: [string]) => {
     const id = await resolveId(cli.api, given);
     await cli.api.stream(intentPath(id, "export"), (piece) => cli.io.outBytes(piece));

@@ -10,7 +10,12 @@ import { formatFields, statusColour } from "../table.ts";
 import { formatResult, printOutcome } from "../waiting.ts";
 
 export function getCommand(cli: Cli): Command {
-  const command = newCommand("get <id>", "show an intent")
+  const command = newCommand(
+    "get <id>",
+    "show an intent",
+    "perdure get 4f1c2ab9",
+    "perdure get 4f1c2ab9 --result",
+  )
     .option("--result", "only the result; exits by the outcome, 124 while there is none")
     .option("--events", "its log");
   return runs(cli, command, async ([given]: [string], options: { result?: boolean; events?: boolean }) => {

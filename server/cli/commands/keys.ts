@@ -1,8 +1,8 @@
 // Owns `perdure keys`: making, listing, replacing and ending API keys, and the first one, which only whoever has the database
 // can make. Prints a key's text once, alone on stdout, so that it can be piped into a secret store.
-import { Command } from "commander";
+import type { Command } from "commander";
 import type { Json } from "../api.ts";
-import { type Cli, collect, newCommand, runs } from "../context.ts";
+import { type Cli, collect, newCommand, newGroup, runs } from "../context.ts";
 import { parseDuration } from "../duration.ts";
 import { EXIT, UsageError } from "../exit-codes.ts";
 import { type LimitOptions, type Listing, printListing, withLimit } from "../listing.ts";
@@ -22,18 +22,14 @@ const COLUMNS: readonly Column<Json>[] = [
 ];
 
 export function keysCommand(cli: Cli): Command {
-  const keys = new Command("keys").description(
-    "make, list, replace and revoke API keys (needs the scope admin)",
-  );
-  keys.addCommand(list(cli), { isDefault: true });
-  for (const command of [create(cli), rotate(cli), revoke(cli)]) keys.addCommand(command);
-  return keys;
+  const about = "make, list, replace and revoke API keys (needs the scope admin)";
+  return newGroup("keys", about, [create(cli), rotate(cli), revoke(cli)], list(cli));
 }
 
 function list(cli: Cli): Command {
   return runs(
     cli,
-    withLimit(newCommand("list", "list keys, without their texts")),
+    withLimit(newCommand("list", "list keys, without their texts", "perdure keys")),
     (_args: [], options: LimitOptions) => printListing(cli, KEYS, options, COLUMNS, "no keys"),
   );
 }
@@ -47,7 +43,12 @@ interface CreateOptions {
 }
 
 function create(cli: Cli): Command {
-  const command = newCommand("create <name>", "make a key; its text is printed once and stored nowhere")
+  const command = newCommand(
+    "create <name>",
+    "make a key; its text is printed once and stored nowhere",
+    "perdure keys create ops --admin",
+    "perdure keys create web --address agent://acme/prod/web --scope send,read --expires 90d",
+  )
     .option("--address <address>", "what the key sends from, and listens on with the scope act")
     .option("--scope <scopes>", "send, act, read, operate, admin; several with commas", collect, [])
     .option("--pattern <pattern>", "addresses it covers: org/workspace/*, org/*, *; repeatable", collect, [])
@@ -105,6 +106,7 @@ function rotate(cli: Cli): Command {
   const command = newCommand(
     "rotate <id>",
     "make a key's successor; the old one lives on for a while",
+    "perdure keys rotate 0197c5e2-8a41-7d3f-9c20-1b7e4f1c2ab9 --grace 1h",
   ).option("--grace <duration>", "how long the old one lives on", "1d");
   return runs(cli, command, async ([id]: [string], { grace }: { grace: string }) => {
     const body = { grace_seconds: parseDuration(grace, "--grace") / 1_000 };
@@ -115,7 +117,11 @@ function rotate(cli: Cli): Command {
 function revoke(cli: Cli): Command {
   return runs(
     cli,
-    newCommand("revoke <id>", "end a key now, and what is open with it"),
+    newCommand(
+      "revoke <id>",
+      "end a key now, and what is open with it",
+      "perdure keys revoke 0197c5e2-8a41-7d3f-9c20-1b7e4f1c2ab9",
+    ),
     async ([id]: [string]) => {
       const answer = await cli.api.delete(`/v1/keys/${encodeURIComponent(id)}`);
       if (cli.json) cli.printJson(answer);

@@ -26,6 +26,8 @@ export function listenCommand(cli: Cli): Command {
   const command = newCommand(
     "listen <address>",
     "be an agent: run a command for each intent, or for each step",
+    "perdure listen reporter --exec ./report.sh",
+    "perdure listen etl --step extract='python extract.py' --step load='python load.py' --capacity 4",
   )
     .addOption(new Option("--exec <cmd>", "shell command to run once per delivery").conflicts("step"))
     .option(

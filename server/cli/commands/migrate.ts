@@ -4,7 +4,11 @@ import { type Cli, newCommand, runs } from "../context.ts";
 import { EXIT, UsageError } from "../exit-codes.ts";
 
 export function migrateCommand(cli: Cli): Command {
-  const command = newCommand("migrate", "migrate the database of DATABASE_URL");
+  const command = newCommand(
+    "migrate",
+    "migrate the database of DATABASE_URL",
+    "DATABASE_URL=postgres://db.example.com/perdure perdure migrate",
+  );
   return runs(cli, command, async () => {
     const { loadConfig } = await import("../../config.ts");
     const { databaseUrl } = loadConfig(cli.io.env);

@@ -27,6 +27,7 @@ interface Verb {
   /** What it is for when filters leave the status open. */
   readonly statuses: string;
   readonly takesReason: boolean;
+  readonly examples: readonly [string, ...string[]];
 }
 
 const VERBS: readonly Verb[] = [
@@ -36,6 +37,10 @@ const VERBS: readonly Verb[] = [
     past: "canceled",
     statuses: UNFINISHED,
     takesReason: true,
+    examples: [
+      "perdure cancel 4f1c2ab9 --reason 'not needed any more'",
+      "perdure cancel --agent reporter --since 1h --yes",
+    ],
   },
   {
     name: "pause",
@@ -43,20 +48,29 @@ const VERBS: readonly Verb[] = [
     past: "paused",
     statuses: UNFINISHED,
     takesReason: true,
+    examples: ["perdure pause 4f1c2ab9", "perdure pause --type etl.v1 --yes"],
   },
-  { name: "unpause", about: "undo pause", past: "unpaused", statuses: UNFINISHED, takesReason: false },
+  {
+    name: "unpause",
+    about: "undo pause",
+    past: "unpaused",
+    statuses: UNFINISHED,
+    takesReason: false,
+    examples: ["perdure unpause 4f1c2ab9"],
+  },
   {
     name: "retry",
     about: "put ended intents back to work; done steps are kept",
     past: "retried",
     statuses: "FAILED,TIMED_OUT",
     takesReason: false,
+    examples: ["perdure retry 4f1c2ab9", "perdure retry --code delivery_attempts_exhausted --since 1d --yes"],
   },
 ];
 
 export function operatorCommands(cli: Cli): Command[] {
   return VERBS.map((verb) => {
-    const command = withFilters(newCommand(`${verb.name} [ids...]`, verb.about)).option(
+    const command = withFilters(newCommand(`${verb.name} [ids...]`, verb.about, ...verb.examples)).option(
       "--yes",
       "with filters instead of ids: really do it",
     );
@@ -85,7 +99,7 @@ async function chooseIds(
   });
   if (!options.yes && ids.length > 0) {
     throw new UsageError(
-      `${ids.length} intents match and would be ${verb.past}; add --yes to do it, or see them with: perdure list`,
+      `${ids.length === 1 ? "1 intent matches" : `${ids.length} intents match`} and would be ${verb.past}; add --yes to do it, or see them with: perdure list`,
     );
   }
   return ids;
@@ -95,22 +109,61 @@ function definedOnly<T extends object>(fields: T): Partial<T> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<T>;
 }
 
-/** One after the other; one refusal does not spare the rest. */
+/** Some at a time, so that many share a commit. One refusal does not spare the rest. */
 async function applyToAll(cli: Cli, verb: Verb, ids: readonly string[], body: object): Promise<number> {
   let exit: number = EXIT.ok;
-  for (const id of ids) {
-    try {
-      const answer = await cli.api.post(intentPath(id, verb.name), { body });
-      if (cli.json) cli.printJson(answer);
-      else cli.io.out(`${id}  ${verb.past}, now ${answer.intent.status}`);
-    } catch (error) {
-      const failure = describeFailure(error, cli.api.baseUrl);
-      // An absent server or a bad key is the same for all of them.
-      if (ids.length === 1 || (failure.exit !== EXIT.failed && failure.exit !== EXIT.usage)) throw error;
-      cli.io.err(`${id}  ${failure.message}`);
-      exit = failure.exit;
-    }
-  }
+  let done = 0;
+  cli.progress(verb.past, done, ids.length);
+  await eachOf(ids, async (id) => {
+    const refused = await apply(cli, verb, id, body, ids.length === 1);
+    exit = refused ?? exit;
+    done += 1;
+    cli.progress(verb.past, done, ids.length);
+  }).finally(() => cli.endProgress());
   if (ids.length === 0) cli.note("no intents match");
   return exit;
+}
+
+/** The exit code of a refusal. */
+async function apply(
+  cli: Cli,
+  verb: Verb,
+  id: string,
+  body: object,
+  only: boolean,
+): Promise<number | undefined> {
+  try {
+    const answer = await cli.api.post(intentPath(id, verb.name), { body });
+    cli.above(() => {
+      if (cli.json) cli.printJson(answer);
+      else cli.io.out(`${id}  ${verb.past}, now ${answer.intent.status}`);
+    });
+    return undefined;
+  } catch (error) {
+    const failure = describeFailure(error, cli.connection);
+    // An absent server or a bad key is the same for all of them.
+    if (only || (failure.exit !== EXIT.failed && failure.exit !== EXIT.usage)) throw error;
+    cli.above(() => cli.io.err(`${id}  ${failure.message}`));
+    return failure.exit;
+  }
+}
+
+const AT_ONCE = 8;
+
+/** The first that throws ends it; what is under way then still comes to its end. */
+async function eachOf(ids: readonly string[], work: (id: string) => Promise<void>): Promise<void> {
+  const left = [...ids].reverse();
+  const worker = async () => {
+    for (let id = left.pop(); id !== undefined; id = left.pop()) {
+      try {
+        await work(id);
+      } catch (error) {
+        left.length = 0;
+        throw error;
+      }
+    }
+  };
+  const ends = await Promise.allSettled(Array.from({ length: AT_ONCE }, worker));
+  const failed = ends.find((end) => end.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
 }

@@ -13,7 +13,12 @@ interface Options {
 }
 
 export function resolveStepCommand(cli: Cli): Command {
-  const command = newCommand("resolve-step <id> <key>", "settle a step in doubt: did it happen?")
+  const command = newCommand(
+    "resolve-step <id> <key>",
+    "settle a step in doubt: did it happen?",
+    `perdure resolve-step 4f1c2ab9 charge --done '{"paid": 12}'`,
+    "perdure resolve-step 4f1c2ab9 charge --retry",
+  )
     .addOption(
       new Option("--done <json>", "it did, with this result (JSON, @file or -)").conflicts(["retry", "fail"]),
     )

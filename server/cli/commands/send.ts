@@ -29,6 +29,8 @@ export function sendCommand(cli: Cli): Command {
   const command = newCommand(
     "send <address> <type> [json]",
     "send an intent; JSON is its payload, @file reads a file, - stdin",
+    `perdure send reporter report.v1 '{"month": "2026-02"}' --key feb --wait=60s`,
+    "perdure send etl etl.v1 @job.json --steps extract,load --session nightly --ttl 1h",
   )
     .option("--steps <a,b>", "the plan: step keys, separated by commas")
     .option("--key <key>", "idempotency key: the same call again answers the first intent")

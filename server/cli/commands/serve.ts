@@ -4,7 +4,11 @@ import { type Cli, newCommand, runs } from "../context.ts";
 import { CliError, EXIT } from "../exit-codes.ts";
 
 export function serveCommand(cli: Cli): Command {
-  const command = newCommand("serve", "start the server; with its own PostgreSQL unless DATABASE_URL is set")
+  const command = newCommand(
+    "serve",
+    "start the server; with its own PostgreSQL unless DATABASE_URL is set",
+    "perdure serve --port 7070",
+  )
     .option("--port <n>", "port to listen on (PORT)")
     .option("--host <host>", "address to listen on (HOST)");
   return runs(cli, command, async (_args: [], options: { port?: string; host?: string }) => {

@@ -1,7 +1,7 @@
 // Owns `perdure sessions`: what the intents of a session have in common, and what is done to all of them.
-import { Command } from "commander";
+import type { Command } from "commander";
 import type { Json } from "../api.ts";
-import { type Cli, newCommand, runs } from "../context.ts";
+import { type Cli, newCommand, newGroup, runs } from "../context.ts";
 import { describeDuration, parseDuration } from "../duration.ts";
 import { EXIT, exitForStatus, UsageError } from "../exit-codes.ts";
 import { type LimitOptions, type Listing, printListing, readPages, withLimit } from "../listing.ts";
@@ -23,43 +23,39 @@ const COLUMNS: readonly Column<Json>[] = [
 ];
 
 export function sessionsCommand(cli: Cli): Command {
-  const sessions = new Command("sessions").description("see and steer all intents of a session at once");
-  sessions.addCommand(list(cli), { isDefault: true });
-  for (const command of [show(cli), ...verbs(cli), remove(cli)]) sessions.addCommand(command);
-  return sessions;
+  const about = "see and steer all intents of a session at once";
+  return newGroup("sessions", about, [show(cli), ...verbs(cli), remove(cli)], list(cli));
 }
 
 function list(cli: Cli): Command {
-  // The default of the group: what it does not understand ends up here.
-  const command = withLimit(newCommand("list", "list sessions")).allowExcessArguments();
-  return runs(cli, command, (_args: [], options: LimitOptions) => {
-    const [word] = command.args;
-    if (word !== undefined)
-      throw new UsageError(
-        `sessions has no command ${JSON.stringify(word)}; to see one session: perdure sessions show NAME`,
-      );
-    return printListing(cli, SESSIONS, options, COLUMNS, "no sessions");
-  });
+  const command = withLimit(newCommand("list", "list sessions", "perdure sessions"));
+  return runs(cli, command, (_args: [], options: LimitOptions) =>
+    printListing(cli, SESSIONS, options, COLUMNS, "no sessions"),
+  );
 }
 
 function show(cli: Cli): Command {
-  return runs(cli, newCommand("show <name>", "show a session"), async ([name]: [string]) => {
-    const answer = await cli.api.get(sessionPath(name));
-    if (cli.json) {
-      cli.printJson(answer);
+  return runs(
+    cli,
+    newCommand("show <name>", "show a session", "perdure sessions show trip-42"),
+    async ([name]: [string]) => {
+      const answer = await cli.api.get(sessionPath(name));
+      if (cli.json) {
+        cli.printJson(answer);
+        return EXIT.ok;
+      }
+      const { session } = answer;
+      const fields: [string, unknown][] = [
+        ["name", session.name],
+        ["paused", session.paused ? "yes" : undefined],
+        ["intents", describeIntents(session)],
+        ["created", session.created_at],
+        ["last activity", session.last_activity_at],
+      ];
+      cli.io.out(formatFields(fields, cli.io));
       return EXIT.ok;
-    }
-    const { session } = answer;
-    const fields: [string, unknown][] = [
-      ["name", session.name],
-      ["paused", session.paused ? "yes" : undefined],
-      ["intents", describeIntents(session)],
-      ["created", session.created_at],
-      ["last activity", session.last_activity_at],
-    ];
-    cli.io.out(formatFields(fields, cli.io));
-    return EXIT.ok;
-  });
+    },
+  );
 }
 
 interface Verb {
@@ -96,7 +92,11 @@ interface VerbOptions {
 
 function verbs(cli: Cli): Command[] {
   return VERBS.map(({ name: verb, about, past, takesReason, final }) => {
-    const command = newCommand(`${verb} <name>`, about);
+    const command = newCommand(
+      `${verb} <name>`,
+      about,
+      `perdure sessions ${verb} trip-42${final ? " --yes" : ""}`,
+    );
     if (takesReason) command.option("--reason <text>", "kept in the log");
     if (final) command.option("--yes", "really do it");
     return runs(cli, command, async ([name]: [string], { reason, yes }: VerbOptions) => {
@@ -124,7 +124,12 @@ async function askFirst(cli: Cli, name: string, past: string): Promise<number> {
 }
 
 function remove(cli: Cli): Command {
-  const command = newCommand("delete [name]", "remove a session with its ended intents and its state")
+  const command = newCommand(
+    "delete [name]",
+    "remove a session with its ended intents and its state",
+    "perdure sessions delete trip-42 --yes",
+    "perdure sessions delete --older-than 30d --yes",
+  )
     .option(
       "--older-than <duration>",
       "instead of a name: every one without live intents that is quiet for so long",

@@ -10,6 +10,7 @@ export function signalCommand(cli: Cli): Command {
   const command = newCommand(
     "signal <id> <name> [json]",
     "send an intent a signal; JSON is its data, @file reads a file, - stdin",
+    `perdure signal 4f1c2ab9 paid '{"amount": 12}'`,
   );
   return runs(cli, command, async ([given, name, json]: [string, string, string?]) => {
     const body = json === undefined ? {} : jsonWith({}, "data", await readJson(json, "the data", cli.io));

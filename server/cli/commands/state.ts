@@ -1,7 +1,7 @@
 // Owns `perdure state`: the entries of a scope, for people and scripts.
-import { Command } from "commander";
+import type { Command } from "commander";
 import type { Json, Query } from "../api.ts";
-import { type Cli, newCommand, runs } from "../context.ts";
+import { type Cli, newCommand, newGroup, runs } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
 import { readPages } from "../listing.ts";
 import { parseWhole } from "../numbers.ts";
@@ -19,18 +19,15 @@ const IF_VERSION = [
 ] as const;
 
 export function stateCommand(cli: Cli): Command {
-  const state = new Command("state").description(
-    "read and write state: SCOPE is intent:ID, session:NAME or agent:ADDRESS",
-  );
-  for (const command of [get(cli), set(cli), remove(cli), list(cli), history(cli)]) state.addCommand(command);
-  return state;
+  const about = "read and write state: SCOPE is intent:ID, session:NAME or agent:ADDRESS";
+  return newGroup("state", about, [get(cli), set(cli), remove(cli), list(cli), history(cli)]);
 }
 
 const ifVersion = (options: { ifVersion?: string }) =>
   options.ifVersion === undefined ? {} : { if_version: parseWhole(options.ifVersion, "--if-version") };
 
 function get(cli: Cli): Command {
-  const command = newCommand("get <scope> <key>", "print a value")
+  const command = newCommand("get <scope> <key>", "print a value", "perdure state get session:trip-42 budget")
     .option(...AT)
     .option("--version <n>", "an old version");
   return runs(
@@ -49,6 +46,7 @@ function set(cli: Cli): Command {
   const command = newCommand(
     "set <scope> <key> <json>",
     "write a value: JSON, @file reads a file, - stdin",
+    "perdure state set session:trip-42 budget 1200 --if-version 3",
   ).option(...IF_VERSION);
   return runs(
     cli,
@@ -66,9 +64,11 @@ function set(cli: Cli): Command {
 }
 
 function remove(cli: Cli): Command {
-  const command = newCommand("delete <scope> <key>", "remove a value; its history stays").option(
-    ...IF_VERSION,
-  );
+  const command = newCommand(
+    "delete <scope> <key>",
+    "remove a value; its history stays",
+    "perdure state delete session:trip-42 budget",
+  ).option(...IF_VERSION);
   return runs(cli, command, async ([scope, key]: [string, string], options: { ifVersion?: string }) => {
     const one = { scope, key, delete: true, ...ifVersion(options) };
     const answer = await cli.api.post("/v1/state/commit", { body: { writes: [one] } });
@@ -79,7 +79,11 @@ function remove(cli: Cli): Command {
 }
 
 function list(cli: Cli): Command {
-  const command = newCommand("list <scope>", "list entries")
+  const command = newCommand(
+    "list <scope>",
+    "list entries",
+    "perdure state list agent:researcher --prefix notes/",
+  )
     .option("--prefix <text>", "only keys that begin so")
     .option(...AT);
   return runs(cli, command, async ([scope]: [string], options: { prefix?: string; at?: string }) => {
@@ -95,7 +99,11 @@ function list(cli: Cli): Command {
 }
 
 function history(cli: Cli): Command {
-  const command = newCommand("history <scope> <key>", "list the versions of a value, the newest first");
+  const command = newCommand(
+    "history <scope> <key>",
+    "list the versions of a value, the newest first",
+    "perdure state history session:trip-42 budget",
+  );
   return runs(cli, command, async ([scope, key]: [string, string]) => {
     print(
       cli,

@@ -22,7 +22,7 @@ const COLUMNS: readonly Column<Json>[] = [
 ];
 
 export function stepsCommand(cli: Cli): Command {
-  const command = newCommand("steps <id>", "show an intent's steps").option(
+  const command = newCommand("steps <id>", "show an intent's steps", "perdure steps 4f1c2ab9").option(
     "--seq <n>",
     "as they were after this entry of its log",
   );

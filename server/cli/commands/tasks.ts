@@ -26,7 +26,7 @@ const COLUMNS: readonly Column<Json>[] = [
 
 export function tasksCommand(cli: Cli): Command {
   const command = withLimit(
-    newCommand("tasks", "list what waits for a person's decision").option(
+    newCommand("tasks", "list what waits for a person's decision", "perdure tasks --assignee ada").option(
       "--assignee <name>",
       "only what is assigned to this one",
     ),
@@ -40,6 +40,7 @@ export function tasksCommand(cli: Cli): Command {
 interface Verdict {
   readonly name: string;
   readonly about: string;
+  readonly example: string;
   /** The outcome when none is given. */
   readonly usual: string;
   /** The outcome instead, when the task does not allow that: one that the other verdict would not take. */
@@ -56,6 +57,7 @@ const VERDICTS: readonly Verdict[] = [
   {
     name: "approve",
     about: "decide a human task in favour",
+    example: "perdure approve 4f1c2ab9 --comment 'well done' --data amount=12",
     usual: APPROVED,
     place: "first",
     instead: firstOf,
@@ -63,6 +65,7 @@ const VERDICTS: readonly Verdict[] = [
   {
     name: "reject",
     about: "decide a human task against it",
+    example: "perdure reject 4f1c2ab9 --comment 'too expensive'",
     usual: REJECTED,
     place: "last",
     instead: (allowed) => {
@@ -81,8 +84,8 @@ interface DecisionOptions {
 
 export function decisionCommands(cli: Cli): Command[] {
   return VERDICTS.map((verdict) => {
-    const { name, about, usual, place } = verdict;
-    const command = newCommand(`${name} <id>`, about)
+    const { name, about, usual, place, example } = verdict;
+    const command = newCommand(`${name} <id>`, about, example)
       .option("--outcome <name>", `${usual} unless given, or the ${place} one that the task allows`)
       .option("--comment <text>", "kept with the decision")
       .option("--data <k=v...>", "fields of the form; a value that is JSON is taken as such")

@@ -6,7 +6,11 @@ import { CliError, EXIT } from "../exit-codes.ts";
 const SHOWN = 50;
 
 export function verifyCommand(cli: Cli): Command {
-  const command = newCommand("verify", "check the database for violated invariants");
+  const command = newCommand(
+    "verify",
+    "check the database for violated invariants",
+    "DATABASE_URL=postgres://db.example.com/perdure perdure verify",
+  );
   return runs(cli, command, async () => {
     const { openDatabaseToRead } = await import("../../main.ts");
     const { verifyDatabase } = await import("../../verify/verify.ts");

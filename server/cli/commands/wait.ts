@@ -9,6 +9,7 @@ export function waitCommand(cli: Cli): Command {
   const command = newCommand(
     "wait <ids...>",
     "wait for intents to end; prints the result, exits by the outcome",
+    "perdure wait 4f1c2ab9 --timeout 60s",
   ).option("--timeout <duration>", "give up after this long with exit code 124");
   return runs(cli, command, async ([ids]: [string[]], options: { timeout?: string }) => {
     const timeoutMs = options.timeout === undefined ? undefined : parseDuration(options.timeout, "--timeout");

@@ -13,6 +13,7 @@ import { healthRoutes } from "./health.ts";
 import { historyRoutes } from "./history.ts";
 import { inboxRoutes } from "./inbox.ts";
 import { keyRoutes } from "./keys.ts";
+import { meRoutes } from "./me.ts";
 import { meshRoutes } from "./mesh.ts";
 import { operatorRoutes } from "./operate.ts";
 import { outcomeRoutes } from "./outcomes.ts";
@@ -46,6 +47,7 @@ export function registerRoutes(app: App, deps: RouteDeps, { version, dashboard }
   operatorRoutes(app, deps);
   agentRoutes(app, deps);
   keyRoutes(app, deps);
+  meRoutes(app, deps);
   fleetRoutes(app, deps);
   overviewRoutes(app, deps);
   feedRoutes(app, deps);

@@ -3,24 +3,19 @@
 import type { FastifyRequest } from "fastify";
 import { z } from "zod";
 import { parseAddress } from "../../domain/address.ts";
-import { STATUSES, type Status, TERMINAL_STATUSES } from "../../domain/lifecycle.ts";
 import { actOnMany, type BulkAction } from "../../engine/bulk.ts";
-import type { IntentFilter } from "../../store/queries/intents.ts";
+import { type IntentFilter, LIVE_STATUSES } from "../../store/queries/intents.ts";
 import { cursorCodec, INSTANT_MAX } from "../pagination.ts";
 import { type AxpSchemas, axpSchemas } from "../schemas/axp.ts";
 import { type App, actorOf, type RouteDeps } from "./deps.ts";
 
 const bulkCursor = cursorCodec("bulk", z.tuple([z.number().min(0).max(INSTANT_MAX), z.guid()]));
 
-const LIVE: readonly Status[] = STATUSES.filter(
-  (status) => !(TERMINAL_STATUSES as readonly Status[]).includes(status),
-);
-
 /** What an action is for, where no status is given. */
 const USUAL: { readonly [A in BulkAction]: IntentFilter["status"] } = {
-  cancel: LIVE,
-  pause: LIVE,
-  unpause: LIVE,
+  cancel: LIVE_STATUSES,
+  pause: LIVE_STATUSES,
+  unpause: LIVE_STATUSES,
   retry: ["FAILED", "TIMED_OUT"],
 };
 
@@ -28,13 +23,15 @@ function filterOf(
   { principal }: FastifyRequest,
   { action, filter, cursor }: z.output<AxpSchemas["bulk"]>,
 ): IntentFilter {
-  const { to_agent, intent_type, session, parent_intent_id, code, created_from, created_to, metadata } =
-    filter;
+  const { intent_ids, to_agent, intent_type, session, parent_intent_id, code } = filter;
+  const { created_from, created_to, metadata } = filter;
+  const paused = action === "unpause" ? true : filter.paused;
   const [createdAt, id] = cursor === undefined ? [] : bulkCursor.decode(cursor);
   return {
     access: principal.access,
-    ...(action === "unpause" ? { paused: true } : {}),
-    status: filter.status ?? USUAL[action] ?? LIVE,
+    ...(paused === undefined ? {} : { paused }),
+    status: filter.status ?? USUAL[action] ?? LIVE_STATUSES,
+    ...(intent_ids === undefined ? {} : { ids: intent_ids }),
     ...(to_agent === undefined ? {} : { toAgent: parseAddress(to_agent, principal.namespace).canonical }),
     ...(intent_type === undefined ? {} : { intentType: intent_type }),
     ...(session === undefined ? {} : { session }),

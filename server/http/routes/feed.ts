@@ -33,10 +33,12 @@ function filterOf(query: z.output<OverviewSchemas["feed"]>, { access, namespace 
   };
 }
 
-const addressesIn = (text: string, namespace: string): string =>
-  text.endsWith("*")
-    ? checkPattern(text.replace(/^agent:\/\//, ""))
-    : parseAddress(text, namespace).canonical;
+/** A pattern of one part is completed like an address of one part; a star alone stands for everything there is. */
+function addressesIn(text: string, namespace: string): string {
+  if (!text.endsWith("*")) return parseAddress(text, namespace).canonical;
+  const pattern = text.replace(/^agent:\/\//, "");
+  return checkPattern(pattern === "*" || pattern.includes("/") ? pattern : `${namespace}/${pattern}`);
+}
 
 export function feedRoutes(app: App, deps: RouteDeps): void {
   app.get(

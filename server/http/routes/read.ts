@@ -15,13 +15,14 @@ import { findConsumer } from "../../store/queries/consumers.ts";
 import { readEntries } from "../../store/queries/history.ts";
 import {
   findSeenIntent,
+  type IntentFilter,
   type IntentRecord,
-  type ListFilter,
   listIntents,
 } from "../../store/queries/intents.ts";
 import { readAttemptEvents, readEvents, readSteps, stepsInDoubt } from "../../store/queries/log.ts";
 import { findPending } from "../../store/queries/pending.ts";
 import { searchIntents } from "../../store/queries/search.ts";
+import { listSorted, type SortOrder } from "../../store/queries/sorted.ts";
 import { explain } from "../../wire/explain.ts";
 import {
   eventView,
@@ -46,6 +47,7 @@ import {
 } from "./deps.ts";
 
 const intentCursor = cursorCodec("intents", z.tuple([z.number().min(0).max(INSTANT_MAX), z.guid()]));
+const sortCursor = (order: SortOrder) => cursorCodec(`intents by ${order}`, z.tuple([z.number(), z.guid()]));
 const SEQ_MAX = 2_147_483_647;
 const eventCursor = cursorCodec("events", z.int().min(0).max(SEQ_MAX));
 const ATTEMPT_EVENTS = 200;
@@ -93,12 +95,8 @@ export const metadataIn = (query: object): Record<string, string> =>
 
 type ListQuery = z.output<RequestSchemas["list"]>;
 
-function listFilter(
-  query: ListQuery,
-  { namespace, access }: Principal,
-): Omit<ListFilter, "limit" | "maxBytes"> {
+function conditionsOf(query: ListQuery, { namespace, access }: Principal): IntentFilter {
   const metadata = metadataIn(query);
-  const [createdAt, id] = query.cursor === undefined ? [] : intentCursor.decode(query.cursor);
   return {
     access,
     ...(query.status === undefined ? {} : { status: query.status }),
@@ -112,6 +110,14 @@ function listFilter(
     ...(query.id_tail === undefined ? {} : { idTail: query.id_tail.toLowerCase().replaceAll("-", "") }),
     ...(Object.keys(metadata).length === 0 ? {} : { metadata }),
     ...(query.paused === undefined ? {} : { paused: query.paused }),
+  };
+}
+
+/** In the order of creation. */
+function listFilter(query: ListQuery, principal: Principal): IntentFilter {
+  const [createdAt, id] = query.cursor === undefined ? [] : intentCursor.decode(query.cursor);
+  return {
+    ...conditionsOf(query, principal),
     oldestFirst: query.order === "oldest",
     ...(createdAt === undefined || id === undefined ? {} : { after: { createdAt, id } }),
   };
@@ -127,19 +133,42 @@ async function pastSteps(deps: RouteDeps, intent: Intent, seq: number) {
 }
 
 const LIST_DESCRIPTION = `\`text\` looks for a text in ids, types, addresses, sessions, metadata, payloads and errors. There is no index for that:
-a request looks through a bounded number of intents, and \`next_cursor\` goes on behind them, so that a page may be empty and not the last.`;
+a request looks through a bounded number of intents, and \`next_cursor\` goes on behind them, so that a page may be empty and not the last.
 
-async function searched(
-  deps: RouteDeps,
-  filter: Omit<ListFilter, "limit" | "maxBytes">,
-  { text = "", limit, include }: ListQuery,
-) {
+\`order\` is that of creation, or one of four that have no index: \`recently_changed\`, and of those that have not ended, unless \`status\` asks
+for others, \`longest_unchanged\`, \`priority\` (the highest first) and \`deadline\` (the soonest first, of those that have one). These sort a
+bounded number of intents, those created last (for \`longest_unchanged\` those created first): \`sorted {among, capped}\` says of how many, and
+whether there are more.`;
+
+async function searched(deps: RouteDeps, filter: IntentFilter, { text = "", limit, include }: ListQuery) {
   const { searchMax } = deps.limits;
   const { records, next } = await searchIntents(deps.engine.store, filter, { text, limit, searchMax });
   return {
     ok: true,
     intents: records.map((record) => intentView(record, { payload: include === "payload" })),
     next_cursor: next === null ? null : intentCursor.encode([next.createdAt, next.id]),
+  };
+}
+
+const isSort = (order: ListQuery["order"]): order is SortOrder => order !== "newest" && order !== "oldest";
+
+async function sorted(deps: RouteDeps, query: ListQuery, order: SortOrder, principal: Principal) {
+  if (query.text !== undefined)
+    throw invalid("?order", "a text is looked for from the newest or the oldest on");
+  const cursor = sortCursor(order);
+  const [key, id] = query.cursor === undefined ? [] : cursor.decode(query.cursor);
+  const page = await listSorted(deps.engine.store, conditionsOf(query, principal), {
+    order,
+    behind: key === undefined || id === undefined ? null : { key, id },
+    limit: query.limit,
+    maxBytes: deps.limits.pageMaxBytes,
+    sortMax: deps.limits.sortMax,
+  });
+  return {
+    ok: true,
+    intents: page.records.map((record) => intentView(record, { payload: query.include === "payload" })),
+    next_cursor: page.next === null ? null : cursor.encode([page.next.key, page.next.id]),
+    sorted: { among: page.sorted, capped: page.capped },
   };
 }
 
@@ -169,6 +198,7 @@ export function readRoutes(app: App, deps: RouteDeps): void {
     },
     async (request) => {
       const { principal, query } = request;
+      if (isSort(query.order)) return sorted(deps, query, query.order, principal);
       if (query.text !== undefined) return searched(deps, listFilter(query, principal), query);
       const { records, more } = await listIntents(engine.store, {
         ...listFilter(query, principal),

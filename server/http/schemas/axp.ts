@@ -129,6 +129,7 @@ export function axpSchemas(limits: Limits) {
 
   const statuses = z.array(z.enum(STATUSES)).min(1);
   const bulkFilter = z.object({
+    intent_ids: z.array(uuid).min(1).max(limits.bulkMax).optional(),
     status: z.union([z.enum(STATUSES).transform((one) => [one]), statuses]).optional(),
     to_agent: address.optional(),
     intent_type: name.optional(),
@@ -137,6 +138,7 @@ export function axpSchemas(limits: Limits) {
     code: key.optional(),
     created_from: instant.optional(),
     created_to: instant.optional(),
+    paused: z.boolean().optional(),
     metadata: z.record(z.string().max(limits.keyMax), z.string().max(limits.textMax)).optional(),
   });
   const agentId = z.string().min(1).max(limits.pathSegmentMax);

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { ON_INTERRUPT } from "../../domain/intent.ts";
 import { STATUSES } from "../../domain/lifecycle.ts";
 import { RawJson } from "../../domain/raw-json.ts";
+import { SORT_ORDERS } from "../../store/queries/sorted.ts";
 import { WAIT_SECONDS_MAX } from "../conventions.ts";
 import { withFieldPrefix } from "../fields.ts";
 import type { Limits } from "../limits.ts";
@@ -211,7 +212,7 @@ export function requestSchemas(limits: Limits) {
             .max(SEARCH_MAX)
             .refine((value) => !value.includes("\0"), { error: "must not contain NUL" })
             .optional(),
-          order: z.enum(["newest", "oldest"]).default("newest"),
+          order: z.enum(["newest", "oldest", ...SORT_ORDERS]).default("newest"),
           include: z.enum(["payload"]).optional(),
           limit: limit.default(50),
           cursor: z.string().max(1_000).optional(),

@@ -1,9 +1,9 @@
 // Reads of intents for views and lists. No locks, no decisions.
 
-import { type Kysely, type RawBuilder, sql } from "kysely";
+import { type AliasedRawBuilder, type Kysely, type RawBuilder, sql } from "kysely";
 import { type Access, maySee, type Owned, seesEverything } from "../../domain/access.ts";
 import type { Intent, IntentData, Outcome } from "../../domain/intent.ts";
-import { isTerminal, type Status, TERMINAL_STATUSES } from "../../domain/lifecycle.ts";
+import { isTerminal, STATUSES, type Status, TERMINAL_STATUSES } from "../../domain/lifecycle.ts";
 import { RawJson } from "../../domain/raw-json.ts";
 import { encodeArray, encodeValue } from "../binary.ts";
 import { coalesced } from "../coalesce.ts";
@@ -192,7 +192,15 @@ export interface IntentFilter {
   /** Nothing has happened to it for so long. */
   readonly idleMs?: number;
   readonly paused?: boolean;
+  /** Of these alone. */
+  readonly ids?: readonly string[];
+  /** Of those alone whose ids this query tells. */
+  readonly among?: RawBuilder<string>;
+  /** Of those alone for which there is a timer, as there is for each deadline. */
+  readonly due?: boolean;
   readonly oldestFirst?: boolean;
+  /** In the order of ids, which is nearly that of creation: what lives is found in it without passing over what has ended. */
+  readonly byId?: boolean;
   /** Keyset: everything behind this pair. */
   readonly after?: { readonly createdAt: number; readonly id: string };
 }
@@ -213,6 +221,8 @@ export interface IntentPage {
 const onlyNamespace = ({ namespace, patterns }: Access): string | null =>
   patterns.every((pattern) => pattern.startsWith(`${namespace}/`)) ? namespace : null;
 
+export const LIVE_STATUSES: readonly Status[] = STATUSES.filter((status) => !isTerminal(status));
+
 /** The intents that a filter is for, the newest first unless it says otherwise. */
 function matching({ db }: Store, filter: IntentFilter, inNamespace: string | null) {
   let query = db
@@ -224,7 +234,9 @@ function matching({ db }: Store, filter: IntentFilter, inNamespace: string | nul
   if (namespace !== null) query = query.where("d.namespace", "=", namespace);
   if (!seesEverything(filter.access)) query = query.where(seen(filter.access, "i"));
   if (filter.status !== undefined) {
-    query = query.where("i.status", "in", [...filter.status]);
+    // All that lives is what is in `live`: the planner does not know it, and would take both for rare.
+    if (!LIVE_STATUSES.every((live) => filter.status?.includes(live)) || filter.status.some(isTerminal))
+      query = query.where("i.status", "in", [...filter.status]);
     // However many have ended, those that live are few, and so may be those that failed: each have an index of their own.
     if (filter.status.every(isTerminal))
       query = query.where("o.status", "in", filter.status.filter(isTerminal));
@@ -249,6 +261,9 @@ function matching({ db }: Store, filter: IntentFilter, inNamespace: string | nul
     query = query.where(
       sql<boolean>`i.updated_at <= perdure_now() - make_interval(secs => ${filter.idleMs}::float8 / 1000)`,
     );
+  if (filter.ids !== undefined) query = query.where(sql<boolean>`d.id = any(${[...filter.ids]}::uuid[])`);
+  if (filter.among !== undefined) query = query.where(sql<boolean>`d.id in (${filter.among})`);
+  if (filter.due === true) query = query.innerJoin("timers as t", "t.intent_id", "i.id");
   if (filter.paused !== undefined) query = query.where("i.paused", "=", filter.paused);
   if (filter.after !== undefined) {
     const { createdAt, id } = filter.after;
@@ -260,16 +275,23 @@ function matching({ db }: Store, filter: IntentFilter, inNamespace: string | nul
     );
   }
   const direction = filter.oldestFirst === true ? "asc" : "desc";
-  return query.orderBy("d.created_at", direction).orderBy("d.id", direction);
+  return filter.byId === true
+    ? query.orderBy("i.id", direction)
+    : query.orderBy("d.created_at", direction).orderBy("d.id", direction);
 }
 
 /** More namespaces than these are not looked into one by one. */
 const NAMESPACES_MAX = 50;
 
 /** Those in which there is anything: a hop along the index for each. Null where another index leads there, or there are too many. */
-async function namespacesToLookInto({ db }: Store, filter: IntentFilter): Promise<readonly string[] | null> {
-  const { access, toAgent, session, parentIntentId } = filter;
-  if (onlyNamespace(access) !== null || (toAgent ?? session ?? parentIntentId) !== undefined) return null;
+export async function namespacesToLookInto(
+  { db }: Store,
+  filter: IntentFilter,
+): Promise<readonly string[] | null> {
+  const { access, toAgent, session, parentIntentId, ids, among, byId } = filter;
+  if ((toAgent ?? session ?? parentIntentId ?? ids ?? among ?? byId) !== undefined) return null;
+  const only = onlyNamespace(access);
+  if (only !== null) return [only];
   const { rows } = await sql<{ namespace: string }>`with recursive n as (
       (select namespace from intent_data order by namespace limit 1)
       union all select (select d.namespace from intent_data d where d.namespace > n.namespace order by d.namespace limit 1)
@@ -278,14 +300,22 @@ async function namespacesToLookInto({ db }: Store, filter: IntentFilter): Promis
   return rows.length > NAMESPACES_MAX ? null : rows.map(({ namespace }) => namespace);
 }
 
+/** How much of a page a row takes: of `d`, its data, and `o`, its outcome. */
+export const BYTES = sql<number>`coalesce(octet_length(d.payload::text), 0) + coalesce(octet_length(o.result::text), 0)
+    + coalesce(octet_length(o.error::text), 0)`;
+
+/** What is asked of a row beside its place in the order of creation. */
+const ALSO: Readonly<Record<"nothing" | "bytes" | "keys", readonly AliasedRawBuilder<unknown, string>[]>> = {
+  nothing: [sql`null::int`.as("bytes")],
+  bytes: [BYTES.as("bytes")],
+  keys: ["updated_at", "priority", "deadline_at"].map((name) => sql.ref(`i.${name}`).as(name)),
+};
+
 interface MatchedRow {
   readonly id: string;
   readonly created_at: number;
   readonly bytes: number | null;
 }
-
-const BYTES = sql<number>`coalesce(octet_length(d.payload::text), 0) + coalesce(octet_length(o.result::text), 0)
-    + coalesce(octet_length(o.error::text), 0)`;
 
 /**
  * A query for the first `limit` that match. Their order is indexed within a namespace only: each is asked for its first ones, and those
@@ -295,12 +325,10 @@ export async function firstMatching(
   store: Store,
   filter: IntentFilter,
   limit: number,
-  sized = false,
+  also: keyof typeof ALSO = "nothing",
 ): Promise<RawBuilder<MatchedRow>> {
   const ofOne = (namespace: string | null) =>
-    matching(store, filter, namespace)
-      .select((sized ? BYTES : sql<number | null>`null::int`).as("bytes"))
-      .limit(limit);
+    matching(store, filter, namespace).select(ALSO[also]).limit(limit);
   const namespaces = await namespacesToLookInto(store, filter);
   if (namespaces === null || namespaces.length < 2) return sql`${ofOne(namespaces?.[0] ?? null)}`;
   const parts = namespaces.map((namespace) => sql`(${ofOne(namespace)})`);
@@ -324,14 +352,23 @@ export async function matchingIntents(
   return rows.map((row) => ({ id: row.id, createdAt: row.created_at }));
 }
 
+/** Those of the rows that make a page: at least one if there is any, at most `limit`. */
+export function fittingOf<Row extends { readonly bytes: number | null }>(
+  rows: readonly Row[],
+  limit: number,
+  maxBytes: number,
+): readonly Row[] {
+  let total = 0;
+  return rows.slice(0, limit).filter((row, index) => {
+    total += Number(row.bytes);
+    return index === 0 || total <= maxBytes;
+  });
+}
+
 /** At least one if there is any, at most `limit`. */
 export async function listIntents(store: Store, filter: ListFilter): Promise<IntentPage> {
-  const { rows } = await (await firstMatching(store, filter, filter.limit + 1, true)).execute(store.db);
-  let total = 0;
-  const fitting = rows.slice(0, filter.limit).filter((row, index) => {
-    total += Number(row.bytes);
-    return index === 0 || total <= filter.maxBytes;
-  });
+  const { rows } = await (await firstMatching(store, filter, filter.limit + 1, "bytes")).execute(store.db);
+  const fitting = fittingOf(rows, filter.limit, filter.maxBytes);
   const found = await findIntents(
     store,
     fitting.map((row) => row.id),

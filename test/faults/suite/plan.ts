@@ -34,7 +34,12 @@ export type Fault =
       readonly delayMs: number;
       readonly awayMs: number;
     }
-  | { readonly kind: "clock jump"; readonly ms: number };
+  | { readonly kind: "clock jump"; readonly ms: number }
+  /** The database dies for good. What it had not sent in its last moments is lost, unless it waited for its standby. */
+  | { readonly kind: "promote standby"; readonly unsentMs: number };
+
+/** How commits of the database reach its standby. */
+export type Replication = "sync" | "async";
 
 export interface Planned {
   readonly atMs: number;
@@ -42,6 +47,7 @@ export interface Planned {
 }
 
 export const AGENTS = 3;
+/** Unless more are asked for. */
 export const SERVERS = 2;
 /** Labels of the intents that share a state. */
 export const SESSIONS: readonly string[] = ["faults-0", "faults-1", "faults-2"];
@@ -84,12 +90,20 @@ const KINDS: readonly Fault["kind"][] = [
   "clock jump",
 ];
 
-export function planFaults(seed: number, ms: number): Planned[] {
+/** With a standby there is one promotion: early, since a slow machine plays less of the plan. */
+export function planPromotion(plan: readonly Planned[], ms: number, replication: Replication): Planned[] {
+  const atMs = Math.round(ms / 3);
+  const fault: Fault = { kind: "promote standby", unsentMs: replication === "async" ? 1_500 : 0 };
+  const before = plan.filter((planned) => planned.atMs < atMs);
+  return [...before, { atMs, fault }, ...plan.slice(before.length)];
+}
+
+export function planFaults(seed: number, ms: number, servers = SERVERS): Planned[] {
   const random = randomOf(seed);
   const plan: Planned[] = [];
   // The first second belongs to the work: a fault needs something to hit.
   for (let atMs = 1_000; atMs < ms; ) {
-    plan.push({ atMs: Math.round(atMs), fault: faultOf(random) });
+    plan.push({ atMs: Math.round(atMs), fault: faultOf(random, servers) });
     // Every fourth one comes while the one before is still being recovered from.
     atMs += random() < 0.25 ? 50 + random() * 250 : 500 + random() * 1_500;
   }
@@ -99,7 +113,7 @@ export function planFaults(seed: number, ms: number): Planned[] {
 const pickOf = <T>(random: () => number, list: readonly T[]): T =>
   list[Math.floor(random() * list.length)] as T;
 
-function faultOf(random: () => number): Fault {
+function faultOf(random: () => number, servers: number): Fault {
   const kind = pickOf(random, KINDS);
   // Drawn for every fault, used or not: one more kind must not shift the rest of the plan.
   const which = Math.floor(random() * 6);
@@ -116,26 +130,29 @@ function faultOf(random: () => number): Fault {
     case "kill operator":
       return { kind, awayMs };
     case "kill server":
-      return { kind, which: which % SERVERS, awayMs };
+      return { kind, which: which % servers, awayMs };
     case "crash server":
       return {
         kind,
-        which: which % SERVERS,
+        which: which % servers,
         point: CRASH_POINTS[Math.floor(choice * CRASH_POINTS.length)] as CrashPoint,
         nth: 1 + Math.floor(length * 20),
       };
     case "kill postgres":
       return { kind };
     case "kill server behind a slow database":
-      return { kind, which: which % SERVERS, delayMs: Math.round(50 + length * 150), awayMs: 100 };
+      return { kind, which: which % servers, delayMs: Math.round(50 + length * 150), awayMs: 100 };
     case "terminate backends":
       return { kind, share: 0.2 + length * 0.8 };
     case "lose notifications":
       return { kind, awayMs };
     case "agent network":
-      return { kind, which: which % SERVERS, fault: wireFault(choice, length), awayMs };
+      return { kind, which: which % servers, fault: wireFault(choice, length), awayMs };
     case "database network":
       return { kind, fault: wireFault(choice, length), awayMs };
+    // Planned apart: there is one in a run at most.
+    case "promote standby":
+      return { kind, unsentMs: 0 };
     case "clock jump":
       return { kind, ms: Math.round((choice < 0.5 ? 1 : -1) * (500 + length * 20_000)) };
   }

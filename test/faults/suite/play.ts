@@ -53,7 +53,7 @@ export async function play(
 }
 
 async function workDone(world: World): Promise<number> {
-  const [row] = await world.query<{ done: number }>("select count(*)::int as done from events");
+  const [row] = await world.query<{ done: number }>("select coalesce(sum(seq), 0)::int as done from intents");
   return row?.done ?? 0;
 }
 
@@ -105,6 +105,8 @@ async function inflict(world: World, fault: Fault): Promise<void> {
       wire.pass();
       return await back;
     }
+    case "promote standby":
+      return await world.promoteStandby(fault.unsentMs);
     case "clock jump":
       await world.query(
         "update test_clock set wrong_by = wrong_by + make_interval(secs => $1::float8 / 1000)",

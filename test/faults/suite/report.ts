@@ -9,12 +9,23 @@ import type { Final, FinalVersion } from "../../judge/finals.ts";
 import { type Json, type Line, readHistory } from "../../judge/history.ts";
 import { judge, judgeDrained } from "../../judge/judge.ts";
 import { readFinals } from "./finals.ts";
+import type { Replication } from "./plan.ts";
 import type { Played } from "./play.ts";
 import { type Redeliveries, redeliveries } from "./redeliveries.ts";
+import { judgeFlatness, type Sample } from "./samples.ts";
 import type { World } from "./world.ts";
 
-export interface Report {
+/** What was run, beside the faults. */
+export interface Run {
   readonly seed: number;
+  readonly replicas: number;
+  readonly minutes: number;
+  readonly busyLanes: number;
+  readonly replication: Replication | undefined;
+  readonly samples: readonly Sample[];
+}
+
+export interface Report extends Run {
   readonly faults: number;
   readonly byKind: Readonly<Record<string, number>>;
   readonly operations: number;
@@ -24,12 +35,14 @@ export interface Report {
   /** Where the logs of the intents it is about are; null when there is nothing to look into. */
   readonly evidence: string | null;
   readonly redeliveryMs: Redeliveries;
+  /** What grew that should not. */
+  readonly grown: readonly string[];
 }
 
 export async function report(
   world: World,
   { faults, deaths }: Played,
-  seed: number,
+  run: Run,
   strays: readonly Violation[],
 ): Promise<Report> {
   const finals = await readFinals(world);
@@ -50,15 +63,17 @@ export async function report(
   // What was wrong before the last waits were ended is mostly still wrong.
   const violations = [...new Map(all.map((one) => [JSON.stringify(one), one])).values()];
   return {
-    seed,
+    ...run,
     faults: faults.length,
     byKind,
     operations: judgement.operations,
     intents: finals.length,
     lost: judgement.lost,
     violations,
-    evidence: violations.length === 0 ? null : await keepEvidence(seed, violations, finals, history, state),
+    evidence:
+      violations.length === 0 ? null : await keepEvidence(run.seed, violations, finals, history, state),
     redeliveryMs: redeliveries(history, finals, deaths),
+    grown: judgeFlatness(run.samples),
   };
 }
 

@@ -1,4 +1,4 @@
-// The world that faults happen in: a PostgreSQL, two servers, three agents, an initiator and an operator, each a process of its
+// The world that faults happen in: a PostgreSQL, two servers or more, three agents, an initiator and an operator, each a process of its
 // own, with faulty wires in between. Knows how to break and to mend each part; decides nothing.
 
 import { type ChildProcess, spawn } from "node:child_process";
@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import pg from "pg";
-import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../../server/postgres/embedded.ts";
+import { startEmbeddedPostgres } from "../../../server/postgres/embedded.ts";
 import { migrate } from "../../../server/store/migrate.ts";
 import { openHistory, recordingFetch } from "../../judge/history.ts";
 import { compiled } from "../../support/programs.ts";
@@ -15,7 +15,8 @@ import { freePort } from "../processes.ts";
 import { type FaultProxy, openProxy } from "../proxy.ts";
 import { adopt, adoptDatabase, forgetDatabase } from "../reaper.ts";
 import { type Call, openCalls } from "./calls.ts";
-import { AGENTS, SERVERS } from "./plan.ts";
+import { openPair } from "./pair.ts";
+import { AGENTS, type Replication } from "./plan.ts";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 
@@ -28,6 +29,9 @@ const TIMINGS = {
   PERDURE_POLL_INTERVAL_MS: "200",
   PERDURE_MAX_TOTAL_LOSSES: "100000",
 };
+
+/** Intents that an agent takes at once of each address, and as many more as there is more work. */
+const CAPACITY = 4;
 
 type Role = "server" | "agent" | "initiator" | "operator";
 
@@ -70,6 +74,11 @@ export class Part {
     return this.#child !== null;
   }
 
+  /** Of the process that is it now. */
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
   signal(signal: NodeJS.Signals): void {
     this.#child?.kill(signal);
   }
@@ -103,15 +112,31 @@ export interface World {
   readonly call: Call;
   readonly agentWires: readonly FaultProxy[];
   readonly databaseWire: FaultProxy;
-  readonly postgres: EmbeddedPostgres;
+  /** The one that is written to now. */
+  readonly postgres: { readonly url: string; readonly pid: number };
   /** A server's own address, past the wires. */
   readonly serverUrls: readonly string[];
   readonly historyFiles: readonly string[];
+  /** The primary's word no longer reaches its standby; so much later it dies for good, and the standby takes over. */
+  promoteStandby(unsentMs: number): Promise<void>;
   query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
   end(): Promise<void>;
 }
 
-export async function openWorld(seed: number, distribution: string): Promise<World> {
+export interface WorldOptions {
+  readonly seed: number;
+  /** Where the built server is. */
+  readonly distribution: string;
+  readonly servers: number;
+  /** How much the initiator has under way at once: with all that may happen to an intent, and without. */
+  readonly lanes: number;
+  readonly busyLanes: number;
+  /** Undefined: there is no standby. */
+  readonly replication: Replication | undefined;
+}
+
+export async function openWorld(options: WorldOptions): Promise<World> {
+  const { seed, distribution, replication } = options;
   const directory = await mkdtemp(join(tmpdir(), "perdure-faults-"));
   // As root, PostgreSQL runs as another user, who has to be able to enter.
   await chmod(directory, 0o711);
@@ -128,7 +153,9 @@ export async function openWorld(seed: number, distribution: string): Promise<Wor
   const databaseWire = await openProxy({ host: database.hostname, port: Number(database.port) });
   database.port = String(databaseWire.port);
 
-  const ports = await Promise.all(Array.from({ length: SERVERS }, () => freePort()));
+  const pair = replication && (await openPair(postgres, join(directory, "standby"), replication));
+
+  const ports = await Promise.all(Array.from({ length: options.servers }, () => freePort()));
   const serverUrls = ports.map((port) => `http://127.0.0.1:${port}`);
   const agentWires = await Promise.all(ports.map((port) => openProxy({ host: "127.0.0.1", port })));
   const historyFiles: string[] = [];
@@ -137,7 +164,7 @@ export async function openWorld(seed: number, distribution: string): Promise<Wor
     historyFiles.push(file);
     return file;
   };
-  const wireUrl = (n: number) => `http://127.0.0.1:${agentWires[n % SERVERS]?.port}`;
+  const wireUrl = (n: number) => `http://127.0.0.1:${agentWires[n % options.servers]?.port}`;
 
   const servers = ports.map(
     (port, n) => new Part("server", n, (part) => spawnServer(part, distribution, database.href, port)),
@@ -149,6 +176,7 @@ export async function openWorld(seed: number, distribution: string): Promise<Wor
         HISTORY: file,
         SERVER_URL: wireUrl(n),
         NAME: `agent${n}`,
+        CAPACITY: String(CAPACITY + options.busyLanes),
         // Only the second listens far from the initiator's server.
         ...(n === 1 ? { LISTENS_FAR: "1" } : {}),
         // The last one is a new name each time, as the SDK does by default.
@@ -163,6 +191,8 @@ export async function openWorld(seed: number, distribution: string): Promise<Wor
       SERVER_URL: wireUrl(0),
       NAME: "initiator",
       SEED: String(seed),
+      LANES: String(options.lanes),
+      BUSY_LANES: String(options.busyLanes),
     }),
   );
   const operatorFile = history("operator");
@@ -186,13 +216,17 @@ export async function openWorld(seed: number, distribution: string): Promise<Wor
     call,
     agentWires,
     databaseWire,
-    postgres,
+    get postgres() {
+      return pair?.current() ?? postgres;
+    },
+    promoteStandby: async (unsentMs) => pair?.promote(databaseWire, unsentMs),
     serverUrls,
     historyFiles,
-    query: (text, values = []) => queryOnce(postgres.url, text, values),
+    query: (text, values = []) => queryOnce((pair?.current() ?? postgres).url, text, values),
     async end() {
       await Promise.all([...agents, initiator, operator, ...servers].map((part) => part.end()));
       await Promise.all([...agentWires, databaseWire].map((wire) => wire.close()));
+      await pair?.stop();
       await postgres.stop();
       for (const path of new Set([postgres.dataDir, directory]))
         await rm(path, { recursive: true, force: true });
@@ -237,7 +271,7 @@ function spawnServer(part: Part, distribution: string, databaseUrl: string, port
     PORT: String(port),
     PERDURE_LOG_LEVEL: "error",
     // The second one hears of nothing: its agents live by the poll.
-    PERDURE_NOTIFY: part.number === 0 ? "on" : "off",
+    PERDURE_NOTIFY: part.number === 1 ? "off" : "on",
     ...(part.crashPoint === null ? {} : { CRASH_POINT: part.crashPoint }),
   });
 }
