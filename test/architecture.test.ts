@@ -67,7 +67,7 @@ const roomOf = (file: string): string =>
   /^(sdk|dashboard)\//.exec(file)?.[1] ?? (file.split("/")[1] ?? "").replace(/\.ts$/, "");
 
 const importsIn = (text: string): string[] =>
-  [...text.matchAll(/^(?!\s*(?:\/\/|\*)).*?\b(?:from|import)\s*\(?\s*"([^"]+)"/gm)].map(
+  [...text.matchAll(/^(?!\s*(?:\/\/|\*)).*?\b(?:from|import)\s*\(?\s*"([^"\s]+)"/gm)].map(
     (match) => match[1] ?? "",
   );
 const targetOf = (file: string, specifier: string): string => normalize(join(dirname(file), specifier));

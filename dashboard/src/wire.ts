@@ -171,6 +171,8 @@ export interface Bucket {
   readonly timed_out: number;
   readonly redeliveries: number;
   readonly lost: number;
+  readonly queued_p50_ms: number | null;
+  readonly queued_p95_ms: number | null;
   readonly p50_ms: number | null;
   readonly p95_ms: number | null;
   readonly p99_ms: number | null;
@@ -186,7 +188,11 @@ export interface Overview {
     readonly p95_ms: number | null;
     readonly p99_ms: number | null;
   };
-  readonly failures: readonly { readonly code: string; readonly count: number }[];
+  readonly failures: readonly {
+    readonly code: string;
+    readonly count: number;
+    readonly counts: readonly number[];
+  }[];
   readonly queues: readonly {
     readonly address: string;
     readonly waiting: number;

@@ -77,6 +77,15 @@ test("after a restart of the server the page is current again by itself", async 
   const { page, complaints, close } = await open(browser, `${before.url}/`);
   await page.locator(`[data-row="${first}"]`).waitFor();
   await page.getByText("Live").waitFor();
+  // Further down than the first page: whoever reads there is not thrown back to the top.
+  const batch = Array.from({ length: 250 }, () => ({ intent_type: "many.v1", to_agent: "x" }));
+  await call(before, "POST", "/v1/intents/batch", { intents: batch });
+  await until("all rows", async () => {
+    await page.evaluate("document.querySelector('.grid').scrollTop = 1e9");
+    return page.getByText("251 rows loaded").isVisible();
+  });
+  const place = () => page.evaluate<number>("document.querySelector('.grid').scrollTop");
+  const was = await place();
   await before.close();
   await page.getByText("Reconnecting").waitFor();
   // News that no stream has told: another server takes it meanwhile.
@@ -85,6 +94,9 @@ test("after a restart of the server the page is current again by itself", async 
   await meanwhile.close();
   const again = await startTestServer({ databaseUrl: database.url, port: Number(port) });
   await page.getByText("Live").waitFor({ timeout: 30_000 });
+  await page.getByText("252 rows loaded").waitFor();
+  expect(await place()).toBeGreaterThanOrEqual(was);
+  await page.evaluate("document.querySelector('.grid').scrollTop = 0");
   await page.locator(`[data-row="${missed}"]`).waitFor();
   const told = await send(again, { intent_type: "told.v1", to_agent: "x" });
   await page.locator(`[data-row="${told}"]`).waitFor();
@@ -147,6 +159,7 @@ test("a hundred thousand intents are scrolled through, few of them in the docume
   const { page, complaints, close } = await open(browser, `${server.url}/`);
   await page.locator(".counts").getByText("100,000").first().waitFor({ timeout: 30_000 });
   await page.locator(".grid-body .row").first().waitFor();
+  await page.getByText("Live").waitFor();
   const inDocument = () => page.locator(".grid-body .row").count();
   for (let turn = 0; turn < 20; turn += 1) {
     const loaded = await page.evaluate("document.querySelector('.grid-body').clientHeight");
@@ -159,6 +172,8 @@ test("a hundred thousand intents are scrolled through, few of them in the docume
   await page.getByText(/2,\d00 rows loaded/).waitFor();
   await page.getByLabel("Order").selectOption("oldest");
   await page.locator(".grid-body .row").getByText("1 d").first().waitFor();
+  await page.getByLabel("Order").selectOption("recently_changed");
+  await page.getByText(/more intents than the [\d,]+ that were sorted/).waitFor({ timeout: 30_000 });
   await page.locator("#search").fill("many.v3");
   await until("only those", async () =>
     (await page.locator(".c-type").allInnerTexts()).every((text) => text.trim() === "many.v3"),

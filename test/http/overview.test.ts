@@ -1,7 +1,7 @@
 // What is asked about many intents at once: counts, how the last while went, who listens, and looking for a text.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ADMIN, type Headers, type Issued, issueKey, startKeyedServer } from "../support/keys.ts";
-import { call, type TestServer } from "../support/server.ts";
+import { call, type TestServer, until } from "../support/server.ts";
 
 let server: TestServer;
 let acme: Issued;
@@ -76,7 +76,10 @@ test("the overview tells of the last while: what was created, what ended and how
   expect(sum(after, "created") - sum(before, "created")).toBe(3);
   expect(sum(after, "completed") - sum(before, "completed")).toBe(1);
   expect(after.latency.p50_ms).toBeGreaterThanOrEqual(0);
-  expect(after.failures).toContainEqual({ code: "overlooked_code", count: 1 });
+  const failure = after.failures.find(({ code }: { code: string }) => code === "overlooked_code");
+  expect(failure.count).toBe(1);
+  expect(failure.counts.length).toBe(after.buckets.length);
+  expect(failure.counts.reduce((all: number, n: number) => all + n, 0)).toBe(1);
   const queue = after.queues.find(
     ({ address }: { address: string }) => address === "agent://acme/prod/overlooked",
   );
@@ -92,6 +95,26 @@ test("the overview tells of the last while: what was created, what ended and how
     expect(theirs.failures).toEqual([]);
   }
   await end(id, { status: "CANCELED" });
+});
+
+test("the overview tells how long intents wait for an agent, and goes on counting while nobody takes them", async () => {
+  const path = "/v1/overview?to_agent=agent://acme/prod/slow&window_seconds=60&buckets=1";
+  const longest = async () =>
+    Math.max(
+      ...(await get(path)).buckets.map((one: { queued_p95_ms: number | null }) => one.queued_p95_ms ?? -1),
+    );
+  expect(await longest()).toBe(-1);
+  await send({ to_agent: "slow" });
+  await send({ to_agent: "slow", deliver_at: new Date(Date.now() + 3_600_000).toISOString() });
+  const first = await longest();
+  expect(first).toBeGreaterThanOrEqual(0);
+  await until("it has waited longer", async () => (await longest()) > first);
+  const body = { max: 1, wait_seconds: 1 };
+  const claimed = await call(server, "POST", "/v1/agents/acme/prod/slow/claim", body, acme.headers);
+  expect(claimed.body.deliveries.length).toBe(1);
+  const taken = await longest();
+  await get(path);
+  expect(await longest()).toBe(taken);
 });
 
 test("consumers are listed with what they hold, to whom the address is open", async () => {

@@ -4,7 +4,7 @@ import { get, keyChanges, query } from "../api.ts";
 import { count, duration, plural } from "../format.ts";
 import { useEvery, useFeed, useResource } from "../hooks.ts";
 import { Address, Empty, Failure, Loading, PageHead } from "../parts/basics.tsx";
-import { Chart } from "../parts/chart.tsx";
+import { Chart, type Series } from "../parts/chart.tsx";
 import { href, route, setParams } from "../route.ts";
 import { useValue } from "../store.ts";
 import type { Bucket, Counts, Overview as OverviewData } from "../wire.ts";
@@ -138,6 +138,23 @@ function Failures({ data }: { data: OverviewData }) {
   );
 }
 
+const FAILURE_TONES = ["bad", "warn", "waiting", "active"] as const;
+
+/** The codes that came most often, each for itself; the others together. */
+function failureSeries({ failures, buckets }: OverviewData): readonly Series[] {
+  const shown = failures.slice(0, FAILURE_TONES.length);
+  const others = failures.slice(FAILURE_TONES.length);
+  const rest = buckets.map((_, index) => others.reduce((sum, { counts }) => sum + (counts[index] ?? 0), 0));
+  return [
+    ...shown.map(({ code, counts }, index) => ({
+      name: code,
+      tone: FAILURE_TONES[index] ?? "quiet",
+      values: counts,
+    })),
+    ...(others.length === 0 ? [] : [{ name: "others", tone: "quiet", values: rest }]),
+  ];
+}
+
 export function Overview() {
   const { params } = useValue(route);
   const key = useValue(keyChanges);
@@ -212,6 +229,17 @@ export function Overview() {
                 { name: "99th", tone: "bad", values: values("p99_ms") },
               ]}
             />
+            <Chart
+              title="Wait in the queue, by when the intent was created"
+              kind="lines"
+              times={times}
+              format={duration}
+              series={[
+                { name: "Median", tone: "active", values: values("queued_p50_ms") },
+                { name: "95th", tone: "waiting", values: values("queued_p95_ms") },
+              ]}
+            />
+            <Chart title="Failures by code" kind="bars" times={times} series={failureSeries(data)} />
             <Chart
               title="Created"
               kind="bars"

@@ -44,6 +44,8 @@ const bucketView = (bucket: Bucket) => ({
   timed_out: bucket.timedOut,
   redeliveries: bucket.redeliveries,
   lost: bucket.lost,
+  queued_p50_ms: bucket.queued.p50,
+  queued_p95_ms: bucket.queued.p95,
   ...percentiles(bucket),
 });
 
@@ -95,7 +97,7 @@ export function overviewRoutes(app: App, deps: RouteDeps): void {
         tags: ["operators"],
         summary: "How the last while went: throughput, latency, failures, redeliveries, and what waits",
         description:
-          "`created`, `redeliveries` and `lost` are of intents by when they were created; the others by when they ended. Latency is from creation to completion.",
+          "`created`, `redeliveries`, `lost` and `queued` are of intents by when they were created; the others by when they ended. Latency is from creation to completion; `queued` is the wait for the first delivery, so far where there was none. `counts` of a failure are by bucket.",
       },
     },
     async (request) => {

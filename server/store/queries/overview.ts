@@ -27,17 +27,26 @@ export interface Bucket {
   readonly redeliveries: number;
   /** Deliveries lost so far, of intents created then. */
   readonly lost: number;
+  /** Milliseconds that intents created then waited for their first delivery, or have waited so far; null when none did. */
+  readonly queued: { readonly p50: number | null; readonly p95: number | null };
   /** Milliseconds from creation to end, of those that completed then; null when none did. */
   readonly p50: number | null;
   readonly p95: number | null;
   readonly p99: number | null;
 }
 
+export interface Failures {
+  readonly code: string;
+  readonly count: number;
+  /** How many of them in each bucket. */
+  readonly counts: readonly number[];
+}
+
 export interface Overview {
   readonly now: number;
   readonly buckets: readonly Bucket[];
   readonly latency: { readonly p50: number | null; readonly p95: number | null; readonly p99: number | null };
-  readonly failures: readonly { readonly code: string; readonly count: number }[];
+  readonly failures: readonly Failures[];
   readonly queues: readonly {
     readonly address: string;
     readonly waiting: number;
@@ -71,11 +80,17 @@ const since = (ms: number) => sql`perdure_now() - make_interval(secs => ${ms}::f
 const firstId = (ms: number) =>
   sql`(lpad(to_hex((extract(epoch from ${since(ms)}) * 1000)::bigint), 12, '0') || '00000000000000000000')::uuid`;
 
+/** Of those delivered more than once, only the last delivery is known. */
+const QUEUED = sql`percentile_cont(array[0.5, 0.95]) within group (order by case
+    when attempt = 1 then greatest(0, extract(epoch from delivered_at - queue_at) * 1000)
+    when attempt = 0 and status = 'SUBMITTED' and not paused and queue_at <= perdure_now()
+      then extract(epoch from perdure_now() - queue_at) * 1000 end)`;
+
 async function created(store: Store, range: OverviewRange): Promise<Row[]> {
   const { windowMs, bucketMs, maxRows } = range;
   const { rows } = await sql<Row>`select ${bucketOf("created_at", bucketMs)} as bucket, count(*) as created,
-      sum(greatest(attempt - 1, 0)) as redeliveries, sum(total_losses) as lost
-    from (select i.created_at, i.attempt, i.total_losses from intents i where i.id >= ${firstId(windowMs)} and ${sight(range)}
+      sum(greatest(attempt - 1, 0)) as redeliveries, sum(total_losses) as lost, array_to_json((${QUEUED}))::text as queued
+    from (select i.created_at, i.attempt, i.total_losses, i.delivered_at, i.queue_at, i.status, i.paused from intents i where i.id >= ${firstId(windowMs)} and ${sight(range)}
       order by i.id desc limit ${maxRows}) x where created_at >= ${since(windowMs)} group by 1`.execute(
     store.db,
   );
@@ -106,13 +121,37 @@ async function finished(store: Store, range: OverviewRange): Promise<Row[]> {
   return rows;
 }
 
-async function failures(store: Store, range: OverviewRange): Promise<Overview["failures"]> {
-  const { rows } =
-    await sql<Row>`select coalesce(code, 'unknown') as code, count(*) as n from ${ended(range)} x
-    where status in ('FAILED', 'TIMED_OUT') group by 1 order by 2 desc, 1 limit ${FAILURES_MAX}`.execute(
-      store.db,
-    );
-  return rows.map((row) => ({ code: String(row.code), count: number(row.n) }));
+interface FailedRow {
+  readonly code: string;
+  readonly total: number;
+  readonly bucket: number;
+  readonly n: number;
+}
+
+/** By code and time; the codes that came most often. */
+async function failures(store: Store, range: OverviewRange): Promise<readonly FailedRow[]> {
+  const { rows } = await sql<FailedRow>`with failed as materialized (
+      select coalesce(code, 'unknown') as code, ${bucketOf("finished_at", range.bucketMs)} as bucket from ${ended(range)} x
+        where status in ('FAILED', 'TIMED_OUT')),
+      most as (select code, count(*) as total from failed group by 1 order by 2 desc, 1 limit ${FAILURES_MAX})
+    select code, total, bucket, count(*) as n from failed join most using (code) group by 1, 2, 3 order by 2 desc, 1`.execute(
+    store.db,
+  );
+  return rows;
+}
+
+function failuresOf(rows: readonly FailedRow[], times: readonly number[]): readonly Failures[] {
+  const byCode = new Map<string, { code: string; count: number; byTime: Map<number, number> }>();
+  for (const { code, total, bucket, n } of rows) {
+    const one = byCode.get(code) ?? { code, count: number(total), byTime: new Map() };
+    one.byTime.set(number(bucket), number(n));
+    byCode.set(code, one);
+  }
+  return [...byCode.values()].map(({ code, count, byTime }) => ({
+    code,
+    count,
+    counts: times.map((at) => byTime.get(at) ?? 0),
+  }));
 }
 
 /** What waits, and for whom: each address is a hop along the key, however long its queue is. */
@@ -144,6 +183,11 @@ const percentilesOf = (row: Row | undefined) => {
   return { p50: orNull(p50), p95: orNull(p95), p99: orNull(p99) };
 };
 
+const queuedOf = (row: Row | undefined) => {
+  const [p50, p95] = row?.queued == null ? [] : (JSON.parse(String(row.queued)) as (number | null)[]);
+  return { p50: orNull(p50), p95: orNull(p95) };
+};
+
 export async function readOverview(store: Store, range: OverviewRange): Promise<Overview> {
   const [begun, ends, failed, waiting, clock] = await Promise.all([
     created(store, range),
@@ -165,6 +209,7 @@ export async function readOverview(store: Store, range: OverviewRange): Promise<
       created: number(begin?.created),
       redeliveries: number(begin?.redeliveries),
       lost: number(begin?.lost),
+      queued: queuedOf(begin),
       completed: number(end?.completed),
       failed: number(end?.failed),
       canceled: number(end?.canceled),
@@ -177,7 +222,10 @@ export async function readOverview(store: Store, range: OverviewRange): Promise<
     now,
     buckets,
     latency: percentilesOf(whole),
-    failures: failed,
+    failures: failuresOf(
+      failed,
+      buckets.map(({ at }) => at),
+    ),
     queues: waiting,
     capped: seenRows.some((rows) => rows >= range.maxRows),
   };
