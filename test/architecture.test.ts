@@ -140,6 +140,8 @@ test("an import in a wrong direction is named with its rule", () => {
   expect(wrong("server/app.ts", 'import { a } from "../test/support/a.ts";')).toContain("outside the house");
   expect(wrong("server/misc/a.ts", "")).toContain("the room misc is not in the plan");
   expect(wrong("server/engine/a.ts", 'import type { A } from "../domain/a.ts";')).toBe("allowed");
+  expect(wrong("dashboard/src/a.ts", 'range(one("from"), one("to"));')).toBe("allowed");
+  expect(wrong("dashboard/src/a.ts", '<Field label="Created from" value={a} name="b" />')).toBe("allowed");
   expect(wrong("server/domain/plan.ts", '// as import "../store/load.ts" would')).toBe("allowed");
 });
 

@@ -24,6 +24,9 @@ export interface LoopFigures {
 /** A warm-up lasts until its time is over and each lane has done so many jobs, as at our peers; but no longer than this. */
 const WARM_JOBS = 4;
 const LONGEST_WARM_UP_MS = 15_000;
+/** Lanes move in step: a window that is hardly longer than a job counts whole waves of them, none or two as it happens. */
+const WINDOW_JOBS = 4;
+const LONGER_WINDOW_MS = 15_000;
 const LONGEST_DRAIN_MS = 60_000;
 const LARGEST_GAP_MS = 20;
 const WARM_UP_ROUNDS = 20;
@@ -59,6 +62,8 @@ async function closedLoop(
   counting = true;
   const began = now();
   await pass(seconds * 1_000);
+  for (const late = now() + LONGER_WINDOW_MS; latencies.length < WINDOW_JOBS * inFlight && now() < late; )
+    await pass(50);
   counting = false;
   const took = (now() - began) / 1_000;
   tell("end");

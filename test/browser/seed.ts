@@ -175,9 +175,10 @@ export async function seedPast(databaseUrl: string): Promise<void> {
   const rows = Array.from({ length: PAST }, (_, n) => {
     const created = Date.now() - HOUR_MS + (n * HOUR_MS) / PAST;
     const wave = 1 + Math.sin(n / 60);
+    const delivered = created + 20 + wave * wave * 90 + (n % 31) * 4;
     const ended = created + 400 + wave * 900 + (n % 37) * 40 + (n % 50 === 0 ? 4_000 : 0);
     const failed = n % 23 === 7 || (n > 560 && n < 600 && n % 3 === 0);
-    return { id: newId(created), created, ended, attempt: n % 41 === 3 ? 2 : 1, failed };
+    return { id: newId(created), created, delivered, ended, attempt: n % 41 === 3 ? 2 : 1, failed };
   });
   const columns = [
     rows.map(({ id }) => id),
@@ -185,10 +186,11 @@ export async function seedPast(databaseUrl: string): Promise<void> {
     rows.map(({ ended }) => ended / 1_000),
     rows.map(({ attempt }) => attempt),
     rows.map(({ failed }) => failed),
+    rows.map(({ delivered }) => delivered / 1_000),
   ];
   const client = new pg.Client({ connectionString: databaseUrl });
   await client.connect();
-  const past = `from unnest($1::uuid[], $2::float8[], $3::float8[], $4::int[], $5::bool[]) as r(id, created, ended, attempt, failed)`;
+  const past = `from unnest($1::uuid[], $2::float8[], $3::float8[], $4::int[], $5::bool[], $6::float8[]) as r(id, created, ended, attempt, failed, delivered)`;
   await client.query(
     `with data as (insert into intent_data (id, namespace, from_agent, to_agent, to_agent_as_sent, intent_type, payload, created_at)
         select id, 'demo/shop', 'agent://demo/shop/web', 'demo/shop/orders', 'agent://demo/shop/orders', 'order.v1', '{}',
@@ -198,9 +200,10 @@ export async function seedPast(databaseUrl: string): Promise<void> {
           case when failed then 'handler_error' end, to_timestamp(ended) ${past})
     insert into intents (id, namespace, to_agent, intent_type, status, seq, attempt, generation, started, strikes, total_losses,
         retries_used, releases, priority, queue_at, paused, plan_cursor, steps_count, steps_total, steps_done, open_steps,
-        refused_attempt, max_delivery_attempts, created_at, updated_at)
+        refused_attempt, max_delivery_attempts, created_at, updated_at, delivered_at)
       select id, 'demo/shop', 'demo/shop/orders', 'order.v1', case when failed then 'FAILED' else 'COMPLETED' end, 3, attempt, 0, true, 0,
-        attempt - 1, 0, 0, 0, to_timestamp(created), false, 0, 0, 0, 0, '{}', 0, 3, to_timestamp(created), to_timestamp(ended) ${past}`,
+        attempt - 1, 0, 0, 0, to_timestamp(created), false, 0, 0, 0, 0, '{}', 0, 3, to_timestamp(created), to_timestamp(ended), to_timestamp(delivered)
+      ${past}`,
     columns,
   );
   await client.end();

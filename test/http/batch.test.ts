@@ -7,15 +7,13 @@ import { call, startTestServer, type TestServer, until } from "../support/server
 
 let server: TestServer;
 beforeAll(async () => {
-  server = await startTestServer({
-    env: { PERDURE_BATCH_PATIENCE_MS: "200", PERDURE_DB_LOCK_TIMEOUT_MS: "100" },
-  });
+  server = await startTestServer();
 });
 afterAll(() => server.close());
 
 type Op = Record<string, unknown>;
-const batch = async (ops: Op[], headers: Record<string, string> = {}) => {
-  const answer = await call(server, "POST", "/v1/batch", { ops }, headers);
+const batch = async (ops: Op[], headers: Record<string, string> = {}, at: TestServer = server) => {
+  const answer = await call(at, "POST", "/v1/batch", { ops }, headers);
   expect(answer.status).toBe(200);
   return answer.body.results;
 };
@@ -24,9 +22,9 @@ const create = (to: string, more: Op = {}): Op => ({
   ...more,
   body: { intent_type: "job.v1", to_agent: to, payload: { text: "  1.50 " } },
 });
-const claim = async (to: string, max: number) => {
+const claim = async (to: string, max: number, at: TestServer = server) => {
   const body = { consumer: `one-${to}`, incarnation: "1", max, lease_seconds: 300 };
-  return (await call(server, "POST", `/v1/agents/${to}/claim`, body)).body.deliveries;
+  return (await call(at, "POST", `/v1/agents/${to}/claim`, body)).body.deliveries;
 };
 
 test("creates, starts, steps and ends travel together, and answer as they would alone", async () => {
@@ -133,30 +131,38 @@ test("payloads come through as they were written", async () => {
 });
 
 test("one that another transaction holds up does not keep the others' answers", async () => {
-  const [held, free] = await batch([create("b6"), create("b6")]);
-  await claim("b6", 2);
-  const holder = new Client({ connectionString: server.databaseUrl });
+  const impatient = await startTestServer({
+    env: { PERDURE_BATCH_PATIENCE_MS: "3000", PERDURE_DB_LOCK_TIMEOUT_MS: "100" },
+  });
+  const holder = new Client({ connectionString: impatient.databaseUrl });
   await holder.connect();
   try {
+    const [held, free] = await batch([create("b6"), create("b6")], {}, impatient);
+    await claim("b6", 2, impatient);
     await holder.query("begin");
     await holder.query("select 1 from intents where id = $1 for update", [held.body.intent_id]);
-    const results = await batch(
-      [held, free].map(({ body }) => ({ op: "start", intent_id: body.intent_id, body: { attempt: 1 } })),
-    );
+    const starts = [held, free].map(({ body }) => ({
+      op: "start",
+      intent_id: body.intent_id,
+      body: { attempt: 1 },
+    }));
+    const results = await batch(starts, {}, impatient);
     expect(results[0]).toMatchObject({
       status: 503,
       retry_after: 1,
       body: { code: "undecided", retryable: true },
     });
     expect(results[1]).toMatchObject({ status: 200, body: { status: "IN_PROGRESS" } });
+    await holder.query("rollback");
+    // It was on its way all the same.
+    await until("the start that was held up", async () => {
+      const { body } = await call(impatient, "GET", `/v1/intents/${held.body.intent_id}`);
+      return body.status === "IN_PROGRESS";
+    });
   } finally {
     await holder.end();
+    await impatient.close();
   }
-  // It was on its way all the same.
-  await until("the start that was held up", async () => {
-    const { body } = await call(server, "GET", `/v1/intents/${held.body.intent_id}`);
-    return body.status === "IN_PROGRESS";
-  });
 });
 
 test("each operation needs what its call needs, and what operators do is in the audit log", async () => {

@@ -82,7 +82,7 @@ const firstId = (ms: number) =>
 
 /** Of those delivered more than once, only the last delivery is known. */
 const QUEUED = sql`percentile_cont(array[0.5, 0.95]) within group (order by case
-    when attempt = 1 then greatest(0, extract(epoch from delivered_at - queue_at) * 1000)
+    when attempt = 1 and delivered_at is not null then greatest(0, extract(epoch from delivered_at - queue_at) * 1000)
     when attempt = 0 and status = 'SUBMITTED' and not paused and queue_at <= perdure_now()
       then extract(epoch from perdure_now() - queue_at) * 1000 end)`;
 
