@@ -4,10 +4,13 @@ import { realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { buildServer } from "./app.ts";
 import { type Config, ConfigError, loadConfig, requireSafeExposure } from "./config.ts";
+import { fenceAll } from "./engine/fence.ts";
 import { createLogger, type Logger } from "./observability/logger.ts";
 import { EmbeddedPostgresError } from "./postgres/errors.ts";
+import { openStore } from "./store/connection.ts";
 import { DatabaseUnusableError } from "./store/first-contact.ts";
 import { adminKeysIn, saveFirstAdminKey } from "./store/first-key.ts";
+import { GroupCommit } from "./store/group-commit.ts";
 import { migrate, SchemaError } from "./store/migrate.ts";
 import { VERSION } from "./version.ts";
 
@@ -56,6 +59,26 @@ export async function createAdminKey(env: NodeJS.ProcessEnv, name: string, lifet
     await migrate(database.url);
     return await saveFirstAdminKey(database.url, name, lifetimeMs);
   } finally {
+    await database.stop();
+  }
+}
+
+/** Ends all attempts in the database of these settings and leaves out their numbers; see engine/fence.ts. */
+export async function fenceDatabase(env: NodeJS.ProcessEnv): Promise<number> {
+  const config = loadConfig(env);
+  const database = await openDatabaseToRead(env);
+  const store = openStore({
+    connectionString: database.url,
+    poolMax: 2,
+    lockTimeoutMs: config.dbLockTimeoutMs,
+    idleTransactionMs: config.dbIdleTransactionMs,
+    queryTimeoutMs: config.dbQueryTimeoutMs,
+    applicationName: "perdure fence",
+  });
+  try {
+    return await fenceAll(store, new GroupCommit(store, { queueMax: config.queueMax }));
+  } finally {
+    await store.end();
     await database.stop();
   }
 }
