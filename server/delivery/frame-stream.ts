@@ -41,9 +41,6 @@ export class FrameStream {
   constructor(response: ServerResponse, options: FrameStreamOptions) {
     this.#response = response;
     this.#options = options;
-    // The head and the first frames in one piece: three system calls for each of a thousand agents that come at once would be felt.
-    response.cork();
-    process.nextTick(() => response.uncork());
     response.writeHead(200, {
       "content-type": "text/event-stream; charset=utf-8",
       "cache-control": "no-cache, no-transform",
