@@ -44,7 +44,7 @@ const SETTINGS = {
 const SERVERS = 3;
 const LANES = 8;
 const START_MS = 120_000;
-const DRAIN_MS = 120_000;
+const DRAIN_MS = 90_000;
 
 const REFUSED = "cannot be made while older servers work";
 const TOO_OLD = "which this build does not know";
@@ -102,13 +102,13 @@ export async function runUpgrade(options: UpgradeOptions): Promise<Upgraded> {
     const death = await killAgent(fleet);
     await (newcomer.beside ? rollOver : replaceAll)(fleet, ms * 0.2);
     await changeInitiator(fleet);
+    const left = await finishCarried(nth(world.serverUrls, 2), carried);
     await sleep(ms * 0.2);
     await world.initiator.end();
     await mend(world);
     await settle(world, DRAIN_MS);
     const strays = (await verifyDatabase(world.postgres.url)).violations;
     await giveAll(world, DRAIN_MS, seed);
-    const left = await finishCarried(nth(world.serverUrls, 2), carried);
     await probe(world);
     const finals = await readFinals(world);
     const history = world.historyFiles.flatMap(readHistory);
