@@ -49,6 +49,7 @@ describe("loadConfig", () => {
       batchPatienceMs: 1_000,
       feedEventsMax: 10_000,
       searchMax: 20_000,
+      sortMax: 10_000,
       countMax: 200_000,
       hotRowsMax: 5_000,
       heartbeatIntervalMs: 10_000,

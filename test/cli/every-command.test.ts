@@ -221,6 +221,8 @@ const RUNS: Readonly<Record<string, () => Promise<Run> | Run>> = {
   }),
   "profiles remove": async () => ({ argv: ["profiles", "remove", await profile()], says: /removed$/m }),
   completion: () => ({ argv: ["completion", "bash"], says: /^complete /m }),
+  // The last: no attempt of the others counts afterwards.
+  fence: () => ({ argv: ["fence"], env: withDatabase(), says: /^fenced \d+ intents/ }),
 };
 
 async function run({ argv, env: more = {}, stdin }: Run): Promise<Ran> {

@@ -121,10 +121,8 @@ const sendCase = (kind: Kind, one: Case): Promise<string> =>
 const completed = (id: string) =>
   until("it is completed", async () => (await view(at, id)).status === "COMPLETED");
 const holds = (desk: string, run: number, ids: readonly string[]) =>
-  until(
-    `${ids.length} intents are held in run ${run}`,
-    () => ids.every((id) => linesOf(desk, `holding-${run}`).includes(id)),
-    30_000,
+  until(`${ids.length} intents are held in run ${run}`, () =>
+    ids.every((id) => linesOf(desk, `holding-${run}`).includes(id)),
   );
 
 describe.each<Kind>(["declared", "wrapped", "exec"])("%s steps:", (kind) => {
@@ -145,7 +143,7 @@ describe.each<Kind>(["declared", "wrapped", "exec"])("%s steps:", (kind) => {
       for (const id of free) await completed(id);
       if (held.length > 0) await kill(agent, desk);
     }
-  }, 120_000);
+  });
   afterAll(async () => {
     await endAll(server);
     rmSync(desk, { recursive: true, force: true });

@@ -42,14 +42,10 @@ afterAll(async () => {
 const sum = (n: number) => (n * (n + 1)) / 2;
 
 async function expectCompleted(id: string, steps: number) {
-  const intent = await until(
-    "completed",
-    async () => {
-      const now = await view(at, id);
-      return now.status === "COMPLETED" && now;
-    },
-    25_000,
-  );
+  const intent = await until("completed", async () => {
+    const now = await view(at, id);
+    return now.status === "COMPLETED" && now;
+  });
   expect(intent.result).toEqual({ sum: sum(steps) });
   const events = await eventsOf(at, id);
   expect(events.map((event) => event.seq)).toEqual(events.map((_, index) => index + 1));

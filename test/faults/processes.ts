@@ -77,7 +77,7 @@ export function startProgram(args: string[], env: Record<string, string | undefi
           if (silent) throw new Error(`the process ended: ${output}`);
           return false;
         },
-        20_000,
+        60_000,
       );
     },
     over,
