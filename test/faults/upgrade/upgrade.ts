@@ -43,7 +43,7 @@ const SETTINGS = {
 };
 const SERVERS = 3;
 const LANES = 8;
-const START_MS = 120_000;
+const START_MS = 60_000;
 const DRAIN_MS = 90_000;
 
 const REFUSED = "cannot be made while older servers work";
@@ -150,6 +150,8 @@ async function startNewcomer({ world, say }: Fleet): Promise<Newcomer> {
     if (newcomer.output.includes(REFUSED)) return true;
     beside = await isReady(nth(world.serverUrls, 2));
     return beside;
+  }).catch((cause) => {
+    throw new Error(`its last words: ${newcomer.output}`, { cause });
   });
   const until = Date.now();
   say(
