@@ -42,8 +42,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "acknowledged before the commit",
     file: "server/store/group-commit.ts",
-    find: "const proof = proofOf(loaded.xid, work);",
-    replace: "this.#answer(free, verdicts); const proof = proofOf(loaded.xid, work);",
+    find: "const proof = proofOf(loaded.clock.xid, work);",
+    replace: "this.#answer(free, verdicts); const proof = proofOf(loaded.clock.xid, work);",
     judge: "faults",
   },
   {
@@ -119,8 +119,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a lost commit is taken for done",
     file: "server/store/commit.ts",
-    find: "return rowCount === 1;",
-    replace: "return rowCount !== null;",
+    find: "if (rowCount !== 1) return false;",
+    replace: "if (rowCount === null) return false;",
     judge: "faults",
   },
   {
