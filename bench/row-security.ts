@@ -11,7 +11,7 @@ import { EVERYTHING } from "../server/domain/access.ts";
 import { newId } from "../server/domain/ids.ts";
 import { RawJson } from "../server/domain/raw-json.ts";
 import { claimIntents } from "../server/engine/claim.ts";
-import { connectConsumer } from "../server/engine/consumers.ts";
+import { connectConsumer } from "../server/engine/connect.ts";
 import type { Engine } from "../server/engine/context.ts";
 import { resolveIntent } from "../server/engine/finish.ts";
 import { type Submission, submitIntents } from "../server/engine/submit.ts";

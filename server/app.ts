@@ -7,6 +7,7 @@ import Fastify, { type FastifyBaseLogger } from "fastify";
 import type { Config } from "./config.ts";
 import { AgentStreams } from "./delivery/agent-streams.ts";
 import { countChanges } from "./delivery/change-counts.ts";
+import { Closings } from "./delivery/closings.ts";
 import { Dispatcher } from "./delivery/dispatcher.ts";
 import { FeedTail } from "./delivery/feed-tail.ts";
 import { Notifications } from "./delivery/notifications.ts";
@@ -257,6 +258,11 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     engine,
     wakeups,
     streams,
+    closings: new Closings(engine, {
+      leaseEndsIn: (ms) => sweepers.leases.wake(ms),
+      onError: (error) =>
+        logger.warn({ err: error }, "the end of streams could not be noted; their leases run out instead"),
+    }),
     outcomes,
     dispatcher,
     windows,

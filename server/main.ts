@@ -191,6 +191,8 @@ async function serve(
     const address = await server.app.listen({
       host: config.host,
       port: config.port,
+      // Node asks for 511: a fleet that comes back at once is more. Whoever finds no room believes itself connected, and is reset when it asks.
+      backlog: config.listenBacklog,
       listenTextResolver: (address) => `listening on ${address}`,
     });
     greet(publicUrl(config, address), database.where, config, keysRequired, logger);

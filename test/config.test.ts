@@ -78,6 +78,7 @@ describe("loadConfig", () => {
       idleTimeoutMs: 72_000,
       stallTimeoutMs: 90_000,
       connectionsMax: 10_000,
+      listenBacklog: 4_096,
       watchesPerClientMax: 100_000,
       streamsPerClientMax: 5_000,
       streamsPerAddressMax: 1_000,

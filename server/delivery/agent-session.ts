@@ -1,9 +1,9 @@
 // One agent stream from connect to close: the lease, the frames of what is already held, the goodbye.
 
-import { type ConnectInput, type Connection, connectConsumer } from "../engine/consumers.ts";
+import { type ConnectInput, type Connection, connectConsumer } from "../engine/connect.ts";
 import type { Engine } from "../engine/context.ts";
-import { markStreamClosed } from "../store/consumers.ts";
 import type { AgentStream, AgentStreams } from "./agent-streams.ts";
+import type { Closings } from "./closings.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import type { FrameStream } from "./frame-stream.ts";
 import { buildFrames } from "./frames.ts";
@@ -12,8 +12,7 @@ export interface SessionDeps {
   readonly engine: Engine;
   readonly streams: AgentStreams;
   readonly dispatcher: Dispatcher;
-  /** A lease will end in so many milliseconds: look then, rather than at the next poll. */
-  readonly leaseEndsIn: (ms: number) => void;
+  readonly closings: Closings;
   readonly onError: (error: unknown) => void;
 }
 
@@ -38,7 +37,7 @@ export async function openAgentSession(
     leaseTtlMs: input.leaseTtlMs,
     frames,
   };
-  frames.onClose((byServer) => void closeSession(deps, stream, byServer));
+  frames.onClose((byServer) => closeSession(deps, stream, byServer));
   frames.retry(RECONNECT_HINT_MS);
   frames.send({ event: "stream.open", data: openData(deps.engine, input, connection) });
   try {
@@ -76,14 +75,7 @@ function openData(engine: Engine, input: ConnectInput, connection: Connection) {
 }
 
 /** A close that this server did not start begins the grace; one that it started leaves the lease alone (D2). */
-async function closeSession(deps: SessionDeps, stream: AgentStream, byServer: boolean): Promise<void> {
-  deps.streams.remove(stream);
-  if (byServer) return;
-  const graceMs = deps.engine.settings.reconnectGraceMs;
-  try {
-    await markStreamClosed(deps.engine.store, stream.consumerId, stream.streamNo, graceMs);
-    deps.leaseEndsIn(graceMs + 5);
-  } catch (error) {
-    deps.onError(error);
-  }
+function closeSession({ streams, closings }: SessionDeps, stream: AgentStream, byServer: boolean): void {
+  streams.remove(stream);
+  if (!byServer) closings.add({ id: stream.consumerId, streamNo: stream.streamNo });
 }

@@ -25,25 +25,37 @@ const RETRY_SECONDS = 5;
 
 /** Counts open streams, and answers that are held like one, by name, each up to a bound. What has none open is forgotten. */
 export class StreamCounts {
-  readonly #open = new Map<string, number>();
+  /** Of each name, how many each of its members has. */
+  readonly #open = new Map<string, Map<unknown, number>>();
 
-  /** Counts one more until its answer is closed, however that comes about; 429 `too_many_streams` beyond `max`. */
-  enter(name: string, max: number, setting: string, reply: Pick<FastifyReply, "raw">): void {
-    const open = this.#open.get(name) ?? 0;
-    if (open >= max)
+  /**
+   * Counts one more until its answer is closed, however that comes about; 429 `too_many_streams` beyond `max`. All of one `member` count
+   * once: whoever comes back is often here before it shows that its old connection is gone.
+   */
+  enter(
+    name: string,
+    max: number,
+    setting: string,
+    reply: Pick<FastifyReply, "raw">,
+    member: unknown = Symbol(name),
+  ): void {
+    const members = this.#open.get(name) ?? new Map<unknown, number>();
+    const own = members.get(member) ?? 0;
+    if (own === 0 && members.size >= max)
       throw new PerdureError(
         "too_many_streams",
-        `${name} has ${open} open streams and held answers, as many as this server allows (${setting}); close one first`,
+        `${name} has ${members.size} open streams and held answers, as many as this server allows (${setting}); close one first`,
         { retryAfterSeconds: RETRY_SECONDS },
       );
     if (reply.raw.destroyed) return;
-    this.#open.set(name, open + 1);
-    reply.raw.once("close", () => this.#leave(name));
+    this.#open.set(name, members.set(member, own + 1));
+    reply.raw.once("close", () => this.#leave(name, members, member));
   }
 
-  #leave(name: string): void {
-    const left = (this.#open.get(name) ?? 1) - 1;
-    if (left <= 0) this.#open.delete(name);
-    else this.#open.set(name, left);
+  #leave(name: string, members: Map<unknown, number>, member: unknown): void {
+    const left = (members.get(member) ?? 1) - 1;
+    if (left > 0) members.set(member, left);
+    else members.delete(member);
+    if (members.size === 0 && this.#open.get(name) === members) this.#open.delete(name);
   }
 }

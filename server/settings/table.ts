@@ -15,6 +15,13 @@ const network = {
     "Address to listen on. Beyond loopback the server requires keys.",
   ),
   port: integer("PORT", 7070, 0, 65_535, "Port to listen on; 0 takes a free one."),
+  listenBacklog: integer(
+    "PERDURE_LISTEN_BACKLOG",
+    4_096,
+    1,
+    65_535,
+    "How many new connections the system keeps for a server that is busy; it takes no more than `net.core.somaxconn`. One too many may see its connection reset.",
+  ),
   publicUrl: url(
     "PERDURE_PUBLIC_URL",
     ["http:", "https:"],

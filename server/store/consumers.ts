@@ -1,6 +1,6 @@
 // Consumers: who listens where, and until when its lease runs. Every check is made under the row's lock.
 
-import { encodeArray } from "./binary.ts";
+import { encodeArray, encodeColumn } from "./binary.ts";
 import { isLockTimeout, type Store } from "./connection.ts";
 import type { ConsumersTable } from "./database.ts";
 import { HELD, type HeldRow, heldFloors } from "./held.ts";
@@ -11,11 +11,17 @@ export interface ConsumerRow extends ConsumersTable {
   readonly now: number;
 }
 
+const BY_NAME = `from unnest($1::text[], $2::text[], $3::text[]) with ordinality as w(namespace, address, name, place)
+    join consumers c on c.namespace = w.namespace and c.address = w.address and c.name = w.name`;
 const LOCK_BY_NAME = {
-  name: "consumer_lock_by_name",
-  text: `select c.*, perdure_now() as now from consumers c
-    where namespace = $1 and address = $2 and name = $3 for update`,
+  name: "consumers_lock_by_name",
+  text: `select c.*, perdure_now() as now, w.place::int as place ${BY_NAME} order by c.id for update of c`,
 };
+const LOCK_FREE_BY_NAME = {
+  name: "consumers_lock_free_by_name",
+  text: `${LOCK_BY_NAME.text} skip locked`,
+};
+const FIND_BY_NAME = { name: "consumers_find_by_name", text: `select w.place::int as place ${BY_NAME}` };
 const LOCK_BY_ID = {
   name: "consumers_lock",
   text: "select c.*, perdure_now() as now from consumers c where id = any($1::uuid[]) order by id for update",
@@ -26,18 +32,36 @@ const LOCK_FREE_BY_ID = {
 };
 const CLOCK = { name: "clock", text: "select perdure_now() as now" };
 
-export async function lockConsumerByName(
+export interface ConsumerName {
+  readonly namespace: string;
+  readonly address: string;
+  readonly name: string;
+}
+
+/**
+ * The rows of these names, each named once, in their order; undefined where there is none. With `freeOnly` it says "busy" of those that
+ * another transaction holds, instead of waiting for it.
+ */
+export async function lockConsumersByName(
   tx: Transaction,
-  namespace: string,
-  address: string,
-  name: string,
-): Promise<ConsumerRow | undefined> {
-  const [[row], [clock]] = await Promise.all([
-    tx.query<ConsumerRow>(LOCK_BY_NAME, [namespace, address, name]),
+  names: readonly ConsumerName[],
+  { freeOnly }: { readonly freeOnly: boolean },
+): Promise<(ConsumerRow | "busy" | undefined)[]> {
+  const columns = [
+    encodeColumn("text", names, (one) => one.namespace),
+    encodeColumn("text", names, (one) => one.address),
+    encodeColumn("text", names, (one) => one.name),
+  ];
+  const [rows, there, [clock]] = await Promise.all([
+    tx.query<ConsumerRow & { place: number }>(freeOnly ? LOCK_FREE_BY_NAME : LOCK_BY_NAME, columns),
+    freeOnly ? tx.query<{ place: number }>(FIND_BY_NAME, columns) : [],
     tx.query<{ now: number }>(CLOCK, []),
   ]);
+  const found: (ConsumerRow | "busy" | undefined)[] = names.map(() => undefined);
+  for (const { place } of there) found[place - 1] = "busy";
   // now() of the locking statement was read before a lock wait; the later statement's is after it.
-  return row === undefined ? undefined : { ...row, now: clock?.now ?? row.now };
+  for (const { place, ...row } of rows) found[place - 1] = { ...row, now: clock?.now ?? row.now };
+  return found;
 }
 
 /** `freeOnly` leaves out whom another transaction holds, instead of waiting for it. */
@@ -53,18 +77,25 @@ export async function lockConsumers(
   return rows.map((row) => ({ ...row, now: clock?.now ?? row.now }));
 }
 
-const UPSERT = {
-  name: "consumer_upsert",
-  text: `insert into consumers (id, namespace, address, name, incarnation, mode, explicit_ack, capacity, intent_types,
-      lease_ttl_ms, lease_until, stream_no, heartbeats, replica_id, superseded, created_at, seen_at)
-    select $1::uuid, $2, $3, $4, $5, $6, $7, $8, $9::text[], $10, t.now + make_interval(secs => $10::int / 1000.0), $11, false, $12::uuid,
-      $13::text[], t.now, t.now from (select perdure_now() as now) t
-    on conflict (namespace, address, name) do update set incarnation = excluded.incarnation, mode = excluded.mode,
-      explicit_ack = excluded.explicit_ack, capacity = excluded.capacity, intent_types = excluded.intent_types,
-      lease_ttl_ms = excluded.lease_ttl_ms, lease_until = excluded.lease_until, stream_no = excluded.stream_no,
-      heartbeats = case when consumers.incarnation = excluded.incarnation then consumers.heartbeats else false end,
-      replica_id = excluded.replica_id, superseded = excluded.superseded, seen_at = excluded.seen_at
-    returning id, stream_no, lease_until`,
+// Who is new is not told apart from who has come meanwhile by waiting for that one's lock: nothing is written, and that shows.
+const SAVE = {
+  name: "consumers_save",
+  text: `with t as materialized (select perdure_now() as now),
+    w as materialized (select x.*, t.now, t.now + make_interval(secs => x.lease_ttl_ms / 1000.0) as lease_until
+      from t cross join json_to_recordset($1::json) as x(id uuid, is_new boolean, namespace text, address text, name text,
+        incarnation text, mode text, explicit_ack boolean, capacity int, intent_types text[], lease_ttl_ms int, stream_no bigint,
+        replica_id uuid, superseded text[])),
+    known as (update consumers c set incarnation = w.incarnation, mode = w.mode, explicit_ack = w.explicit_ack,
+        capacity = w.capacity, intent_types = w.intent_types, lease_ttl_ms = w.lease_ttl_ms, lease_until = w.lease_until,
+        stream_no = w.stream_no, heartbeats = c.heartbeats and c.incarnation = w.incarnation, replica_id = w.replica_id,
+        superseded = w.superseded, seen_at = w.now
+      from w where c.id = w.id and not w.is_new returning c.id, c.lease_until),
+    new as (insert into consumers (id, namespace, address, name, incarnation, mode, explicit_ack, capacity, intent_types,
+        lease_ttl_ms, lease_until, stream_no, heartbeats, replica_id, superseded, created_at, seen_at)
+      select id, namespace, address, name, incarnation, mode, explicit_ack, capacity, intent_types, lease_ttl_ms, lease_until,
+        stream_no, false, replica_id, superseded, now, now from w where is_new order by namespace, address, name
+      on conflict (namespace, address, name) do nothing returning id, lease_until)
+    select id, lease_until from known union all select id, lease_until from new`,
 };
 
 /** Somebody else took the name between the look and the write: look again. */
@@ -72,11 +103,8 @@ class NameTaken extends Error {
   readonly code = "40001";
 }
 
-export interface ConsumerWrite {
+export interface ConsumerWrite extends ConsumerName {
   readonly id: string;
-  readonly namespace: string;
-  readonly address: string;
-  readonly name: string;
   readonly incarnation: string;
   readonly mode: "stream" | "claim";
   readonly explicitAck: boolean;
@@ -90,28 +118,33 @@ export interface ConsumerWrite {
   readonly isNew: boolean;
 }
 
-export async function saveConsumer(
+/** Until when their leases run now. The rows of those that are not new are locked. */
+export async function saveConsumers(
   tx: Transaction,
-  c: ConsumerWrite,
-): Promise<{ id: string; stream_no: number; lease_until: number }> {
-  const [row] = await tx.query<{ id: string; stream_no: number; lease_until: number }>(UPSERT, [
-    c.id,
-    c.namespace,
-    c.address,
-    c.name,
-    c.incarnation,
-    c.mode,
-    c.explicitAck,
-    c.capacity,
-    c.intentTypes,
-    c.leaseTtlMs,
-    c.streamNo,
-    c.replicaId,
-    c.superseded,
+  consumers: readonly ConsumerWrite[],
+): Promise<Map<string, number>> {
+  const rows = await tx.query<{ id: string; lease_until: number }>(SAVE, [
+    JSON.stringify(
+      consumers.map((c) => ({
+        id: c.id,
+        is_new: c.isNew,
+        namespace: c.namespace,
+        address: c.address,
+        name: c.name,
+        incarnation: c.incarnation,
+        mode: c.mode,
+        explicit_ack: c.explicitAck,
+        capacity: c.capacity,
+        intent_types: c.intentTypes,
+        lease_ttl_ms: c.leaseTtlMs,
+        stream_no: c.streamNo,
+        replica_id: c.replicaId,
+        superseded: c.superseded,
+      })),
+    ),
   ]);
-  if (row === undefined) throw new Error("saving a consumer returned no row");
-  if (c.isNew && row.id !== c.id) throw new NameTaken("the consumer name was taken meanwhile");
-  return row;
+  if (rows.length < consumers.length) throw new NameTaken("a consumer name was taken meanwhile");
+  return new Map(rows.map((row) => [row.id, row.lease_until]));
 }
 
 const HEARTBEAT = {
@@ -173,20 +206,32 @@ export async function countHeld(
   return new Map(rows.map((row) => [row.consumer_id, row.held]));
 }
 
-/** A close that this server saw and did not start: the same incarnation has `graceMs` to come back. Only the newest stream counts. */
-export async function markStreamClosed(
+export interface StreamRef {
+  readonly id: string;
+  readonly streamNo: number;
+}
+
+const CLOSE_ALL = `update consumers c set closed_stream_no = c.stream_no,
+        lease_until = least(c.lease_until, perdure_now() + make_interval(secs => $3::int / 1000.0))
+      from unnest($1::uuid[], $2::int8[]) as s(id, stream_no) where c.id = s.id and c.stream_no = s.stream_no`;
+
+/**
+ * Closes that this server saw and did not start: the same incarnation has `graceMs` to come back. Only the newest stream of each
+ * consumer counts.
+ */
+export async function markStreamsClosed(
   store: Store,
-  id: string,
-  streamNo: number,
+  streams: readonly StreamRef[],
   graceMs: number,
-): Promise<number | null> {
-  const { rows } = await store.pool.query<{ lease_until: number | null }>(
-    `update consumers set closed_stream_no = stream_no,
-        lease_until = least(lease_until, perdure_now() + make_interval(secs => $3::int / 1000.0))
-      where id = $1 and stream_no = $2 returning lease_until`,
-    [id, streamNo, graceMs],
-  );
-  return rows[0]?.lease_until ?? null;
+): Promise<void> {
+  // The join takes them in this order, so that they are locked in it like everywhere.
+  const inOrder = [...streams].sort((one, other) => (one.id < other.id ? -1 : 1));
+  const values = [
+    encodeColumn("uuid", inOrder, (one) => one.id),
+    encodeColumn("int8", inOrder, (one) => one.streamNo),
+    graceMs,
+  ];
+  await store.pool.query({ name: "streams_close", text: CLOSE_ALL, values });
 }
 
 const RENEW = `update consumers c set lease_until = perdure_now() + make_interval(secs => c.lease_ttl_ms / 1000.0), seen_at = perdure_now()
@@ -195,10 +240,7 @@ const RENEW = `update consumers c set lease_until = perdure_now() + make_interva
         and not c.heartbeats and c.mode = 'stream' and c.lease_until > perdure_now()`;
 
 /** Keeps consumers alive that never heartbeat but whose newest stream is open here. */
-export async function renewOpenStreams(
-  store: Store,
-  streams: readonly { id: string; streamNo: number }[],
-): Promise<void> {
+export async function renewOpenStreams(store: Store, streams: readonly StreamRef[]): Promise<void> {
   if (streams.length === 0) return;
   const values = [
     encodeArray(
@@ -223,10 +265,7 @@ export async function renewOpenStreams(
  * Of streams open here: those whose lease has been ended all the same (and the losses told), because it was not renewed in time, or
  * whose consumer is there no more.
  */
-export async function streamsWithoutLease(
-  store: Store,
-  streams: readonly { id: string; streamNo: number }[],
-): Promise<string[]> {
+export async function streamsWithoutLease(store: Store, streams: readonly StreamRef[]): Promise<string[]> {
   if (streams.length === 0) return [];
   const { rows } = await store.pool.query<{ id: string }>({
     name: "streams_without_lease",

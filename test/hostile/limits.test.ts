@@ -174,6 +174,14 @@ test("so many agents listen on one address and no more, and a refused one keeps 
   expect((await listen(server, "shared", { consumer: "e" })).refusal?.status).toBe(429);
 });
 
+test("an agent that comes back before its old connection is known to be gone needs no second place", async () => {
+  await start({ PERDURE_STREAMS_PER_ADDRESS_MAX: "2" });
+  const agent = (consumer: string) => listen(server, "full", { consumer, incarnation: consumer });
+  await Promise.all([agent("a"), agent("b")]);
+  expect((await agent("a")).refusal).toBeUndefined();
+  expect((await agent("c")).refusal).toMatchObject({ status: 429, body: { code: "too_many_streams" } });
+});
+
 test("headers up to the bound are read, larger ones are refused", async () => {
   await start({ PERDURE_HEADERS_MAX_BYTES: "4096" });
   const ask = (bytes: number) =>

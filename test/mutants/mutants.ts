@@ -28,8 +28,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "no grace for a closed stream",
     file: "server/store/consumers.ts",
-    find: "lease_until = least(lease_until, perdure_now() + make_interval(secs => $3::int / 1000.0))",
-    replace: "lease_until = least(lease_until, perdure_now() + 0 * make_interval(secs => $3::int / 1000.0))",
+    find: "lease_until = least(c.lease_until, perdure_now() + make_interval(secs => $3::int / 1000.0))",
+    replace: "lease_until = least(c.lease_until, perdure_now() + 0 * make_interval(secs => $3::int / 1000.0))",
     judge: "model",
   },
   {
@@ -76,9 +76,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a takeover inherits what the dead process held",
-    file: "server/engine/consumers.ts",
-    find: 'if (row !== undefined && (admission === "takeover" || leaseOver)) {',
-    replace: "if (row !== undefined && leaseOver) {",
+    file: "server/engine/connect.ts",
+    find: 'loses: leaseOver ? "lease_expired" : admission === "takeover" ? "takeover" : null',
+    replace: 'loses: leaseOver ? "lease_expired" : null',
     judge: "model",
   },
   {

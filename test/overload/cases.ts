@@ -112,9 +112,11 @@ async function reconnectingAgents(stage: Stage, { agents }: Scale): Promise<Outc
   const before = stage.rssMib();
   const healthy = startHealthyClient(stage);
   for (const each of opened) each.destroy();
+  const cpuBefore = await stage.cpuMs();
   const began = performance.now();
   const again = await openAll();
   const tookMs = Math.round(performance.now() - began);
+  const cpuMs = (await stage.cpuMs()) - cpuBefore;
   const { p99 } = await healthy.stop();
   const grewMib = stage.rssMib() - before;
   for (const each of again) each.destroy();
@@ -122,6 +124,7 @@ async function reconnectingAgents(stage: Stage, { agents }: Scale): Promise<Outc
     agents: again.length,
     "told to come later": refused,
     "all back after ms": tookMs,
+    "server CPU, ms each": (cpuMs / agents).toFixed(2),
     "healthy p99 ms": p99,
     "MiB more": grewMib,
   };

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { Agent, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { cpuSeconds } from "../../bench/support/processes.ts";
 import { startEmbeddedPostgres } from "../../server/postgres/embedded.ts";
 import { endAll, freePort, startProgram } from "../faults/processes.ts";
 import { adoptDatabase, forgetDatabase } from "../faults/reaper.ts";
@@ -23,6 +24,8 @@ export interface Stage {
   readonly port: number;
   readonly url: string;
   rssMib(): number;
+  /** Of the server's own work; the machine may be busy with other things. */
+  cpuMs(): Promise<number>;
   call(method: string, path: string, body?: Json, agent?: Agent): Promise<Answer>;
   end(): Promise<void>;
 }
@@ -46,6 +49,7 @@ export async function openStage(env: Record<string, string>): Promise<Stage> {
     port,
     url: `http://127.0.0.1:${port}`,
     rssMib: () => residentMib(server.pid) ?? 0,
+    cpuMs: async () => (await cpuSeconds(server.pid)) * 1_000,
     call: (method, path, body, agent = own) => call(port, method, path, body, agent),
     async end() {
       own.destroy();
@@ -93,12 +97,13 @@ export function startHealthyClient(stage: Stage): { stop(): Promise<Quantiles> }
   const running = (async () => {
     while (!stopped) {
       const began = performance.now();
-      const { status } = await stage.call("POST", "/v1/intents", {
+      const { status, body } = await stage.call("POST", "/v1/intents", {
         intent_type: "healthy.v1",
         to_agent: "healthy",
         payload: {},
       });
-      if (status !== 200) throw new Error(`the healthy client was answered ${status}`);
+      if (status !== 200)
+        throw new Error(`the healthy client was answered ${status}: ${JSON.stringify(body)}`);
       times.push(performance.now() - began);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }

@@ -9,7 +9,8 @@ import { nextWake } from "../../delivery/wakeups.ts";
 import { maySee } from "../../domain/access.ts";
 import type { Address } from "../../domain/address.ts";
 import { claimIntents } from "../../engine/claim.ts";
-import { connectConsumer, heartbeatConsumer } from "../../engine/consumers.ts";
+import { connectConsumer } from "../../engine/connect.ts";
+import { heartbeatConsumer } from "../../engine/consumers.ts";
 import { PerdureError } from "../../errors.ts";
 import { findIntents } from "../../store/queries/intents.ts";
 import { type Principal, requireStandIn } from "../auth.ts";
@@ -57,6 +58,7 @@ async function streamAgent(deps: RouteDeps, request: FastifyRequest, reply: Fast
     deps.limits.streamsPerAddressMax,
     "PERDURE_STREAMS_PER_ADDRESS_MAX",
     reply,
+    query.consumer,
   );
   const leaseTtlMs =
     query.lease_ttl_seconds === undefined
@@ -67,7 +69,7 @@ async function streamAgent(deps: RouteDeps, request: FastifyRequest, reply: Fast
       engine: deps.engine,
       streams: deps.streams,
       dispatcher: deps.dispatcher,
-      leaseEndsIn: deps.leaseEndsIn,
+      closings: deps.closings,
       onError: (error) =>
         request.log.warn({ err: error }, "an agent stream could not be opened or closed in order"),
     },

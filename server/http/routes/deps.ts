@@ -6,6 +6,7 @@ import type { FastifyInstance, FastifyRequest, RawServerDefault } from "fastify"
 import type { FastifyBaseLogger } from "fastify/types/logger.js";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { AgentStreams } from "../../delivery/agent-streams.ts";
+import type { Closings } from "../../delivery/closings.ts";
 import type { Dispatcher } from "../../delivery/dispatcher.ts";
 import type { FeedTail } from "../../delivery/feed-tail.ts";
 import { FrameStream } from "../../delivery/frame-stream.ts";
@@ -35,6 +36,7 @@ export interface RouteDeps {
   readonly engine: Engine;
   readonly wakeups: Wakeups;
   readonly streams: AgentStreams;
+  readonly closings: Closings;
   readonly outcomes: OutcomeStreams;
   readonly dispatcher: Dispatcher;
   readonly windows: Windows;
