@@ -29,7 +29,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "no grace for a closed stream",
     file: "server/store/consumers.ts",
     find: "lease_until = least(c.lease_until, perdure_now() + make_interval(secs => $3::int / 1000.0))",
-    replace: "lease_until = least(c.lease_until, perdure_now() + 0 * make_interval(secs => $3::int / 1000.0))",
+    replace:
+      "lease_until = least(c.lease_until, perdure_now() + 0 * make_interval(secs => $3::int / 1000.0))",
     judge: "model",
   },
   {
