@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { buildServer } from "./app.ts";
 import { type Config, ConfigError, loadConfig, requireSafeExposure } from "./config.ts";
 import { fenceAll } from "./engine/fence.ts";
+import { patience } from "./engine/pulse.ts";
 import { createLogger, type Logger } from "./observability/logger.ts";
 import { EmbeddedPostgresError } from "./postgres/errors.ts";
 import { openStore } from "./store/connection.ts";
@@ -151,7 +152,14 @@ export async function runServer(env: NodeJS.ProcessEnv): Promise<void> {
     process.exit(1);
   });
   try {
-    const applied = await migrate(database.url);
+    const applied = await migrate(database.url, {
+      silentMs: patience(config).awayMs,
+      onWait: (others) =>
+        logger.warn(
+          { others },
+          "the schema can only be changed once older servers have ended; waiting for them",
+        ),
+    });
     if (applied.length > 0) logger.info({ migrations: applied }, "database schema brought up to date");
     const keys = await adminKeysIn(database.url);
     requireSafeExposure(config, { keysInDatabase: keys.made });

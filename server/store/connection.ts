@@ -80,9 +80,9 @@ export function openStore(options: StoreOptions): Store {
     idleTimeoutMillis: 0,
     onConnect: (client: pg.ClientBase) => tune(client, options, `${PLANS}; ${PLAN_ONCE}`),
   };
-  const pool = new pg.Pool({ ...reads, max: options.poolMax });
+  const pool = openPool({ ...reads, max: options.poolMax });
   const writers = new pg.Pool({ ...writes, max: WRITERS });
-  const transactors = new pg.Pool({ ...writes, max: TRANSACTORS });
+  const transactors = openPool({ ...writes, max: TRANSACTORS });
   for (const each of [pool, writers, transactors]) {
     each.on("error", (error) => options.onError?.(error));
     // The pool listens only to idle clients. One that breaks while it works fails its queries, which is enough;
@@ -112,6 +112,26 @@ export function openStore(options: StoreOptions): Store {
   };
 }
 
+/** What finds its plan outgrown has done nothing, and the pool gives its connection up: the next one is asked. */
+async function outlivePlans<T>(connections: number, ask: () => Promise<T>): Promise<T> {
+  for (let left = connections; ; left -= 1) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (left === 0 || !isOutgrownPlan(error)) throw error;
+    }
+  }
+}
+
+/** For queries that the pool is asked itself, too. */
+function openPool(config: pg.PoolConfig & { readonly max: number }): pg.Pool {
+  const pool = new pg.Pool(config);
+  const query = pool.query.bind(pool) as (...asked: unknown[]) => Promise<unknown>;
+  const asked = (...args: unknown[]) => outlivePlans(config.max, () => query(...args));
+  pool.query = asked as typeof pool.query;
+  return pool;
+}
+
 /** Whether the database answers; it takes as long as the answer does. */
 export function isAnswering({ pool }: Pick<Store, "pool">): Promise<boolean> {
   return pool.query("select 1").then(
@@ -131,8 +151,12 @@ export function sendTogether(client: pg.ClientBase): void {
   process.nextTick(() => stream.uncork());
 }
 
-/** One connection for several statements. If something fails, its state is unknown, and it is never used again. */
-export async function withClient<T>(pool: pg.Pool, body: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+/** One connection for several statements that read. If something fails, its state is unknown, and it is never used again. */
+export function withClient<T>(pool: pg.Pool, body: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  return outlivePlans(pool.options.max, () => withOneClient(pool, body));
+}
+
+async function withOneClient<T>(pool: pg.Pool, body: (client: pg.PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect();
   let healthy = false;
   try {
@@ -186,9 +210,17 @@ async function tune(client: pg.ClientBase, options: StoreOptions, plans: string)
 
 const RETRY_CODES = new Set(["23505", "40001", "40P01"]);
 
-/** A conflict that a fresh look resolves: unique violation, serialization failure, deadlock. */
+/** A conflict that a fresh look resolves: unique violation, serialization failure, deadlock, a table that has become another. */
 export function isConflict(error: unknown): boolean {
-  return RETRY_CODES.has(codeOf(error));
+  return RETRY_CODES.has(codeOf(error)) || isOutgrownPlan(error);
+}
+
+/**
+ * A newer server has added columns to a table, and this connection has prepared a statement that reads all of them. It says so each time:
+ * another connection prepares it anew.
+ */
+function isOutgrownPlan(error: unknown): boolean {
+  return codeOf(error) === "0A000" && (error as { routine?: unknown }).routine === "RevalidateCachedQuery";
 }
 
 /** Another transaction holds a row for longer than one waits for it: the transaction is undone. */

@@ -3,6 +3,7 @@
 
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type pg from "pg";
 import { withFirstContact } from "./first-contact.ts";
@@ -10,6 +11,19 @@ import { withFirstContact } from "./first-contact.ts";
 /** One process migrates at a time: "perdure" in ASCII, below 2^63. */
 const MIGRATION_LOCK = "8097858447098865";
 const LOCK_TIMEOUT_MS = 60_000;
+
+/**
+ * Servers of before work on beside all other migrations. Beside these they would store what the new tables then do not know of: they
+ * have to end first.
+ */
+const NOT_BESIDE_OLDER_SERVERS: ReadonlySet<string> = new Set(["0009_live"]);
+/** Servers that work look at the database every second, unless their settings say otherwise. */
+const SILENT_MS = 10_000;
+const LOOK_MS = 250;
+
+/** Servers at work and a migration lock the same tables in another order: one of the two has to try again. */
+const TRIES = 5;
+const IN_THE_WAY = new Set(["40P01", "55P03"]);
 
 export interface Migration {
   readonly name: string;
@@ -48,8 +62,15 @@ export function readMigrations(): Migration[] {
     });
 }
 
+export interface MigrateOptions {
+  /** So long after its last sign of life another server counts as ended. */
+  readonly silentMs?: number;
+  /** Other servers have to end first, and are waited for. */
+  readonly onWait?: (others: number) => void;
+}
+
 /** Applies what is missing and returns the names applied. */
-export function migrate(connectionString: string): Promise<string[]> {
+export function migrate(connectionString: string, options: MigrateOptions = {}): Promise<string[]> {
   // Ending the session releases the advisory lock, also after a failure.
   return withFirstContact(connectionString, async (client) => {
     await refuseOldServer(client);
@@ -58,7 +79,13 @@ export function migrate(connectionString: string): Promise<string[]> {
     await client.query(
       "create table if not exists perdure_migrations (name text primary key, checksum text not null, applied_at timestamptz not null default now())",
     );
-    return applyMissing(client, readMigrations());
+    const missing = await findMissing(client, readMigrations());
+    // Without a log of migrations there was no server yet either.
+    const mustBeAlone = missing.find(({ name }) => NOT_BESIDE_OLDER_SERVERS.has(name));
+    if (mustBeAlone !== undefined && missing[0]?.name !== "0001_foundation")
+      await waitUntilAlone(client, mustBeAlone.name, options);
+    for (const migration of missing) await apply(client, migration);
+    return missing.map(({ name }) => name);
   });
 }
 
@@ -72,7 +99,7 @@ async function refuseOldServer(client: pg.Client): Promise<void> {
   }
 }
 
-async function applyMissing(client: pg.Client, migrations: readonly Migration[]): Promise<string[]> {
+async function findMissing(client: pg.Client, migrations: readonly Migration[]): Promise<Migration[]> {
   const { rows } = await client.query<{ name: string; checksum: string }>(
     "select name, checksum from perdure_migrations order by name",
   );
@@ -91,22 +118,50 @@ async function applyMissing(client: pg.Client, migrations: readonly Migration[])
     }
   }
   const applied = new Set(rows.map((row) => row.name));
-  const done: string[] = [];
-  for (const migration of migrations) {
-    if (applied.has(migration.name)) continue;
+  return migrations.filter((migration) => !applied.has(migration.name));
+}
+
+/** One that was killed leaves its last sign of life behind: no answer before that is old. */
+async function waitUntilAlone(
+  client: pg.Client,
+  name: string,
+  { silentMs = SILENT_MS, onWait }: MigrateOptions,
+): Promise<void> {
+  const end = performance.now() + silentMs + LOOK_MS;
+  for (let looks = 0; ; looks += 1) {
+    const { rows } = await client.query<{ others: number }>(
+      "select count(*)::int as others from replicas where pulsed_at > perdure_now() - make_interval(secs => $1::float8 / 1000)",
+      [silentMs],
+    );
+    const others = rows[0]?.others ?? 0;
+    if (others === 0) return;
+    if (looks === 0) onWait?.(others);
+    if (performance.now() > end) {
+      throw new SchemaError(
+        `migration ${name} cannot be made while older servers work on the database (${others} of them now): stop them all, then start one of this version. Work waits meanwhile, and agents keep what they hold`,
+      );
+    }
+    await delay(LOOK_MS);
+  }
+}
+
+/** All of it or nothing, and once more if it and the servers at work were in each other's way. */
+async function apply(client: pg.Client, { name, sql, checksum }: Migration): Promise<void> {
+  for (let tries = 1; ; tries += 1) {
     await client.query("begin");
     try {
-      await client.query(migration.sql);
-      await client.query("insert into perdure_migrations (name, checksum) values ($1, $2)", [
-        migration.name,
-        migration.checksum,
-      ]);
+      await client.query(sql);
+      await client.query("insert into perdure_migrations (name, checksum) values ($1, $2)", [name, checksum]);
       await client.query("commit");
+      return;
     } catch (error) {
       await client.query("rollback");
-      throw error;
+      if (!IN_THE_WAY.has(String((error as { code?: unknown }).code))) throw error;
+      if (tries === TRIES) {
+        throw new SchemaError(
+          `migration ${name} got no lock on its tables in ${TRIES} tries: end what holds a transaction open in the database (pg_stat_activity says who), then start again`,
+        );
+      }
     }
-    done.push(migration.name);
   }
-  return done;
 }

@@ -5,6 +5,7 @@ import { ON_INTERRUPT } from "../../server/domain/intent.ts";
 import { STATUSES, TERMINAL_STATUSES, WAITING_REASONS } from "../../server/domain/lifecycle.ts";
 import { migrate, readMigrations, SchemaError } from "../../server/store/migrate.ts";
 import { asAdmin, createTestDatabase, type TestDatabase } from "../support/postgres.ts";
+import { until } from "../support/until.ts";
 
 let database: TestDatabase;
 beforeEach(async () => {
@@ -119,3 +120,64 @@ const INTENT = {
   },
   ...{ queue_at: new Date(), created_at: new Date(), updated_at: new Date() },
 };
+
+const RUNNING = "11111111-1111-4111-8111-111111111111";
+/** As a version of before left it: without the list of what lives, which its servers would not fill. */
+const BEFORE_LIVE = `drop table live; drop index intents_paused, intent_data_newest;
+  delete from perdure_migrations where name = '0009_live'`;
+const pulse = (ago: string) =>
+  sql(
+    `insert into replicas values ($1, perdure_now(), perdure_now() - $2::interval)
+      on conflict (id) do update set pulsed_at = excluded.pulsed_at`,
+    [RUNNING, ago],
+  );
+
+test("a change that older servers cannot live beside is refused while one of them works, and leaves all as it was", async () => {
+  await sql(BEFORE_LIVE);
+  await pulse("-1 hour");
+  const waits: number[] = [];
+  const refused = migrate(database.url, { silentMs: 50, onWait: (others) => waits.push(others) });
+  await expect(refused).rejects.toThrow(/0009_live cannot be made while older servers work.*stop them all/);
+  expect(waits).toEqual([1]);
+  expect(await sql("select to_regclass('live') as live")).toEqual([{ live: null }]);
+});
+
+test("a server that was stopped while it is waited for, or killed before, is no longer in the way", async () => {
+  await sql(BEFORE_LIVE);
+  await pulse("-1 hour");
+  const onWait = () => void sql("delete from replicas");
+  expect(await migrate(database.url, { silentMs: 30_000, onWait })).toEqual(["0009_live"]);
+  await sql(BEFORE_LIVE);
+  await pulse("20 seconds");
+  expect(await migrate(database.url)).toEqual(["0009_live"]);
+});
+
+test("every other change goes on beside servers at work, also when they lock its tables in another order", async () => {
+  await sql(`drop function perdure_is_event, perdure_is_intent, perdure_is_step, perdure_is_end cascade;
+    alter table events add constraint events_type_check check (type <> ''), add constraint events_seq_check check (seq >= 1);
+    alter table intents add constraint intents_check check (true), add constraint intents_check1 check (true),
+      add constraint intents_check2 check (true), add constraint intents_keep_versions_check check (true),
+      add constraint intents_max_delivery_attempts_check check (true), add constraint intents_on_interrupt_check check (true),
+      add constraint intents_plan_by_check check (true), add constraint intents_status_check check (true),
+      add constraint intents_waiting_reason_check check (true);
+    alter table steps add constraint steps_status_check check (true), add constraint steps_on_interrupt_check check (true);
+    alter table outcomes add constraint outcomes_status_check check (true);
+    delete from perdure_migrations where name = '0010_checks'`);
+  await pulse("-1 hour");
+  await asAdmin(database.url, async (worker) => {
+    await worker.query("begin");
+    await worker.query("lock table intents in row exclusive mode");
+    // The migration has the events by now, and waits for the intents.
+    const migrated = migrate(database.url);
+    await until("the migration waits", async () => {
+      const waiting = await sql(
+        "select 1 from pg_locks where not granted and relation = 'intents'::regclass and database = (select oid from pg_database where datname = current_database())",
+      );
+      return waiting.length > 0;
+    });
+    // One of the two is told of the deadlock; whoever it is goes on.
+    await worker.query("lock table events in row exclusive mode").catch(() => undefined);
+    await worker.query("rollback");
+    expect(await migrated).toEqual(["0010_checks"]);
+  });
+});

@@ -125,8 +125,16 @@ export interface World {
 
 export interface WorldOptions {
   readonly seed: number;
-  /** Where the built server is. */
-  readonly distribution: string;
+  /** Where the built server is, asked anew at each start of one. */
+  readonly distribution: string | ((server: number) => string);
+  /** Where the programs of agents and initiators are compiled, asked anew at each start. Default: those of this repository. */
+  readonly programs?: (part: Part) => string;
+  /** Over the short ones of this suite. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** The servers' own, without a clock that can be put wrong. Default: this repository's. */
+  readonly schema?: "of the servers";
+  /** Parts that wait for their `start`. */
+  readonly later?: (part: Part) => boolean;
   readonly servers: number;
   /** How much the initiator has under way at once: with all that may happen to an intent, and without. */
   readonly lanes: number;
@@ -147,8 +155,10 @@ export async function openWorld(options: WorldOptions): Promise<World> {
     settings: { fsync: "off", full_page_writes: "off", max_connections: "200" },
   });
   if (postgres.dataDir !== dataDir) adoptDatabase(postgres.dataDir, [postgres.dataDir]);
-  await migrate(postgres.url);
-  await makeClockSteerable(postgres.url);
+  if (options.schema === undefined) {
+    await migrate(postgres.url);
+    await makeClockSteerable(postgres.url);
+  }
   const database = new URL(postgres.url);
   const databaseWire = await openProxy({ host: database.hostname, port: Number(database.port) });
   database.port = String(databaseWire.port);
@@ -167,12 +177,25 @@ export async function openWorld(options: WorldOptions): Promise<World> {
   const wireUrl = (n: number) => `http://127.0.0.1:${agentWires[n % options.servers]?.port}`;
 
   const servers = ports.map(
-    (port, n) => new Part("server", n, (part) => spawnServer(part, distribution, database.href, port)),
+    (port, n) =>
+      new Part("server", n, (part) =>
+        spawnServer(part, typeof distribution === "string" ? distribution : distribution(n), {
+          ...options.settings,
+          DATABASE_URL: database.href,
+          PORT: String(port),
+        }),
+      ),
   );
+  const program = (part: Part, name: string): string => {
+    const source = `test/faults/fixtures/${name}`;
+    return options.programs === undefined
+      ? compiled(`${source}.ts`)
+      : join(options.programs(part), `${source}.js`);
+  };
   const agents = Array.from({ length: AGENTS }, (_, n) => {
     const file = history(`agent${n}`);
-    return new Part("agent", n, () =>
-      run([compiled("test/faults/fixtures/faulted-agent.ts")], {
+    return new Part("agent", n, (part) =>
+      run([program(part, "faulted-agent")], {
         HISTORY: file,
         SERVER_URL: wireUrl(n),
         NAME: `agent${n}`,
@@ -185,8 +208,8 @@ export async function openWorld(options: WorldOptions): Promise<World> {
     );
   });
   const initiatorFile = history("initiator");
-  const initiator = new Part("initiator", 0, () =>
-    run([compiled("test/faults/fixtures/faulted-initiator.ts")], {
+  const initiator = new Part("initiator", 0, (part) =>
+    run([program(part, "faulted-initiator")], {
       HISTORY: initiatorFile,
       SERVER_URL: wireUrl(0),
       NAME: "initiator",
@@ -197,7 +220,7 @@ export async function openWorld(options: WorldOptions): Promise<World> {
   );
   const operatorFile = history("operator");
   const operator = new Part("operator", 0, (part) =>
-    run([compiled("test/faults/fixtures/faulted-operator.ts")], {
+    run([program(part, "faulted-operator")], {
       HISTORY: operatorFile,
       SERVER_URL: wireUrl(1),
       NAME: "operator",
@@ -205,7 +228,8 @@ export async function openWorld(options: WorldOptions): Promise<World> {
       STARTS: String(part.starts),
     }),
   );
-  for (const part of [...servers, ...agents, initiator, operator]) part.start();
+  for (const part of [...servers, ...agents, initiator, operator])
+    if (options.later?.(part) !== true) part.start();
   const call = openCalls(serverUrls[0] ?? "", recordingFetch("suite", openHistory(history("suite"))));
 
   return {
@@ -261,18 +285,17 @@ async function queryOnce<Row extends pg.QueryResultRow>(
   }
 }
 
-function spawnServer(part: Part, distribution: string, databaseUrl: string, port: number): ChildProcess {
+function spawnServer(part: Part, distribution: string, env: Record<string, string>): ChildProcess {
   const armed = part.crashPoint !== null;
   const preload = armed ? ["--import", pathToFileURL(compiled("test/faults/crash-points.ts")).href] : [];
   return run([...preload, join(distribution, "server/main.js")], {
     ...TIMINGS,
-    DATABASE_URL: databaseUrl,
     HOST: "127.0.0.1",
-    PORT: String(port),
     PERDURE_LOG_LEVEL: "error",
     // The second one hears of nothing: its agents live by the poll.
     PERDURE_NOTIFY: part.number === 1 ? "off" : "on",
     ...(part.crashPoint === null ? {} : { CRASH_POINT: part.crashPoint }),
+    ...env,
   });
 }
 
