@@ -124,7 +124,7 @@ export class HttpState implements State {
         return value;
       } catch (error) {
         if (!PerdureError.is(error, "version_conflict") || tries === UPDATE_TRIES) throw error;
-        await pause(jitter(Math.min(200, 5 * tries)), this.#access.signal ?? this.#http.closing);
+        await pause(jitter(Math.min(2_000, 10 * tries)), this.#access.signal ?? this.#http.closing);
       }
     }
   }
