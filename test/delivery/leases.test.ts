@@ -19,7 +19,7 @@ import {
 let server: TestServer;
 const open: Listener[] = [];
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ env: { PERDURE_RECONNECT_GRACE_MS: "20000" } });
 });
 afterAll(async () => {
   for (const listener of open) listener.cut();

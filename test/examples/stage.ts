@@ -11,7 +11,11 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const PATIENCE_MS = 30_000;
 
 /** For a server: an agent that is killed is missed by its stream at once, and one on a busy machine must not be. */
-export const LONG_LEASES = { PERDURE_LEASE_TTL_MS: "10000", PERDURE_RESTART_GRACE_MS: "10000" };
+export const LONG_LEASES = {
+  PERDURE_LEASE_TTL_MS: "10000",
+  PERDURE_RESTART_GRACE_MS: "10000",
+  PERDURE_RECONNECT_GRACE_MS: "500",
+};
 
 export interface Program {
   readonly pid: number;
