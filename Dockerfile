@@ -1,14 +1,14 @@
 # The server without an embedded PostgreSQL: give it one with DATABASE_URL.
 FROM node:24-bookworm-slim AS build
 WORKDIR /app
-COPY package.json package-lock.json tsconfig.base.json tsconfig.build.json ./
+COPY package.json package-lock.json tsconfig.base.json ./
 COPY sdk/package.json sdk/tsconfig.build.json sdk/
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY server server
 COPY sdk/src sdk/src
 COPY dashboard dashboard
-COPY scripts/build-dashboard.mjs scripts/
-RUN npx tsc -b sdk/tsconfig.build.json tsconfig.build.json && node scripts/build-dashboard.mjs
+COPY scripts/build-dashboard.mjs scripts/build-server.mjs scripts/
+RUN npx tsc -b sdk/tsconfig.build.json && node scripts/build-server.mjs && node scripts/build-dashboard.mjs
 
 FROM node:24-bookworm-slim AS dependencies
 WORKDIR /app
@@ -31,4 +31,4 @@ EXPOSE 7070
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:' + process.env.PORT + '/health').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "dist/server/main.js"]
+CMD ["node", "dist/bundle/main.js"]

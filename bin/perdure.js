@@ -3,7 +3,7 @@
 
 import { existsSync } from "node:fs";
 
-const main = new URL("../dist/server/cli/main.js", import.meta.url);
+const main = new URL("../dist/bundle/cli.js", import.meta.url);
 if (existsSync(main)) await import(main.href);
 else {
   console.error("perdure is not built yet: run `npm ci` (or `npm run build`) in the checkout first");

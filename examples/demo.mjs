@@ -62,7 +62,7 @@ async function freePort() {
 async function startServer(port, dataDir) {
   const lines = [];
   const env = { PORT: String(port), HOST: "127.0.0.1", PERDURE_DATA_DIR: dataDir, PERDURE_LOG_LEVEL: "warn" };
-  const child = start(["dist/server/main.js"], env, (line) => lines.push(line));
+  const child = start(["dist/bundle/main.js"], env, (line) => lines.push(line));
   for (let tries = 0; ; tries += 1) {
     const ready = await fetch(`http://127.0.0.1:${port}/ready`).then(
       (answer) => answer.ok,

@@ -19,7 +19,7 @@ export interface BenchServer {
   stop(): Promise<void>;
 }
 
-const MAIN = fileURLToPath(new URL("../../dist/server/main.js", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../dist/bundle/main.js", import.meta.url));
 const PATIENCE_MS = 20_000;
 
 export async function startServer(

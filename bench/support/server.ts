@@ -39,7 +39,7 @@ export async function withServer(
   // Started as root, PostgreSQL runs as another user and has to get through.
   await chmod(dataDir, 0o711);
   const port = await freePort();
-  const main = fileURLToPath(new URL("../../dist/server/main.js", import.meta.url));
+  const main = fileURLToPath(new URL("../../dist/bundle/main.js", import.meta.url));
   const server = spawn(process.execPath, [main], {
     env: {
       ...process.env,

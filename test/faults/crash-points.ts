@@ -1,5 +1,5 @@
 // Preloaded into a server process of the tests: makes it die, by SIGKILL, at a named point (crash-point-names.ts).
-//   CRASH_POINT=before_commit:2 node --import ./dist/test/faults/crash-points.js dist/server/main.js
+//   CRASH_POINT=before_commit:2 node --import ./dist/test/faults/crash-points.js dist/bundle/main.js
 // dies at the second time that the point is reached. With CRASH_POINT_FILE instead it is told by SIGUSR2 to read its point from that
 // file, and counts from then on. Everything is patched from the outside: production has nothing of it.
 

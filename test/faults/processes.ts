@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { compiled } from "../support/programs.ts";
+import { compiled, SERVER } from "../support/programs.ts";
 import { SHORT_LEASES, until } from "../support/server.ts";
 import { bearWitness } from "../support/until.ts";
 import { adopt } from "./reaper.ts";
@@ -121,7 +121,7 @@ export async function startServer(
   port: number,
   { env = {}, nodeArgs = [] }: ServerOptions = {},
 ): Promise<Process> {
-  const server = startProgram([...nodeArgs, compiled("server/main.ts")], {
+  const server = startProgram([...nodeArgs, SERVER], {
     ...SHORT_LEASES,
     // A lease outlives a restart, as in production.
     PERDURE_LEASE_TTL_MS: "6000",

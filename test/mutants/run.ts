@@ -13,6 +13,7 @@ const COPIED = [
   "sdk",
   "test",
   "migrations",
+  "scripts",
   "package.json",
   "tsconfig.json",
   "tsconfig.base.json",

@@ -10,6 +10,7 @@ import { endAll, freePort, startProgram } from "../faults/processes.ts";
 import { adoptDatabase, forgetDatabase } from "../faults/reaper.ts";
 import { residentMib } from "../faults/suite/samples.ts";
 import { type Quantiles, quantilesOf } from "../faults/suite/speeds.ts";
+import { SERVER } from "../support/programs.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: whatever the wire carried
 export type Json = Record<string, any>;
@@ -35,7 +36,7 @@ export async function openStage(env: Record<string, string>): Promise<Stage> {
   adoptDatabase(directory, [directory]);
   const postgres = await startEmbeddedPostgres({ dataDir: directory });
   const port = await freePort();
-  const server = startProgram(["dist/server/main.js"], {
+  const server = startProgram([SERVER], {
     ...env,
     DATABASE_URL: postgres.url,
     HOST: "127.0.0.1",

@@ -1,12 +1,11 @@
 // Beyond loopback a server starts only if somebody can administer it: with PERDURE_ADMIN_KEY, or a key in its database.
 import { spawn } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { adminKeysIn, saveFirstAdminKey } from "../../server/store/first-key.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
+import { SERVER } from "../support/programs.ts";
 import { until } from "../support/server.ts";
 
-const MAIN = fileURLToPath(new URL("../../dist/server/main.js", import.meta.url));
 let database: TestDatabase;
 beforeEach(async () => {
   database = await createTestDatabase();
@@ -21,7 +20,7 @@ function start(host: string) {
     DATABASE_URL: database.url,
     PERDURE_LOG_FORMAT: "json",
   };
-  const child = spawn(process.execPath, [MAIN], { env });
+  const child = spawn(process.execPath, [SERVER], { env });
   let said = "";
   for (const pipe of [child.stdout, child.stderr])
     pipe.on("data", (piece: Buffer) => {

@@ -1,13 +1,12 @@
 // A database that cannot be used as it is named: the server ends with one sentence that says what to do, and no password in it.
 import { spawn } from "node:child_process";
 import { createServer } from "node:net";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { DatabaseUnusableError } from "../../server/store/first-contact.ts";
 import { migrate } from "../../server/store/migrate.ts";
 import { asAdmin, createTestDatabase, type TestDatabase, urlOf } from "../support/postgres.ts";
+import { SERVER } from "../support/programs.ts";
 
-const MAIN = fileURLToPath(new URL("../../dist/server/main.js", import.meta.url));
 const SECRET = "not-the-password";
 
 let database: TestDatabase;
@@ -18,7 +17,7 @@ afterEach(() => database.drop());
 
 /** What a server that cannot start says, and how it ends. */
 async function start(databaseUrl: string): Promise<{ code: number | null; said: string }> {
-  const child = spawn(process.execPath, [MAIN], {
+  const child = spawn(process.execPath, [SERVER], {
     env: { PATH: process.env.PATH ?? "", PORT: "0", DATABASE_URL: databaseUrl, PERDURE_LOG_FORMAT: "json" },
   });
   let said = "";

@@ -50,9 +50,9 @@ const INDEX = "index.html";
 /** The file's name changes with what is in it. */
 const FOR_EVER = "public, max-age=31536000, immutable";
 
-/** Beside the compiled server, whether it runs from dist or from source. */
+/** Beside the compiled server, whether that is one file, many, or the source. */
 function readAssets(): ReadonlyMap<string, Asset> {
-  for (const place of ["../../../dist/dashboard/", "../../../dashboard/"]) {
+  for (const place of ["../dashboard/", "../../../dist/dashboard/", "../../../dashboard/"]) {
     const folder = fileURLToPath(new URL(place, import.meta.url));
     const files = namesIn(folder);
     if (files.includes(INDEX)) return new Map(files.map((file) => [file, readAsset(folder, file)]));

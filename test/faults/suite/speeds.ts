@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PerdureClient } from "@perdure/sdk";
 import { startEmbeddedPostgres } from "../../../server/postgres/embedded.ts";
-import { compiled } from "../../support/programs.ts";
+import { compiled, serverIn } from "../../support/programs.ts";
 import { until } from "../../support/until.ts";
 import { endAll, freePort, type Process, startProgram } from "../processes.ts";
 import { adoptDatabase, forgetDatabase } from "../reaper.ts";
@@ -61,7 +61,7 @@ export async function measureSpeeds(distribution: string): Promise<Speeds> {
 
 async function startDefault(distribution: string, databaseUrl: string): Promise<string> {
   const port = await freePort();
-  const server = startProgram([join(distribution, "server/main.js")], {
+  const server = startProgram([serverIn(distribution)], {
     DATABASE_URL: databaseUrl,
     HOST: "127.0.0.1",
     PORT: String(port),

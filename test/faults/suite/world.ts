@@ -10,7 +10,7 @@ import pg from "pg";
 import { startEmbeddedPostgres } from "../../../server/postgres/embedded.ts";
 import { migrate } from "../../../server/store/migrate.ts";
 import { openHistory, recordingFetch } from "../../judge/history.ts";
-import { compiled } from "../../support/programs.ts";
+import { compiled, serverIn } from "../../support/programs.ts";
 import { freePort } from "../processes.ts";
 import { type FaultProxy, openProxy } from "../proxy.ts";
 import { adopt, adoptDatabase, forgetDatabase } from "../reaper.ts";
@@ -288,7 +288,7 @@ async function queryOnce<Row extends pg.QueryResultRow>(
 function spawnServer(part: Part, distribution: string, env: Record<string, string>): ChildProcess {
   const armed = part.crashPoint !== null;
   const preload = armed ? ["--import", pathToFileURL(compiled("test/faults/crash-points.ts")).href] : [];
-  return run([...preload, join(distribution, "server/main.js")], {
+  return run([...preload, serverIn(distribution)], {
     ...TIMINGS,
     HOST: "127.0.0.1",
     PERDURE_LOG_LEVEL: "error",
