@@ -27,6 +27,7 @@ export class Connection {
   readonly #hooks: ConnectionHooks;
   readonly #stopped = new AbortController();
   #current: ReturnType<typeof linkAbort> | undefined;
+  #isOpen = false;
   #refusedSince: number | undefined;
 
   constructor(http: Http, logger: Logger, path: string, hooks: ConnectionHooks) {
@@ -65,8 +66,9 @@ export class Connection {
     }
   }
 
-  /** Leaves the current connection for a new one. */
+  /** Leaves the open connection for a new one. One that is being made is new: what makes us ask is about the one before. */
   reconnect(): void {
+    if (!this.#isOpen) return;
     this.#current?.abort(
       new PerdureError("unreachable", "the consumer has to be registered anew", { retryable: true }),
     );
@@ -82,12 +84,16 @@ export class Connection {
     try {
       const request = { path: this.#path, query: this.#hooks.query(), signal: scope.signal };
       for await (const message of readEventStream(this.#http, request)) {
-        if (message.event === "stream.open") onOpen();
+        if (message.event === "stream.open") {
+          this.#isOpen = true;
+          onOpen();
+        }
         if (message.event === "stream.end") return;
         this.#hooks.onFrame(message.event, JSON.parse(message.data));
       }
     } finally {
       scope.release();
+      this.#isOpen = false;
       this.#current = undefined;
     }
   }
