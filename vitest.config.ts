@@ -3,7 +3,8 @@ import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** What starts processes, or waits for random work to end, takes longest, whatever the size of its file. */
-const LONG = /\/test\/(?:faults|postgres|examples|model)\//;
+const LONG =
+  /\/test\/(?:faults|postgres|examples|model|hostile|interop|kit)\/|\/(?:hearing|held-up|outages|outcomes|queue|replicated-commit|standstill)\.test/;
 
 /** Where no earlier run has told how long each takes: a long one that comes last would leave the other worker idle. */
 class LongOnesFirst extends BaseSequencer {
@@ -26,7 +27,7 @@ export default defineConfig({
     isolate: false,
     ...(isShuffled ? {} : { sequence: { sequencer: LongOnesFirst } }),
     // One more than a small machine has cores: much of a test's time is waiting, for leases, timers and processes of its own.
-    maxWorkers: 3,
+    maxWorkers: 4,
     // Longer than two waits in vain (test/support/until.ts), which say more than this does.
     testTimeout: 120_000,
     hookTimeout: 120_000,

@@ -124,7 +124,7 @@ function publicUrl(config: Config, address: string): string {
   return `http://${host}:${port}`;
 }
 
-/** Runs a server until SIGINT or SIGTERM. Rejects when it cannot start. */
+/** Runs a server until SIGINT, SIGTERM or SIGHUP. Rejects when it cannot start. */
 export async function runServer(env: NodeJS.ProcessEnv): Promise<void> {
   const config = loadConfig(env);
   const logger = createLogger({
@@ -143,8 +143,8 @@ export async function runServer(env: NodeJS.ProcessEnv): Promise<void> {
       signals.abort();
       resolve(signal);
     };
-    process.on("SIGINT", () => ask("SIGINT"));
-    process.on("SIGTERM", () => ask("SIGTERM"));
+    // SIGHUP: its terminal was closed. The embedded PostgreSQL has none, and would stay behind.
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => ask(signal));
   });
 
   const database = await openDatabase(config, logger, (error) => {

@@ -159,18 +159,21 @@ test("a server killed under an idle stream: the agent comes back by itself and g
   expect(intent.attempt).toBe(1);
 });
 
-test("a server stopped with SIGTERM costs its agents nothing", async () => {
-  const id = await send(at, "server-stop", { payload: { steps: 3 } });
-  const agent = startAgent(at.url, "server-stop", ledger, { when: "during", step: "s2" });
-  await agent.says("holding during s2");
-  server.kill("SIGTERM");
-  expect(await server.over).toBe(0);
-  server = await startServer(database.url, port);
-  writeFileSync(join(ledger.directory, "go-on"), "");
-  const { intent } = await expectCompleted(id, 3);
-  expect(intent).toMatchObject({ attempt: 1, lost_deliveries: 0 });
-  expectLedger(3, []);
-});
+test.each(["SIGTERM", "SIGHUP"] as const)(
+  "a server stopped with %s costs its agents nothing",
+  async (signal) => {
+    const id = await send(at, "server-stop", { payload: { steps: 3 } });
+    const agent = startAgent(at.url, "server-stop", ledger, { when: "during", step: "s2" });
+    await agent.says("holding during s2");
+    server.kill(signal);
+    expect(await server.over).toBe(0);
+    server = await startServer(database.url, port);
+    writeFileSync(join(ledger.directory, "go-on"), "");
+    const { intent } = await expectCompleted(id, 3);
+    expect(intent).toMatchObject({ attempt: 1, lost_deliveries: 0 });
+    expectLedger(3, []);
+  },
+);
 
 test("server and agent killed together: the next agent goes on where they died", async () => {
   const id = await send(at, "both-kill", { payload: { steps: 4 } });
