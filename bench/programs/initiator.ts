@@ -172,7 +172,10 @@ const operations = {
     while (ids.length < input.count)
       ids.push(...(await through.sendIntents(Array.from({ length: size }, () => inputOf(input.address)))));
     const results = Promise.all(
-      ids.map(async (id) => now() - ((await resultOf(through, id)).ended ?? Number.NaN)),
+      ids.map(async (id) => {
+        const { ended = Number.NaN } = await resultOf(through, id);
+        return now() - ended;
+      }),
     );
     // A wait that is refused ends the run; otherwise they are open once the server has had time to hear of them.
     await Promise.race([sleep(OPENING_MS), results]);
