@@ -97,7 +97,12 @@ async function lastLine(args: readonly string[]): Promise<Line> {
     complaints += piece;
   });
   const [code, signal] = await once(child, "close");
-  if (code !== 0) throw new Error(`ended with ${code ?? signal}: ${complaints.trim().split("\n").at(-1)}`);
+  if (code !== 0) {
+    const lines = complaints.trim().split("\n");
+    throw new Error(
+      `ended with ${code ?? signal}: ${lines.find((line) => /^\w*Error\b/.test(line)) ?? lines.at(-1)}`,
+    );
+  }
   return JSON.parse(out.trim().split("\n").at(-1) ?? "") as Line;
 }
 
