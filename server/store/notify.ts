@@ -22,14 +22,20 @@ export interface Listener {
   end(): Promise<void>;
 }
 
-/** A connection of its own, outside the pool: one that is handed back listens no more. */
+/** A connection of its own, outside the pool: one that is handed back listens no more. It may be lost without a word at any moment. */
 const CONNECT_TIMEOUT_MS = 5_000;
+const END_TIMEOUT_MS = 1_000;
+
+interface Connected {
+  readonly connection: { readonly stream: { destroy(): void } };
+}
 
 export function createListener({ connectionString, channel, onPayload, onLost }: ListenOptions): Listener {
   const client = new pg.Client({
     connectionString,
     keepAlive: true,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    query_timeout: CONNECT_TIMEOUT_MS,
     application_name: "perdure-listen",
   });
   client.on("error", onLost);
@@ -40,6 +46,10 @@ export function createListener({ connectionString, channel, onPayload, onLost }:
       await client.connect();
       await client.query(`listen ${channel}`);
     },
-    end: () => client.end(),
+    async end() {
+      const { stream } = (client as unknown as Connected).connection;
+      const late = setTimeout(() => stream.destroy(), END_TIMEOUT_MS);
+      await client.end().finally(() => clearTimeout(late));
+    },
   };
 }

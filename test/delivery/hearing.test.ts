@@ -14,6 +14,8 @@ interface Line {
   readonly url: string;
   /** What PostgreSQL says to those who listen does not arrive; nothing else is wrong. */
   deaf: boolean;
+  /** Nothing at all arrives at those who listen. */
+  dead: boolean;
   readonly listeners: number;
   /** What listeners were told. */
   readonly heard: number;
@@ -23,7 +25,7 @@ interface Line {
 async function openLine({ url }: TestDatabase): Promise<Line> {
   const target = new URL(url);
   const sockets = new Set<Socket>();
-  const line = { url: "", deaf: false, listeners: 0, heard: 0 };
+  const line = { url: "", deaf: false, dead: false, listeners: 0, heard: 0 };
   const proxy = createServer((client) => {
     const upstream = dial({ host: target.hostname, port: Number(target.port) });
     let listens = false;
@@ -36,7 +38,7 @@ async function openLine({ url }: TestDatabase): Promise<Line> {
     });
     upstream.on("data", (bytes) => {
       const told = listens && bytes.includes("perdure_wake");
-      if (told && line.deaf) return;
+      if (listens && (line.dead || (told && line.deaf))) return;
       if (told) line.heard += 1;
       client.write(bytes);
     });
@@ -98,4 +100,19 @@ test("a listener that hears nothing is told of once, and replaced until one hear
     () => told.filter((text) => text.includes("do not arrive")).length > 1,
     60_000,
   );
+});
+
+test("a connection that is lost while it begins to listen is given up, and holds up no stop", async () => {
+  const database = await createTestDatabase();
+  opened.push(() => database.drop());
+  const line = await openLine(database);
+  await open(database.url);
+  line.dead = true;
+  const server = await startTestServer({ databaseUrl: line.url });
+  try {
+    await until("it has tried anew", () => line.listeners > 1);
+  } finally {
+    // With another one that is not answered.
+    await server.close();
+  }
 });
