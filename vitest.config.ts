@@ -26,7 +26,7 @@ export default defineConfig({
     // time. A file that needs a process of its own says so with another @vitest-environment-options than the rest.
     isolate: false,
     ...(isShuffled ? {} : { sequence: { sequencer: LongOnesFirst } }),
-    // One more than a small machine has cores: much of a test's time is waiting, for leases, timers and processes of its own.
+    // Two more than a small machine has cores: much of a test's time is waiting, for leases, timers and processes of its own.
     maxWorkers: 4,
     // Longer than two waits in vain (test/support/until.ts), which say more than this does.
     testTimeout: 120_000,

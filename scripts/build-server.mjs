@@ -1,7 +1,7 @@
 // Builds the server and the command line into dist/bundle, each in a file or a few: reading a thousand modules one by one took every start
 // a second, and the server 15 MB that it never gave back.
 
-import { readdirSync, rmSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -9,7 +9,7 @@ import { build } from "esbuild";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const out = `${root}dist/bundle/`;
 
-const { metafile } = await build({
+const { outputFiles } = await build({
   entryPoints: { main: `${root}server/main.ts`, cli: `${root}server/cli/main.ts` },
   outdir: out,
   bundle: true,
@@ -25,10 +25,24 @@ const { metafile } = await build({
   banner: {
     js: 'import { createRequire } from "node:module";\nconst require = createRequire(import.meta.url);',
   },
-  metafile: true,
+  write: false,
   logLevel: "warning",
 });
 
-// Only now: a server that is running may yet read one of its files.
-const built = new Set(Object.keys(metafile.outputs).map((path) => basename(path)));
-for (const file of readdirSync(out)) if (!built.has(file)) rmSync(`${out}${file}`);
+/** Whoever starts or runs meanwhile reads a whole file, the old one or the new one; what is the same stays as it is. */
+function replace(path, contents) {
+  try {
+    if (readFileSync(path).equals(contents)) return;
+  } catch {
+    // There is none yet.
+  }
+  const whole = `${path}.${process.pid}`;
+  writeFileSync(whole, contents);
+  renameSync(whole, path);
+}
+
+mkdirSync(out, { recursive: true });
+for (const { path, contents } of outputFiles) replace(path, contents);
+const built = new Set(outputFiles.map(({ path }) => basename(path)));
+for (const file of readdirSync(out))
+  if (file.endsWith(".js") && !built.has(file)) rmSync(`${out}${file}`, { force: true });

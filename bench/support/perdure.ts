@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { fileURLToPath } from "node:url";
+import { SERVER } from "../../test/support/programs.ts";
 import { freePort, untilReady } from "./server.ts";
 
 export interface ServerOptions {
@@ -19,7 +19,6 @@ export interface BenchServer {
   stop(): Promise<void>;
 }
 
-const MAIN = fileURLToPath(new URL("../../dist/bundle/main.js", import.meta.url));
 const PATIENCE_MS = 20_000;
 
 export async function startServer(
@@ -28,7 +27,7 @@ export async function startServer(
 ): Promise<BenchServer> {
   const port = await freePort();
   const own = { PORT: String(port), DATABASE_URL: databaseUrl, PERDURE_LOG_LEVEL: "error" };
-  const server = spawn(process.execPath, [MAIN], {
+  const server = spawn(process.execPath, [SERVER], {
     env: { ...process.env, ...own, ...env },
     stdio: ["ignore", "ignore", "inherit"],
   });

@@ -5,7 +5,7 @@ import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { SERVER } from "../../test/support/programs.ts";
 
 export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1");
@@ -39,8 +39,7 @@ export async function withServer(
   // Started as root, PostgreSQL runs as another user and has to get through.
   await chmod(dataDir, 0o711);
   const port = await freePort();
-  const main = fileURLToPath(new URL("../../dist/bundle/main.js", import.meta.url));
-  const server = spawn(process.execPath, [main], {
+  const server = spawn(process.execPath, [SERVER], {
     env: {
       ...process.env,
       PORT: String(port),

@@ -20,17 +20,8 @@ import type { Engine } from "./context.ts";
 
 const SUPERSEDED_KEPT = 8;
 
-export interface ConnectInput {
-  readonly namespace: string;
-  readonly address: string;
-  readonly name: string;
-  readonly incarnation: string;
-  readonly mode: "stream" | "claim";
-  readonly explicitAck: boolean;
-  readonly capacity: number;
-  readonly intentTypes: readonly string[] | null;
-  readonly leaseTtlMs: number;
-}
+/** What a consumer says of itself; the rest of its row is decided here. */
+export type ConnectInput = Omit<ConsumerWrite, "id" | "isNew" | "streamNo" | "replicaId" | "superseded">;
 
 export interface Connection {
   readonly consumerId: string;
